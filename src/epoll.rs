@@ -1,0 +1,280 @@
+//! The queue of Linux and Android: [`epoll`](https://man7.org/linux/man-pages/man7/epoll.7.html).
+//!
+//! **The idea.** Every source is in the set edge-triggered, for what [`unix::readiness`](crate::unix::readiness) wants
+//! and nothing else, and the 64 bits that epoll hands back with each edge hold the slot of the source and the stamp of
+//! the asking. This file translates: interests to `EPOLL…` bits, those bits to an [`Edge`].
+//!
+//! **Wakes.** An eventfd stands in the set edge-triggered. Each write to it is an edge of its own, so it is never read:
+//! a wake costs one `write`. (After 2^64 - 2 writes it is full; then it is read once.)
+//!
+//! **Waiting.** `epoll_pwait2` takes nanoseconds (Linux 5.11). Where the kernel lacks it, or a sandbox forbids it,
+//! `epoll_wait` takes milliseconds, rounded up. Both are asked for the rest of a deadline after a signal.
+//!
+//! **The price.** An edge may come for something that nobody armed. It is dropped here; from the second in a row on
+//! the kernel is asked to keep such edges to itself.
+
+pub(crate) mod ffi;
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Events, Hints};
+use crate::interests::Interests;
+use crate::sync::{AtomicBool, Ordering};
+use crate::timeout::{milliseconds, Deadline};
+use crate::unix;
+use crate::unix::queue;
+use crate::unix::readiness::{Edge, Key};
+
+pub(crate) use crate::unix::sources::{TcpListener, TcpStream, UdpSocket};
+
+/// A backend's name for what its queue does.
+pub(crate) type System = Epoll;
+pub(crate) type Registrator = queue::Registrator<Epoll>;
+type Queue = queue::Queue<Epoll>;
+
+/// The most entries that one wait reaps: a buffer of 12 KiB (16 where it is not packed), made once.
+const MOST_REAPED: usize = 1024;
+
+/// The key of the eventfd. No source has this slot.
+const NOTICE: u64 = u64::MAX;
+
+const READ_BITS: u32 = ffi::EPOLLIN | ffi::EPOLLRDHUP | ffi::EPOLLPRI;
+const WRITE_BITS: u32 = ffi::EPOLLOUT;
+
+/// See [`crate::Selector`].
+pub(crate) struct Selector {
+    queue: Arc<Queue>,
+    reaped: Vec<ffi::epoll_event>,
+}
+
+impl Selector {
+    pub(crate) fn new(_lent_limit: usize) -> io::Result<Selector> {
+        let reaped = vec![ffi::epoll_event { events: 0, data: 0 }; MOST_REAPED];
+        Ok(Selector {
+            queue: Arc::new(Queue::new(Epoll::new()?)),
+            reaped,
+        })
+    }
+
+    pub(crate) fn registrator(&self) -> Registrator {
+        Registrator::new(&self.queue)
+    }
+
+    /// Fills the batch, which is empty and has room. Returns 0 when the time is over, or when the loop is closed and
+    /// nothing is left in the set.
+    pub(crate) fn select(
+        &mut self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let deadline = Deadline::after(timeout);
+        let room = events.capacity().min(self.reaped.len());
+        let mut left = timeout;
+        loop {
+            if self.queue.is_closed() {
+                left = Some(Duration::ZERO);
+            }
+            let wait = self.queue.begin_wait();
+            let count = match self.queue.system().wait(&mut self.reaped[..room], left) {
+                Ok(count) => count,
+                // A signal. Its time counts.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    left = deadline.remaining();
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let batch = self.queue.batch();
+            for (index, entry) in self.reaped[..count].iter().enumerate() {
+                if entry.data == NOTICE {
+                    batch.notice(count - index - 1, events);
+                } else {
+                    let (slot, edge) = decode(entry, wait);
+                    batch.edge(slot, &edge, events);
+                }
+            }
+            drop(batch);
+            if !events.is_empty() {
+                return Ok(events.len());
+            }
+            // Edges that fired nothing may have hidden others: only a wait that had room to spare saw all there is.
+            let saw_all = count < room;
+            left = deadline.remaining();
+            if saw_all && (left == Some(Duration::ZERO) || self.queue.is_closed() && count == 0) {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+impl AsFd for Selector {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.queue.system().set.as_fd()
+    }
+}
+
+impl fmt::Debug for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selector")
+            .field("system", self.queue.system())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Selector {
+    fn drop(&mut self) {
+        // That it was closed before is no matter.
+        self.queue.close();
+    }
+}
+
+/// The epoll set, and the eventfd in it.
+#[derive(Debug)]
+pub(crate) struct Epoll {
+    set: OwnedFd,
+    notices: OwnedFd,
+    /// Cleared for good by the poller when the kernel does not know the call; nobody else looks.
+    has_pwait2: AtomicBool,
+}
+
+impl Epoll {
+    fn new() -> io::Result<Epoll> {
+        let set = ffi::epoll_create1()?;
+        let notices = ffi::eventfd()?;
+        let bits = ffi::EPOLLIN | ffi::EPOLLET;
+        ffi::epoll_ctl(
+            set.as_fd(),
+            ffi::EPOLL_CTL_ADD,
+            notices.as_fd(),
+            bits,
+            NOTICE,
+        )?;
+        Ok(Epoll {
+            set,
+            notices,
+            has_pwait2: AtomicBool::new(true),
+        })
+    }
+
+    fn wait(
+        &self,
+        reaped: &mut [ffi::epoll_event],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let timeout = match timeout {
+            None => return ffi::epoll_wait(self.set.as_fd(), reaped, -1),
+            // A few ns cheaper than the newer call, which has nothing to add.
+            Some(Duration::ZERO) => return ffi::epoll_wait(self.set.as_fd(), reaped, 0),
+            Some(timeout) => timeout,
+        };
+        if self.has_pwait2.load(Ordering::Relaxed) && !pwait2_is_denied() {
+            match ffi::epoll_pwait2(self.set.as_fd(), reaped, timeout) {
+                Err(error) if matches!(error.raw_os_error(), Some(ffi::ENOSYS | ffi::EPERM)) => {
+                    self.has_pwait2.store(false, Ordering::Relaxed);
+                }
+                result => return result,
+            }
+        }
+        let most = i32::MAX.unsigned_abs();
+        let timeout_ms = i32::try_from(milliseconds(timeout, most)).unwrap_or(i32::MAX);
+        ffi::epoll_wait(self.set.as_fd(), reaped, timeout_ms)
+    }
+}
+
+#[cfg(not(minimio_hooks))]
+fn pwait2_is_denied() -> bool {
+    false
+}
+
+#[cfg(minimio_hooks)]
+use crate::hooks::epoll_wait_forced as pwait2_is_denied;
+
+impl queue::System for Epoll {
+    fn ask(
+        &self,
+        fd: BorrowedFd<'_>,
+        before: Option<Interests>,
+        interests: Interests,
+        key: Key,
+    ) -> io::Result<()> {
+        let operation = if before.is_none() {
+            ffi::EPOLL_CTL_ADD
+        } else {
+            ffi::EPOLL_CTL_MOD
+        };
+        let mut bits = ffi::EPOLLET;
+        if interests.is_readable() {
+            bits |= READ_BITS;
+        }
+        if interests.is_writable() {
+            bits |= WRITE_BITS;
+        }
+        ffi::epoll_ctl(self.set.as_fd(), operation, fd, bits, encode(key))
+    }
+
+    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests {
+        unix::confirm(fd, interests)
+    }
+
+    fn forget(&self, fd: BorrowedFd<'_>, _asked: Interests) {
+        // It fails only if the descriptor was closed behind our back: then it is out of the set, too.
+        drop(ffi::epoll_ctl(
+            self.set.as_fd(),
+            ffi::EPOLL_CTL_DEL,
+            fd,
+            0,
+            0,
+        ));
+    }
+
+    fn notice(&self) {
+        let written = ffi::eventfd_write(self.notices.as_fd());
+        if matches!(&written, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            // Full, after 2^64 - 2 notices. A read makes room, and whoever reads writes again, so an edge follows.
+            drop(ffi::eventfd_read(self.notices.as_fd()));
+            drop(ffi::eventfd_write(self.notices.as_fd()));
+        } else {
+            debug_assert!(
+                written.is_ok(),
+                "an eventfd takes every number but a full one's: {written:?}"
+            );
+        }
+    }
+}
+
+fn encode(key: Key) -> u64 {
+    u64::from(key.stamp) << 32 | u64::from(key.slot)
+}
+
+#[allow(clippy::cast_possible_truncation)] // the two halves of the key
+fn decode(entry: &ffi::epoll_event, wait: u32) -> (u32, Edge) {
+    let (bits, data) = (entry.events, entry.data);
+    let has = |mask: u32| bits & mask != 0;
+    let directions = |read, write| {
+        let mut directions = Interests::empty();
+        directions.set(Interests::READABLE, has(read));
+        directions.set(Interests::WRITABLE, has(write));
+        directions
+    };
+    let broken = ffi::EPOLLHUP | ffi::EPOLLERR;
+    let edge = Edge {
+        stamp: (data >> 32) as u32,
+        wait,
+        told: Interests::all(),
+        ready: directions(
+            ffi::EPOLLIN | ffi::EPOLLRDHUP | broken,
+            ffi::EPOLLOUT | broken,
+        ),
+        odd: directions(ffi::EPOLLPRI | ffi::EPOLLRDHUP | broken, broken),
+        hints: Hints {
+            read_closed: has(ffi::EPOLLRDHUP | ffi::EPOLLHUP),
+            write_closed: has(ffi::EPOLLHUP),
+            error: has(ffi::EPOLLERR),
+        },
+    };
+    (data as u32, edge)
+}

@@ -1,0 +1,211 @@
+//! The system calls of the epoll backend, declared by hand, each with its manual page and a safe wrapper.
+//!
+//! It knows `std` only; `tests/ffi_layout.rs` holds every item against the `libc` crate.
+
+#![allow(non_camel_case_types)]
+
+use std::ffi::{c_int, c_long, c_uint, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+pub(crate) const EPOLL_CLOEXEC: c_int = 0o2_000_000;
+pub(crate) const EPOLL_CTL_ADD: c_int = 1;
+pub(crate) const EPOLL_CTL_DEL: c_int = 2;
+pub(crate) const EPOLL_CTL_MOD: c_int = 3;
+
+pub(crate) const EPOLLIN: u32 = 0x001;
+pub(crate) const EPOLLPRI: u32 = 0x002;
+pub(crate) const EPOLLOUT: u32 = 0x004;
+pub(crate) const EPOLLERR: u32 = 0x008;
+pub(crate) const EPOLLHUP: u32 = 0x010;
+pub(crate) const EPOLLRDHUP: u32 = 0x2000;
+pub(crate) const EPOLLET: u32 = 1 << 31;
+
+pub(crate) const EFD_CLOEXEC: c_int = 0o2_000_000;
+#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+pub(crate) const EFD_NONBLOCK: c_int = 0o4_000;
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+pub(crate) const EFD_NONBLOCK: c_int = 0o200;
+
+pub(crate) const EPERM: c_int = 1;
+#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+pub(crate) const ENOSYS: c_int = 38;
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+pub(crate) const ENOSYS: c_int = 89;
+
+/// The number of `epoll_pwait2`. Calls this young have one number everywhere, but for the tables of old ABIs that
+/// start elsewhere.
+#[cfg(not(any(
+    target_arch = "mips",
+    target_arch = "mips64",
+    all(target_arch = "x86_64", target_pointer_width = "32")
+)))]
+pub(crate) const SYS_EPOLL_PWAIT2: c_long = 441;
+#[cfg(target_arch = "mips")]
+pub(crate) const SYS_EPOLL_PWAIT2: c_long = 4441;
+#[cfg(target_arch = "mips64")]
+pub(crate) const SYS_EPOLL_PWAIT2: c_long = 5441;
+#[cfg(all(target_arch = "x86_64", target_pointer_width = "32"))]
+pub(crate) const SYS_EPOLL_PWAIT2: c_long = 0x4000_0000 + 441;
+
+/// [`epoll_event`](https://man7.org/linux/man-pages/man3/epoll_event.3type.html), packed on x86-64 alone.
+#[cfg_attr(target_arch = "x86_64", repr(C, packed))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C))]
+#[derive(Clone, Copy)]
+pub(crate) struct epoll_event {
+    pub(crate) events: u32,
+    pub(crate) data: u64,
+}
+
+/// The kernel's own `timespec` of the calls since 5.1: 64 bits each on every machine, unlike the C library's
+/// ([`timespec`](https://man7.org/linux/man-pages/man3/timespec.3type.html)).
+#[repr(C)]
+pub(crate) struct kernel_timespec {
+    pub(crate) tv_sec: i64,
+    pub(crate) tv_nsec: i64,
+}
+
+extern "C" {
+    /// [`epoll_create1`](https://man7.org/linux/man-pages/man2/epoll_create.2.html)
+    #[link_name = "epoll_create1"]
+    pub(crate) fn sys_epoll_create1(flags: c_int) -> c_int;
+    /// [`epoll_ctl`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html)
+    #[link_name = "epoll_ctl"]
+    pub(crate) fn sys_epoll_ctl(
+        set: c_int,
+        operation: c_int,
+        fd: c_int,
+        event: *mut epoll_event,
+    ) -> c_int;
+    /// [`epoll_wait`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html)
+    #[link_name = "epoll_wait"]
+    pub(crate) fn sys_epoll_wait(
+        set: c_int,
+        events: *mut epoll_event,
+        most: c_int,
+        timeout_ms: c_int,
+    ) -> c_int;
+    /// [`eventfd`](https://man7.org/linux/man-pages/man2/eventfd.2.html)
+    #[link_name = "eventfd"]
+    pub(crate) fn sys_eventfd(value: c_uint, flags: c_int) -> c_int;
+    /// [`read`](https://man7.org/linux/man-pages/man2/read.2.html)
+    #[link_name = "read"]
+    pub(crate) fn sys_read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
+    /// [`write`](https://man7.org/linux/man-pages/man2/write.2.html)
+    #[link_name = "write"]
+    pub(crate) fn sys_write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
+    /// [`syscall`](https://man7.org/linux/man-pages/man2/syscall.2.html), for `epoll_pwait2`: C libraries have it only
+    /// since glibc 2.35.
+    #[link_name = "syscall"]
+    pub(crate) fn sys_syscall(number: c_long, ...) -> c_long;
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// Makes a set, close-on-exec.
+pub(crate) fn epoll_create1() -> io::Result<OwnedFd> {
+    // SAFETY: it takes a number only.
+    let fd = check(unsafe { sys_epoll_create1(EPOLL_CLOEXEC) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Adds `fd` to the set, changes what it is asked for, or takes it out.
+pub(crate) fn epoll_ctl(
+    set: BorrowedFd<'_>,
+    operation: c_int,
+    fd: BorrowedFd<'_>,
+    events: u32,
+    data: u64,
+) -> io::Result<()> {
+    let mut event = epoll_event { events, data };
+    // SAFETY: the event is read during the call only.
+    check(unsafe { sys_epoll_ctl(set.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) })?;
+    Ok(())
+}
+
+/// Waits, in milliseconds, or without bound if negative. Returns how many entries were filled.
+pub(crate) fn epoll_wait(
+    set: BorrowedFd<'_>,
+    entries: &mut [epoll_event],
+    timeout_ms: c_int,
+) -> io::Result<usize> {
+    // SAFETY: no more entries are written than there are.
+    let count = unsafe {
+        sys_epoll_wait(
+            set.as_raw_fd(),
+            entries.as_mut_ptr(),
+            count_of(entries),
+            timeout_ms,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Waits, in nanoseconds. `ENOSYS` before Linux 5.11.
+pub(crate) fn epoll_pwait2(
+    set: BorrowedFd<'_>,
+    entries: &mut [epoll_event],
+    timeout: Duration,
+) -> io::Result<usize> {
+    let timeout = kernel_timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    };
+    // SAFETY: the arguments are those of epoll_pwait2: no more entries are written than there are, the time-out is read
+    // during the call only, and there is no signal mask.
+    let count = unsafe {
+        sys_syscall(
+            SYS_EPOLL_PWAIT2,
+            set.as_raw_fd(),
+            entries.as_mut_ptr(),
+            count_of(entries),
+            &timeout,
+            std::ptr::null::<c_void>(),
+            0_usize,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+fn count_of(entries: &[epoll_event]) -> c_int {
+    c_int::try_from(entries.len()).unwrap_or(c_int::MAX)
+}
+
+/// Makes an eventfd, non-blocking and close-on-exec.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: it takes numbers only.
+    let fd = check(unsafe { sys_eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Adds one to an eventfd. `WouldBlock` if it is full.
+pub(crate) fn eventfd_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let one = 1_u64.to_ne_bytes();
+    // SAFETY: eight bytes are there, and read during the call only.
+    let written = unsafe { sys_write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    if written < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Sets an eventfd back to zero.
+pub(crate) fn eventfd_read(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut value = [0_u8; 8];
+    // SAFETY: there is room for the eight bytes.
+    let read = unsafe { sys_read(fd.as_raw_fd(), value.as_mut_ptr().cast(), value.len()) };
+    if read < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

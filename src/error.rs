@@ -1,0 +1,89 @@
+//! The few errors that are ours and not the operating system's: one function each.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+/// What an `io::Error` of a closed loop carries, so that it can be told from a signal's.
+#[derive(Debug)]
+struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the event loop is closed: nothing can be registered, woken or polled any more")
+    }
+}
+
+impl Error for Closed {}
+
+/// The loop was closed by `close_loop` or by dropping its `Poll`.
+pub(crate) fn closed() -> io::Error {
+    io::Error::new(ErrorKind::Interrupted, Closed)
+}
+
+/// Whether `error` says that the event loop was closed, by
+/// [`Registrator::close_loop`](crate::Registrator::close_loop) or by dropping its [`Poll`](crate::Poll).
+///
+/// The kind of such an error is [`Interrupted`](ErrorKind::Interrupted), which other calls use for signals: this
+/// function knows one from the other.
+///
+/// ```
+/// let mut poll = minimio::Poll::new()?;
+/// let registrator = poll.registrator();
+/// registrator.close_loop()?;
+/// let error = registrator.wake(0).unwrap_err();
+/// assert!(minimio::is_closed(&error));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use]
+pub fn is_closed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Closed>())
+}
+
+/// `deregister` of a source that this `Poll` does not know.
+pub(crate) fn not_registered() -> io::Error {
+    io::Error::new(
+        ErrorKind::NotFound,
+        "the source is not registered with this Poll: register it first",
+    )
+}
+
+/// `register` of a source that belongs to another `Poll`.
+pub(crate) fn other_poll() -> io::Error {
+    io::Error::new(
+        ErrorKind::AlreadyExists,
+        "the source belongs to the Poll with which it was registered first: use that one's Registrator",
+    )
+}
+
+/// `register` without an interest.
+pub(crate) fn no_interests() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "no interest given: ask for READABLE, WRITABLE or both",
+    )
+}
+
+/// `register` with bits that are no interest.
+pub(crate) fn unknown_interests() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "unknown bits in the interests: use READABLE and WRITABLE only",
+    )
+}
+
+/// `register` of a listener with `WRITABLE`.
+pub(crate) fn listener_not_writable() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "a listener is never writable: register it with READABLE alone",
+    )
+}
+
+/// `poll` with a batch that can take no event.
+pub(crate) fn no_capacity() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "the batch has no room: make it with Events::with_capacity(1) or more",
+    )
+}

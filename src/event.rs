@@ -1,0 +1,196 @@
+//! What a poll hands out: [`Event`] and the reusable batch [`Events`], the same on every platform.
+//!
+//! An event is a token and a few bits, copied out of whatever the system's queue uses. So it stays valid whatever
+//! happens to its source: nothing in it points anywhere.
+
+use std::slice;
+
+use crate::interests::{Interests, Token};
+
+const READABLE: u8 = 1 << 0;
+const WRITABLE: u8 = 1 << 1;
+const READ_CLOSED: u8 = 1 << 2;
+const WRITE_CLOSED: u8 = 1 << 3;
+const ERROR: u8 = 1 << 4;
+
+/// Things that a system says in passing. They go with an event, never make one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    pub(crate) read_closed: bool,
+    pub(crate) write_closed: bool,
+    pub(crate) error: bool,
+}
+
+impl Hints {
+    fn bits(self) -> u8 {
+        let bit = |set, bit| if set { bit } else { 0 };
+        bit(self.read_closed, READ_CLOSED)
+            | bit(self.write_closed, WRITE_CLOSED)
+            | bit(self.error, ERROR)
+    }
+}
+
+/// One thing that happened: a registered condition came true, or somebody called
+/// [`Registrator::wake`](crate::Registrator::wake).
+///
+/// [`is_readable`](Event::is_readable) and [`is_writable`](Event::is_writable) say which interest fired; with neither
+/// set the event is a wake. The other three are hints: each may be missing, none is ever false. To be sure of an end
+/// or an error, read or write.
+///
+/// # Platform notes
+/// | flag | Linux, Android | macOS, iOS, BSD | Windows |
+/// | --- | --- | --- | --- |
+/// | [`is_read_closed`](Event::is_read_closed) | `EPOLLRDHUP`, `EPOLLHUP` | `EV_EOF` on the read filter | a receive of no bytes |
+/// | [`is_write_closed`](Event::is_write_closed) | `EPOLLHUP` | `EV_EOF` on the write filter | a failed send |
+/// | [`is_error`](Event::is_error) | `EPOLLERR` | `EV_EOF` with an error | a failed operation |
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    token: Token,
+    flags: u8,
+}
+
+impl Event {
+    pub(crate) fn wake(token: Token) -> Event {
+        Event { token, flags: 0 }
+    }
+
+    pub(crate) fn ready(token: Token, interests: Interests, hints: Hints) -> Event {
+        let mut event = Event::wake(token);
+        event.add(interests, hints);
+        event
+    }
+
+    pub(crate) fn add(&mut self, interests: Interests, hints: Hints) {
+        if interests.is_readable() {
+            self.flags |= READABLE;
+        }
+        if interests.is_writable() {
+            self.flags |= WRITABLE;
+        }
+        self.flags |= hints.bits();
+    }
+
+    /// The token that the registration, or the wake, was given.
+    #[must_use]
+    pub fn id(&self) -> Token {
+        self.token
+    }
+
+    /// Whether [`READABLE`](Interests::READABLE) fired. It must be registered again to fire again.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        self.flags & READABLE != 0
+    }
+
+    /// Whether [`WRITABLE`](Interests::WRITABLE) fired. It must be registered again to fire again.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.flags & WRITABLE != 0
+    }
+
+    /// Hint: no more than what is already there will be received.
+    #[must_use]
+    pub fn is_read_closed(&self) -> bool {
+        self.flags & READ_CLOSED != 0
+    }
+
+    /// Hint: nothing more can be sent.
+    #[must_use]
+    pub fn is_write_closed(&self) -> bool {
+        self.flags & WRITE_CLOSED != 0
+    }
+
+    /// Hint: the source has failed; the next read or write, or `take_error`, says how.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.flags & ERROR != 0
+    }
+}
+
+/// A batch of events, filled by [`Poll::poll`](crate::Poll::poll) and used again for the next.
+///
+/// Its capacity never changes: it is the largest number of events that one `poll` hands out.
+///
+/// ```
+/// let mut events = minimio::Events::with_capacity(64);
+/// assert_eq!((events.capacity(), events.len()), (64, 0));
+/// for event in &events {
+///     println!("{}", event.id());
+/// }
+/// events.clear();
+/// ```
+#[derive(Debug)]
+pub struct Events {
+    batch: Vec<Event>,
+    // Kept apart, since a `Vec` may reserve more than it was asked for.
+    capacity: usize,
+}
+
+impl Events {
+    /// An empty batch with room for `capacity` events, allocated at once. A batch without room can be made, but
+    /// `poll` refuses it.
+    ///
+    /// # Panics
+    /// As [`Vec::with_capacity`] does, if the memory would exceed `isize::MAX` bytes.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Events {
+        Events {
+            batch: Vec::with_capacity(capacity),
+            capacity,
+        }
+    }
+
+    /// The number of events for which there is room.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The events of the last poll, in the order in which the system reported them.
+    pub fn iter(&self) -> slice::Iter<'_, Event> {
+        self.batch.iter()
+    }
+
+    /// The number of events of the last poll.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// Whether the last poll brought no event.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Forgets the events. `poll` does it by itself.
+    pub fn clear(&mut self) {
+        self.batch.clear();
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.capacity - self.batch.len()
+    }
+
+    /// Adds an event, or says that there is no room.
+    pub(crate) fn push(&mut self, event: Event) -> bool {
+        let fits = self.room() > 0;
+        if fits {
+            self.batch.push(event);
+        }
+        fits
+    }
+
+    pub(crate) fn last_mut(&mut self) -> Option<&mut Event> {
+        self.batch.last_mut()
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = slice::Iter<'a, Event>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}

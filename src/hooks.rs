@@ -1,0 +1,14 @@
+//! What tests need to see or to break inside. Compiled only under `--cfg minimio_hooks`, and no part of the API.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static WITHOUT_EPOLL_PWAIT2: AtomicBool = AtomicBool::new(false);
+
+/// Makes every later `Poll` behave as on a kernel without `epoll_pwait2`.
+pub fn force_epoll_wait(on: bool) {
+    WITHOUT_EPOLL_PWAIT2.store(on, Ordering::SeqCst);
+}
+
+pub(crate) fn epoll_wait_forced() -> bool {
+    WITHOUT_EPOLL_PWAIT2.load(Ordering::SeqCst)
+}

@@ -1,0 +1,12 @@
+//! Which locks and atomics the crate uses: std's. One place, so that a model checker's can stand in for them.
+
+pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+/// Locks, also after a panic of another holder: every critical section here leaves the state sound at each step, so
+/// poisoning would only turn one thread's bug into everybody's.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,280 @@
+//! One `Poll`, as the sources and the registrators share it: what is registered, the wakes and the closing.
+//!
+//! It lives as long as the last `Poll`, `Registrator` or registered source that knows it, so the system's queue is not
+//! closed, nor its descriptor's number used again, under any of them.
+//!
+//! # Invariants
+//! 1. **Out of the queue before closed.** A source leaves the table and the system's queue before its descriptor is
+//!    closed (a duplicate of the descriptor would keep an epoll registration firing). Kept by [`Queue::leave`], which
+//!    the sources' `Drop` calls.
+//! 2. **In the table means alive.** The table holds a reference, so an edge that is being handled has its source.
+//!    Handling happens under the table's lock, so once `leave` has returned no edge of the source can fire any more.
+//!
+//! # Lock order
+//! The table, then a source's state; the table, then the wakes. No lock is held over a call that blocks.
+
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, OnceLock};
+
+use crate::error;
+use crate::event::Events;
+use crate::interests::{Interests, Token};
+use crate::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Readiness};
+use crate::unix::slots::Slots;
+use crate::unix::wakes::Wakes;
+
+/// The system's queue, as a backend translates it.
+pub(crate) trait System: fmt::Debug + Send + Sync {
+    /// See [`Kernel::ask`].
+    fn ask(
+        &self,
+        fd: BorrowedFd<'_>,
+        before: Option<Interests>,
+        interests: Interests,
+        key: Key,
+    ) -> io::Result<()>;
+
+    /// See [`Kernel::confirm`].
+    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests;
+
+    /// Takes the descriptor out, whatever it was asked for.
+    fn forget(&self, fd: BorrowedFd<'_>, asked: Interests);
+
+    /// Puts a notice to the poller into the queue; several may merge. It must not block.
+    fn notice(&self);
+}
+
+/// What the queue needs of a source.
+pub(crate) trait Watched: fmt::Debug + Send + Sync {
+    fn fd(&self) -> BorrowedFd<'_>;
+    fn readiness(&self) -> &Readiness;
+}
+
+/// See the head of this module.
+#[derive(Debug)]
+pub(crate) struct Queue<S> {
+    system: S,
+    /// The number of the current or last wait. Written by the poller alone, read by whoever arms; the fences in
+    /// `begin_wait` and `Readiness::arm` order it.
+    wait_number: AtomicU32,
+    table: Mutex<Slots<Arc<dyn Watched>>>,
+    wakes: Wakes,
+}
+
+/// To which queue a source belongs: set once.
+pub(crate) type Home<S> = OnceLock<Arc<Queue<S>>>;
+
+impl<S: System> Queue<S> {
+    pub(crate) fn new(system: S) -> Queue<S> {
+        Queue {
+            system,
+            wait_number: AtomicU32::new(0),
+            table: Mutex::new(Slots::new()),
+            wakes: Wakes::new(),
+        }
+    }
+
+    pub(crate) fn system(&self) -> &S {
+        &self.system
+    }
+
+    /// Takes a source out. No edge of it fires after this has returned.
+    pub(crate) fn leave(&self, source: &dyn Watched) {
+        let mut table = lock(&self.table);
+        let state = source.readiness().lock();
+        let removed = table.remove(state.key());
+        self.system.forget(source.fd(), state.asked());
+        drop(state);
+        drop(table);
+        // Outside the locks: it is not the last reference, but need not be known to be.
+        drop(removed);
+    }
+
+    /// Numbers the wait that is about to begin.
+    pub(crate) fn begin_wait(&self) -> u32 {
+        let wait = next_wait(self.wait_number.load(Ordering::Relaxed));
+        self.wait_number.store(wait, Ordering::Relaxed);
+        // Pairs with the fence in `Readiness::arm`.
+        fence(Ordering::SeqCst);
+        wait
+    }
+
+    /// Locks the table, to handle what a wait has reaped.
+    pub(crate) fn batch(&self) -> Batch<'_, S> {
+        Batch {
+            queue: self,
+            table: lock(&self.table),
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.wakes.is_closed()
+    }
+
+    pub(crate) fn close(&self) -> bool {
+        self.wakes.close(|| self.system.notice())
+    }
+
+    /// Takes a source in and arms it. `false` if it has got a home meanwhile.
+    fn enter(
+        self: &Arc<Self>,
+        joining: &Joining<'_, S>,
+        token: Token,
+        interests: Interests,
+    ) -> io::Result<bool> {
+        let mut table = lock(&self.table);
+        let mut state = joining.source.readiness().lock();
+        if joining.home.get().is_some() {
+            return Ok(false);
+        }
+        let key = table.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
+        state.enter(&self.at(joining.source.fd()), key, token, interests)?;
+        table.insert(Arc::clone(&joining.source));
+        // It was empty a moment ago, and is set under the lock of the source's state only.
+        let was_empty = joining.home.set(Arc::clone(self)).is_ok();
+        debug_assert!(was_empty);
+        Ok(true)
+    }
+
+    fn at<'a>(&'a self, fd: BorrowedFd<'a>) -> At<'a, S> {
+        At {
+            system: &self.system,
+            fd,
+        }
+    }
+}
+
+/// A source that may have no home yet.
+pub(crate) struct Joining<'a, S> {
+    pub(crate) source: Arc<dyn Watched>,
+    pub(crate) home: &'a Home<S>,
+}
+
+/// What a wait has reaped is handled through this; meanwhile no source comes or goes.
+pub(crate) struct Batch<'a, S> {
+    queue: &'a Queue<S>,
+    table: MutexGuard<'a, Slots<Arc<dyn Watched>>>,
+}
+
+impl<S: System> Batch<'_, S> {
+    /// Handles an edge of the source in `slot`, if there is one.
+    pub(crate) fn edge(&self, slot: u32, edge: &Edge, events: &mut Events) {
+        if let Some(source) = self.table.get(slot) {
+            source
+                .readiness()
+                .edge(&self.queue.at(source.fd()), edge, events);
+        }
+    }
+
+    /// Handles a notice. `behind` entries of the wait are still to be handled and keep one place in the batch each, so
+    /// that a flood of wakes starves no source; and the notice comes in the order of the system's queue, so that no
+    /// flood of sources starves a wake.
+    pub(crate) fn notice(&self, behind: usize, events: &mut Events) {
+        let limit = events.room().saturating_sub(behind).max(1);
+        self.queue
+            .wakes
+            .take(events, limit, || self.queue.system.notice());
+    }
+}
+
+/// A backend's `Registrator`: a reference to the queue.
+#[derive(Debug)]
+pub(crate) struct Registrator<S> {
+    queue: Arc<Queue<S>>,
+}
+
+// Not derived, since a derived one would ask for `S: Clone`.
+impl<S> Clone for Registrator<S> {
+    fn clone(&self) -> Registrator<S> {
+        Registrator {
+            queue: Arc::clone(&self.queue),
+        }
+    }
+}
+
+impl<S: System> Registrator<S> {
+    pub(crate) fn new(queue: &Arc<Queue<S>>) -> Registrator<S> {
+        Registrator {
+            queue: Arc::clone(queue),
+        }
+    }
+
+    /// Arms a source that calls this queue its home, or has none yet: then `joining` says how to take it in.
+    pub(crate) fn register<'a>(
+        &self,
+        source: &dyn Watched,
+        home: &'a Home<S>,
+        joining: impl FnOnce() -> Joining<'a, S>,
+        token: Token,
+        interests: Interests,
+    ) -> io::Result<()>
+    where
+        S: 'a,
+    {
+        if home.get().is_none() && self.queue.enter(&joining(), token, interests)? {
+            return Ok(());
+        }
+        let queue = self.home_of(home).ok_or_else(error::other_poll)?;
+        source
+            .readiness()
+            .arm(&queue.at(source.fd()), token, interests, &queue.wait_number)
+    }
+
+    pub(crate) fn deregister(&self, source: &dyn Watched, home: &Home<S>) -> io::Result<()> {
+        self.home_of(home).ok_or_else(error::not_registered)?;
+        source.readiness().disarm();
+        Ok(())
+    }
+
+    pub(crate) fn wake(&self, token: Token) -> io::Result<()> {
+        let open = self.queue.wakes.add(token, || self.queue.system.notice());
+        if open {
+            Ok(())
+        } else {
+            Err(error::closed())
+        }
+    }
+
+    pub(crate) fn close_loop(&self) -> io::Result<()> {
+        if self.queue.close() {
+            Ok(())
+        } else {
+            Err(error::closed())
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    // The other backend lends; the facade asks both alike.
+    pub(crate) fn lent_bytes(&self) -> usize {
+        0
+    }
+
+    /// This queue, if it is the one that the source belongs to.
+    fn home_of(&self, home: &Home<S>) -> Option<&Arc<Queue<S>>> {
+        home.get()
+            .filter(|queue| Arc::ptr_eq(queue, &self.queue))
+            .and(Some(&self.queue))
+    }
+}
+
+/// The system's queue, for one descriptor.
+struct At<'a, S> {
+    system: &'a S,
+    fd: BorrowedFd<'a>,
+}
+
+impl<S: System> Kernel for At<'_, S> {
+    fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()> {
+        self.system.ask(self.fd, before, interests, key)
+    }
+
+    fn confirm(&self, interests: Interests) -> Interests {
+        self.system.confirm(self.fd, interests)
+    }
+}

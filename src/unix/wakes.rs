@@ -1,0 +1,159 @@
+//! The tokens of wakes that no poll has handed out yet, and whether the loop is closed.
+//!
+//! **The idea.** Waiting tokens stand in a set; the kernel's queue holds one notice for all of them. Who adds to an
+//! empty set sends the notice, who adds to another need not: it is still on its way. The poller that receives the
+//! notice takes as many tokens as fit and, if some remain, sends the notice once more, so that it goes to the back of
+//! the kernel's queue and no source waits for a flood of wakes.
+//!
+//! # Invariant
+//! **Not empty implies noticed**: whenever the lock is free and the set is not empty, a notice is in the kernel's queue
+//! or in the hands of the poller. So the notice is sent under the lock (it never blocks): a thread whose `wake` has
+//! returned can count on it, also when another thread's `wake` added the first token.
+
+use std::collections::BTreeSet;
+
+use crate::event::{Event, Events};
+use crate::interests::Token;
+use crate::sync::{lock, AtomicBool, Mutex, Ordering};
+
+/// See the head of this module.
+#[derive(Debug)]
+pub(crate) struct Wakes {
+    state: Mutex<State>,
+    /// Set once, under the lock, so that a wake which found it unset is over. Read by everybody without the lock; the
+    /// poller learns of it by the notice.
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    /// A tree, since it gives memory back as it shrinks.
+    waiting: BTreeSet<Token>,
+    /// The last token handed out. The next batch goes on behind it, so that small tokens do not starve large ones.
+    last: Option<Token>,
+}
+
+impl Wakes {
+    pub(crate) fn new() -> Wakes {
+        Wakes {
+            state: Mutex::new(State {
+                waiting: BTreeSet::new(),
+                last: None,
+            }),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds `token`, and calls `notice` if none is on its way. `false` if the loop is closed.
+    pub(crate) fn add(&self, token: Token, notice: impl FnOnce()) -> bool {
+        let mut state = lock(&self.state);
+        if self.is_closed() {
+            return false;
+        }
+        let first = state.waiting.is_empty();
+        state.waiting.insert(token);
+        if first {
+            notice();
+        }
+        true
+    }
+
+    /// Marks the loop as closed, and calls `notice`. `false` if it was closed already.
+    pub(crate) fn close(&self, notice: impl FnOnce()) -> bool {
+        let _state = lock(&self.state);
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        notice();
+        true
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Hands out at most `limit` tokens, and no more than fit. For the poller, when it has received a notice.
+    pub(crate) fn take(&self, events: &mut Events, limit: usize, notice: impl FnOnce()) {
+        let mut state = lock(&self.state);
+        for _ in 0..limit.min(events.room()) {
+            let Some(token) = state.next() else { break };
+            state.waiting.remove(&token);
+            state.last = Some(token);
+            events.push(Event::wake(token));
+        }
+        if !state.waiting.is_empty() {
+            notice();
+        }
+    }
+}
+
+impl State {
+    fn next(&self) -> Option<Token> {
+        let behind_last = match self.last.and_then(|last| last.checked_add(1)) {
+            Some(from) => self.waiting.range(from..).next(),
+            None => None,
+        };
+        behind_last.or_else(|| self.waiting.iter().next()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn tokens(events: &Events) -> Vec<Token> {
+        events.iter().map(Event::id).collect()
+    }
+
+    #[test]
+    fn one_notice_is_sent_for_all_that_wait() {
+        let (wakes, notices) = (Wakes::new(), Cell::new(0));
+        for token in [3, 1, 3, usize::MAX] {
+            assert!(wakes.add(token, || notices.set(notices.get() + 1)));
+        }
+        assert_eq!(notices.get(), 1);
+        let mut events = Events::with_capacity(8);
+        wakes.take(&mut events, usize::MAX, || panic!("nothing remains"));
+        assert_eq!(tokens(&events), [1, 3, usize::MAX]);
+        wakes.add(3, || notices.set(notices.get() + 1));
+        assert_eq!(notices.get(), 2);
+    }
+
+    #[test]
+    fn what_does_not_fit_sends_the_notice_again() {
+        let (wakes, notices) = (Wakes::new(), Cell::new(0));
+        for token in 0..3 {
+            wakes.add(token, || ());
+        }
+        let mut events = Events::with_capacity(2);
+        wakes.take(&mut events, usize::MAX, || notices.set(1));
+        assert_eq!((tokens(&events), notices.get()), (vec![0, 1], 1));
+    }
+
+    #[test]
+    fn a_token_that_is_woken_all_the_time_does_not_starve_the_others() {
+        let wakes = Wakes::new();
+        let mut events = Events::with_capacity(1);
+        let mut seen = Vec::new();
+        for token in [0, 1, 2] {
+            wakes.add(token, || ());
+        }
+        for _ in 0..4 {
+            events.clear();
+            wakes.take(&mut events, usize::MAX, || ());
+            seen.extend(tokens(&events));
+            wakes.add(0, || ());
+        }
+        assert_eq!(seen, [0, 1, 2, 0]);
+    }
+
+    #[test]
+    fn a_closed_loop_takes_no_wake_and_closes_once() {
+        let (wakes, notices) = (Wakes::new(), Cell::new(0));
+        assert!(wakes.close(|| notices.set(1)));
+        assert_eq!(notices.get(), 1);
+        assert!(!wakes.close(|| panic!("it was closed already")));
+        assert!(!wakes.add(1, || panic!("it is closed")));
+    }
+}
