@@ -402,3 +402,6 @@ fn deliver(
     }
     fits
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,451 @@
+//! The state machine driven by hand: the test is the kernel, the poller and the other threads, one step at a time.
+
+#![allow(clippy::unwrap_used)] // a test
+
+use std::cell::{Cell, RefCell};
+
+use super::*;
+
+const R: Interests = Interests::READABLE;
+const W: Interests = Interests::WRITABLE;
+const TOKEN: Token = 7;
+
+fn none() -> Interests {
+    Interests::empty()
+}
+
+/// A kernel that does what it is told and remembers what it was asked.
+struct Fake {
+    asked: RefCell<Vec<Interests>>,
+    stamp: Cell<u32>,
+    holds: Cell<Interests>,
+    looks: Cell<u32>,
+    refuses: Cell<bool>,
+}
+
+impl Kernel for Fake {
+    fn ask(&self, _before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()> {
+        if self.refuses.get() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.asked.borrow_mut().push(interests);
+        self.stamp.set(key.stamp);
+        Ok(())
+    }
+
+    fn confirm(&self, interests: Interests) -> Interests {
+        self.looks.set(self.looks.get() + 1);
+        self.holds.get() & interests
+    }
+}
+
+/// One source, its kernel, and the poller's wait.
+struct Bench {
+    source: Readiness,
+    kernel: Fake,
+    wait: AtomicU32,
+    events: Events,
+}
+
+impl Bench {
+    /// A source that was just registered for `interests`, and no edge reaped yet.
+    fn new(kind: Kind, interests: Interests) -> Bench {
+        let bench = Bench {
+            source: Readiness::new(kind),
+            kernel: Fake {
+                asked: RefCell::default(),
+                stamp: Cell::new(0),
+                holds: Cell::new(none()),
+                looks: Cell::new(0),
+                refuses: Cell::new(false),
+            },
+            wait: AtomicU32::new(1),
+            events: Events::with_capacity(8),
+        };
+        let key = Key { slot: 0, stamp: 0 };
+        bench
+            .source
+            .lock()
+            .enter(&bench.kernel, key, TOKEN, interests)
+            .unwrap();
+        bench
+    }
+
+    fn arm(&self, interests: Interests) {
+        self.arm_with(TOKEN, interests);
+    }
+
+    fn arm_with(&self, token: Token, interests: Interests) {
+        self.source
+            .arm(&self.kernel, token, interests, &self.wait)
+            .unwrap();
+    }
+
+    /// The poller begins a wait, which reaps this edge; it is not handled yet.
+    fn reap(&self, ready: Interests, odd: Interests) -> Edge {
+        self.wait.fetch_add(1, Ordering::Relaxed);
+        Edge {
+            stamp: self.kernel.stamp.get(),
+            wait: self.wait.load(Ordering::Relaxed),
+            told: Interests::all(),
+            ready,
+            odd,
+            hints: Hints::default(),
+        }
+    }
+
+    /// The poller handles an edge. Returns the events as (token, readable, writable).
+    fn handle(&mut self, edge: &Edge) -> Vec<(Token, bool, bool)> {
+        self.events.clear();
+        self.source.edge(&self.kernel, edge, &mut self.events);
+        self.events
+            .iter()
+            .map(|event| (event.id(), event.is_readable(), event.is_writable()))
+            .collect()
+    }
+
+    fn reap_and_handle(&mut self, ready: Interests) -> Vec<(Token, bool, bool)> {
+        let edge = self.reap(ready, none());
+        self.handle(&edge)
+    }
+
+    /// What the kernel was asked for since the last call of this.
+    fn asked(&self) -> Vec<Interests> {
+        self.kernel.asked.take()
+    }
+
+    fn is_armed_and_owed(&self, interests: Interests) -> bool {
+        let state = self.source.lock();
+        assert!(state.owed.contains(state.armed), "armed implies owed");
+        assert!(state.asked.contains(state.owed), "owed implies asked");
+        state.armed.contains(interests)
+    }
+}
+
+const READABLE_EVENT: (Token, bool, bool) = (TOKEN, true, false);
+
+#[test]
+fn a_registration_fires_once() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    assert_eq!(bench.asked(), [R]);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    assert_eq!(bench.reap_and_handle(R), []);
+}
+
+#[test]
+fn registering_after_a_drain_costs_nothing() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.asked();
+    for _ in 0..3 {
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+        let tick = bench.source.tick(Read);
+        bench.source.moved_short(Read, tick);
+        bench.arm(R);
+    }
+    for _ in 0..3 {
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+        let tick = bench.source.tick(Read);
+        bench.source.would_block(Read, tick);
+        bench.arm(R);
+    }
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn registering_without_a_drain_asks_the_kernel() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.asked();
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.arm(R);
+    assert_eq!(bench.asked(), [R]);
+}
+
+#[test]
+fn registering_what_is_armed_replaces_the_token() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.asked();
+    bench.arm_with(8, R);
+    assert_eq!(bench.asked(), []);
+    assert_eq!(bench.reap_and_handle(R), [(8, true, false)]);
+    assert_eq!(bench.reap_and_handle(R), []);
+}
+
+#[test]
+fn an_edge_handled_between_a_call_and_its_record_wins() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.asked();
+    let tick = bench.source.tick(Read);
+    // A reader's call ends in WouldBlock. New bytes come; nobody has armed, but the kernel owes their edge.
+    let again = bench.source.tick(Read);
+    bench.source.would_block(Read, again);
+    assert_eq!(bench.reap_and_handle(R), []);
+    // Only now does the reader get to its record: the edge is spent, so nothing is owed.
+    bench.source.would_block(Read, tick);
+    bench.arm(R);
+    assert_eq!(
+        bench.asked(),
+        [R],
+        "without asking, the bytes would be waited for in vain"
+    );
+}
+
+#[test]
+fn the_same_holds_for_a_short_read() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.reap_and_handle(R);
+    let tick = bench.source.tick(Read);
+    bench.source.would_block(Read, tick);
+    bench.reap_and_handle(R);
+    bench.asked();
+    bench.source.moved_short(Read, tick);
+    bench.arm(R);
+    assert_eq!(bench.asked(), [R]);
+}
+
+#[test]
+fn an_edge_reaped_before_a_drain_is_no_event_after_it() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    let edge = bench.reap(R, none());
+    // Another thread takes the bytes and registers, which asks nothing, since the edge is still to be handled.
+    let tick = bench.source.tick(Read);
+    bench.source.would_block(Read, tick);
+    bench.arm(R);
+    assert_eq!(bench.handle(&edge), []);
+    assert_eq!(bench.kernel.looks.get(), 1);
+    assert!(bench.is_armed_and_owed(R));
+    // The next bytes make an edge of a later wait, which is sure.
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    assert_eq!(bench.kernel.looks.get(), 1);
+}
+
+#[test]
+fn an_unsure_edge_is_an_event_if_the_condition_holds() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    let edge = bench.reap(R, none());
+    bench.arm_with(9, R);
+    bench.kernel.holds.set(R);
+    assert_eq!(bench.handle(&edge), [(9, true, false)]);
+}
+
+#[test]
+fn an_edge_from_before_an_asking_is_void() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    let edge = bench.reap(R, none());
+    bench.arm(R | W);
+    assert_eq!(bench.asked(), [R, R | W]);
+    assert_eq!(bench.handle(&edge), []);
+    assert!(bench.is_armed_and_owed(R | W));
+    assert_eq!(bench.reap_and_handle(R | W), [(TOKEN, true, true)]);
+}
+
+#[test]
+fn the_wait_number_of_the_polling_thread_itself_is_sure() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    for _ in 0..3 {
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+        let tick = bench.source.tick(Read);
+        bench.source.moved_short(Read, tick);
+        bench.arm(R);
+    }
+    assert_eq!(bench.kernel.looks.get(), 0);
+}
+
+#[test]
+fn no_wait_has_the_number_that_means_sure() {
+    assert_eq!(next_wait(0), 1);
+    assert_eq!(next_wait(u32::MAX), 1);
+}
+
+#[test]
+fn a_short_read_after_a_hang_up_proves_nothing() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.asked();
+    let edge = bench.reap(R, R);
+    assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+    let tick = bench.source.tick(Read);
+    bench.source.moved_short(Read, tick);
+    bench.arm(R);
+    assert_eq!(
+        bench.asked(),
+        [R],
+        "3 bytes and a FIN: the end is still to be told"
+    );
+}
+
+#[test]
+fn a_hang_up_of_one_direction_leaves_the_other_alone() {
+    let mut bench = Bench::new(Kind::Stream, R | W);
+    let edge = bench.reap(R | W, R);
+    bench.handle(&edge);
+    bench.asked();
+    let tick = bench.source.tick(Write);
+    bench.source.moved_short(Write, tick);
+    bench.arm(W);
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn a_mark_of_urgent_data_is_gone_with_the_next_edge() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    let edge = bench.reap(none(), R);
+    assert_eq!(bench.handle(&edge), [], "urgent data alone is not readable");
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.asked();
+    let tick = bench.source.tick(Read);
+    bench.source.moved_short(Read, tick);
+    bench.arm(R);
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn a_short_datagram_proves_nothing() {
+    let mut bench = Bench::new(Kind::Datagram, R);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.asked();
+    let tick = bench.source.tick(Read);
+    bench.source.moved_short(Read, tick);
+    bench.arm(R);
+    assert_eq!(bench.asked(), [R]);
+}
+
+#[test]
+fn what_is_not_asked_for_is_not_owed() {
+    let bench = Bench::new(Kind::Stream, R);
+    bench.asked();
+    let tick = bench.source.tick(Write);
+    bench.source.would_block(Write, tick);
+    bench.arm(W);
+    assert_eq!(bench.asked(), [R | W]);
+}
+
+#[test]
+fn one_direction_neither_fires_nor_disarms_the_other() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.arm_with(8, W);
+    assert_eq!(bench.reap_and_handle(W), [(8, false, true)]);
+    assert!(bench.is_armed_and_owed(R));
+    assert_eq!(bench.reap_and_handle(R | W), [READABLE_EVENT]);
+}
+
+#[test]
+fn two_tokens_make_two_events_and_one_token_one() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.arm_with(8, W);
+    assert_eq!(
+        bench.reap_and_handle(R | W),
+        [READABLE_EVENT, (8, false, true)]
+    );
+    bench.arm(R);
+    bench.arm(W);
+    assert_eq!(bench.reap_and_handle(R | W), [(TOKEN, true, true)]);
+}
+
+#[test]
+fn what_does_not_fit_goes_to_the_back_and_comes_first() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.arm_with(8, W);
+    bench.asked();
+    bench.events = Events::with_capacity(1);
+    assert_eq!(bench.reap_and_handle(R | W), [READABLE_EVENT]);
+    assert_eq!(bench.asked(), [W], "asked anew, so that it comes again");
+    bench.arm(R);
+    assert_eq!(bench.reap_and_handle(R | W), [(8, false, true)]);
+    assert_eq!(bench.reap_and_handle(R | W), [READABLE_EVENT]);
+}
+
+#[test]
+fn a_disarmed_source_fires_nothing_and_can_be_armed_again() {
+    let mut bench = Bench::new(Kind::Stream, R | W);
+    let edge = bench.reap(R | W, none());
+    bench.source.disarm();
+    assert_eq!(bench.handle(&edge), []);
+    bench.asked();
+    bench.arm(R);
+    assert_eq!(bench.asked(), [R]);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+}
+
+#[test]
+fn after_two_wasted_wakes_the_kernel_is_silenced() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.reap_and_handle(R);
+    bench.asked();
+    assert_eq!(bench.reap_and_handle(R), []);
+    assert_eq!(bench.asked(), []);
+    assert_eq!(bench.reap_and_handle(R), []);
+    assert_eq!(bench.asked(), [none()]);
+    bench.arm(R);
+    assert_eq!(bench.asked(), [R]);
+}
+
+#[test]
+fn silence_keeps_what_is_armed() {
+    let mut bench = Bench::new(Kind::Stream, R | W);
+    bench.reap_and_handle(R);
+    bench.asked();
+    bench.reap_and_handle(R);
+    bench.reap_and_handle(R);
+    assert_eq!(bench.asked(), [W]);
+    assert_eq!(bench.reap_and_handle(W), [(TOKEN, false, true)]);
+}
+
+#[test]
+fn wasted_wakes_count_in_a_row_only() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    for _ in 0..4 {
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+        assert_eq!(bench.reap_and_handle(R), []);
+        bench.asked();
+        bench.arm(R);
+    }
+    assert_eq!(bench.asked(), [R]);
+}
+
+#[test]
+fn a_datagram_socket_is_not_told_of_each_datagram_sent() {
+    let mut bench = Bench::new(Kind::Datagram, R | W);
+    assert_eq!(bench.reap_and_handle(W), [(TOKEN, false, true)]);
+    bench.asked();
+    assert_eq!(bench.reap_and_handle(W), []);
+    assert_eq!(bench.asked(), [R]);
+    assert!(bench.is_armed_and_owed(R));
+}
+
+#[test]
+fn a_registration_that_fails_changes_nothing() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.kernel.refuses.set(true);
+    assert!(bench
+        .source
+        .arm(&bench.kernel, 9, R | W, &bench.wait)
+        .is_err());
+    bench.kernel.refuses.set(false);
+    assert!(bench.is_armed_and_owed(R));
+    assert!(!bench.source.lock().armed.is_writable());
+    assert_eq!(bench.reap_and_handle(R | W), [READABLE_EVENT]);
+}
+
+#[test]
+fn a_first_registration_that_fails_can_be_tried_again() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.source = Readiness::new(Kind::Stream);
+    bench.kernel.refuses.set(true);
+    let key = Key { slot: 4, stamp: 40 };
+    assert!(bench.source.lock().enter(&bench.kernel, key, 9, R).is_err());
+    assert!(!bench.is_armed_and_owed(R));
+    bench.kernel.refuses.set(false);
+    bench.source.lock().enter(&bench.kernel, key, 9, R).unwrap();
+    assert_eq!(bench.source.lock().key(), Key { slot: 4, stamp: 41 });
+    assert_eq!(bench.reap_and_handle(R), [(9, true, false)]);
+}
+
+#[test]
+fn an_asking_that_fails_while_an_edge_is_handled_leaves_the_error_to_the_next_registration() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.arm_with(8, W);
+    bench.events = Events::with_capacity(1);
+    bench.kernel.refuses.set(true);
+    assert_eq!(bench.reap_and_handle(R | W), [READABLE_EVENT]);
+    assert!(bench.source.arm(&bench.kernel, 8, W, &bench.wait).is_err());
+}
