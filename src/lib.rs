@@ -81,6 +81,11 @@ pub use source::Source;
 pub use tcp::{IntoStdError, TcpListener, TcpStream};
 pub use udp::UdpSocket;
 
+/// The README's program is tested as a doctest.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What every backend must have, with its type: one that drifts does not compile.
 const _: () = {
     use std::net::{Shutdown, SocketAddr};
