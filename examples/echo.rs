@@ -1,0 +1,462 @@
+//! An echo server and the load that tests it, in one process: two threads, each with its own `Poll`.
+//!
+//! Both loops do the same: an event says that something can be done; do it once, then register for
+//! whatever must come true before the next step. There is no rule to read until `WouldBlock`, so a
+//! message costs the server one read and one write.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use minimio::{Event, Events, Interests, Poll, Registrator, TcpListener, TcpStream, Token};
+
+const USAGE: &str = "\
+usage: echo [--listen ADDR | --connect ADDR] [--connections N] [--size BYTES] [--seconds S]
+
+An echo server, and clients that wait for each echo and check every byte of it.
+  --listen ADDR     only serve, until Ctrl-C
+  --connect ADDR    only load a server elsewhere
+  --connections N   number of clients (default 100)
+  --size BYTES      length of a message (default 64)
+  --seconds S       how long to send, fractions allowed (default 5)
+The exit status is 1 if anything was lost or wrong.
+";
+
+/// Two tokens that are no connection's. Every value is allowed; connections count from 0.
+const STOP: Token = Token::MAX;
+const LISTENER: Token = Token::MAX - 1;
+/// As many events as one poll takes from the system at a time.
+const BATCH: usize = 1024;
+/// The most that one read takes, and so the most that the server owes to one connection.
+const BUFFER: usize = 64 << 10;
+/// The time between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// How long either side, at its end, waits for what is in flight.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long the listener is left alone after it failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Longer counts as this, 30 years, since an `Instant` so far away could overflow.
+const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
+/// Asks a loop to end: the flag says so, and the wake makes a blocked `poll` return and see it.
+#[derive(Clone)]
+struct Stop {
+    asked: Arc<AtomicBool>,
+    registrator: Registrator,
+}
+
+impl Stop {
+    fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        // It fails only when the loop has ended by itself: then there is nobody to wake.
+        let _ = self.registrator.wake(STOP);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    fn on_ctrl_c(registrator: Registrator) -> io::Result<Stop> {
+        let asked = Arc::default();
+        let stop = Stop { asked, registrator };
+        let handler = stop.clone();
+        ctrlc::set_handler(move || handler.ask())
+            .map(|()| stop)
+            .map_err(|error| io::Error::new(ErrorKind::Other, error))
+    }
+}
+
+/// To move no bytes for the moment is not a failure here: an event will say when to try again.
+fn or_none(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}
+
+/// A connection as the server sees it.
+struct Connection {
+    stream: TcpStream,
+    /// What was read and not written back. While there is any, nothing more is read: a peer that
+    /// does not take its echo is held back by TCP, and costs at most `BUFFER` bytes here.
+    owed: Vec<u8>,
+}
+
+impl Connection {
+    /// Does one step and registers for the next. False at the end of the connection.
+    fn step(&mut self, token: Token, buffer: &mut [u8], stop: &Stop) -> io::Result<bool> {
+        if self.owed.is_empty() {
+            let count = match self.stream.read(buffer) {
+                // The peer has closed, or half closed, and has all of its bytes back.
+                Ok(0) => return Ok(false),
+                result => or_none(result)?,
+            };
+            self.owed.extend_from_slice(&buffer[..count]);
+        }
+        let written = or_none(self.stream.write(&self.owed))?;
+        self.owed.drain(..written);
+        let mut next = Interests::WRITABLE;
+        if self.owed.is_empty() {
+            next = Interests::READABLE;
+            if stop.is_asked() {
+                // To drop a stream with bytes unread would reset the connection, and the peer might
+                // lose an echo that is on its way. So close one half; the peer closes the other.
+                self.stream.shutdown(Shutdown::Write)?;
+            }
+        }
+        stop.registrator.register(&self.stream, token, next)?;
+        Ok(true)
+    }
+}
+
+fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
+    let registrator = poll.registrator();
+    let mut listener = Some(listener);
+    // When to register the listener: at once, or some time after it failed.
+    let mut listen_at = Some(Instant::now());
+    let mut connections = HashMap::new();
+    // No token is used twice, so no event is ever taken for one of another connection.
+    let mut next_token = 0;
+    let mut buffer = vec![0; BUFFER];
+    let mut events = Events::with_capacity(BATCH);
+    let mut deadline = None;
+    loop {
+        let now = Instant::now();
+        if deadline.is_none() && stop.is_asked() {
+            (listener, listen_at, deadline) = (None, None, Some(now + GRACE));
+            // Wake each for a step: it echoes what has arrived, and then closes its half.
+            for &token in connections.keys() {
+                registrator.wake(token)?;
+            }
+        }
+        if deadline.is_some_and(|end| connections.is_empty() || now >= end) {
+            return Ok(());
+        }
+        if let (Some(listener), true) = (&listener, listen_at.is_some_and(|at| now >= at)) {
+            registrator.register(listener, LISTENER, Interests::READABLE)?;
+            listen_at = None;
+        }
+        let timeout = deadline.or(listen_at).map(|until| until - now);
+        poll.poll(&mut events, timeout)?;
+        for event in &events {
+            let token = event.id();
+            if let (LISTENER, Some(listener)) = (token, &listener) {
+                // One at a time: if more wait, the next registration reports them.
+                listen_at = Some(now);
+                match listener.accept() {
+                    Ok((stream, _)) => {
+                        // Otherwise a short message may wait for the one before to be acknowledged.
+                        let _ = stream.set_nodelay(true);
+                        let owed = Vec::new();
+                        connections.insert(next_token, Connection { stream, owed });
+                        // A wake is answered with a step like any other, and that registers.
+                        registrator.wake(next_token)?;
+                        next_token += 1;
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => {
+                        // Most likely no descriptor is left. To register at once would bring the
+                        // same error again; when others have closed it may work.
+                        eprintln!("cannot accept for the moment: {error}");
+                        listen_at = Some(now + ACCEPT_PAUSE);
+                    }
+                }
+            } else if let Some(connection) = connections.get_mut(&token) {
+                match connection.step(token, &mut buffer, stop) {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    // Whatever fails ends one connection, and never the server.
+                    Err(error) => eprintln!("connection {token}: {error}"),
+                }
+                connections.remove(&token);
+            }
+        }
+    }
+}
+
+/// A connection as the load sees it.
+struct Client {
+    stream: TcpStream,
+    /// The number of the message in flight; 0 while connecting.
+    number: u64,
+    begun: Instant,
+    sent: usize,
+    echoed: usize,
+}
+
+impl Client {
+    /// Does what the event allows and registers for what comes next. False when all is done.
+    fn step(&mut self, event: &Event, load: &mut Load, stop: &Stop) -> io::Result<bool> {
+        let token = event.id();
+        if self.number == 0 {
+            // The event says that the connect has ended; this says how.
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error);
+            }
+            self.stream.set_nodelay(true)?;
+        } else if event.is_readable() {
+            self.receive(token, load)?;
+        }
+        if self.number == 0 || self.echoed == load.size {
+            if load.is_ending {
+                return Ok(false);
+            }
+            (self.number, self.sent, self.echoed) = (self.number + 1, 0, 0);
+            self.begun = Instant::now();
+        }
+        while self.sent < load.size {
+            let part = &mut load.buffer[..BUFFER.min(load.size - self.sent)];
+            fill(part, token, self.number, self.sent);
+            let written = or_none(self.stream.write(part))?;
+            self.sent += written;
+            if written < part.len() {
+                break;
+            }
+        }
+        // The echo of a long message begins while the message is still being sent. If nobody read
+        // it, the server could not write, and so would not read what is sent: both would wait for
+        // ever. So both interests are armed.
+        let mut next = Interests::READABLE;
+        next.set(Interests::WRITABLE, self.sent < load.size);
+        stop.registrator.register(&self.stream, token, next)?;
+        Ok(true)
+    }
+
+    fn receive(&mut self, token: Token, load: &mut Load) -> io::Result<()> {
+        // The whole buffer is offered, though less will come: a read that does not fill it tells
+        // minimio that nothing is left, and the next registration needs no system call.
+        let count = match self.stream.read(&mut load.buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            result => or_none(result)?,
+        };
+        let (echo, expected) = (&load.buffer[..count], &mut load.expected[..count]);
+        fill(expected, token, self.number, self.echoed);
+        if echo != expected || count > self.sent - self.echoed {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        self.echoed += count;
+        if self.echoed == load.size {
+            load.count(self.begun.elapsed());
+        }
+        Ok(())
+    }
+}
+
+/// Writes the part of a message that begins at `offset`: the top bytes of sums of two products, one
+/// for whose message it is and one for the place in it, so that neither is taken for another.
+fn fill(part: &mut [u8], token: Token, number: u64, offset: usize) {
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    let name = ((token as u64).rotate_left(40) ^ number).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mut sum = name.wrapping_add((offset as u64).wrapping_mul(STEP));
+    for byte in part {
+        *byte = sum.to_be_bytes()[0];
+        sum = sum.wrapping_add(STEP);
+    }
+}
+
+/// What the clients share, and what is counted.
+#[derive(Default)]
+struct Load {
+    size: usize,
+    buffer: Vec<u8>,
+    expected: Vec<u8>,
+    is_ending: bool,
+    messages: u64,
+    lost: u64,
+    corrupted: u64,
+    /// How many messages took how many nanoseconds, of which only the five leading bits are kept:
+    /// so the map has at most a thousand entries, however many messages there are.
+    latencies: BTreeMap<u64, u64>,
+    slowest: Duration,
+}
+
+impl Load {
+    fn count(&mut self, latency: Duration) {
+        let nanos = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX) | 1;
+        let dropped_bits = nanos.ilog2().saturating_sub(4);
+        let rounded = nanos >> dropped_bits << dropped_bits;
+        *self.latencies.entry(rounded).or_default() += 1;
+        self.slowest = self.slowest.max(latency);
+        self.messages += 1;
+    }
+
+    fn count_failure(&mut self, token: Token, error: &io::Error) {
+        eprintln!("client {token}: {error}");
+        match error.kind() {
+            ErrorKind::InvalidData => self.corrupted += 1,
+            _ => self.lost += 1,
+        }
+    }
+
+    fn percentile(&self, percent: u64) -> Duration {
+        let mut seen = 0;
+        for (&nanos, count) in &self.latencies {
+            seen += count;
+            if seen * 100 >= percent * self.messages {
+                return Duration::from_nanos(nanos);
+            }
+        }
+        Duration::ZERO
+    }
+
+    fn print(&self, connections: usize, elapsed: Duration) {
+        let rate = self.messages as f64 / elapsed.as_secs_f64();
+        println!("connections {connections:>14}");
+        println!("messages    {:>14}", self.messages);
+        println!("messages/s  {rate:>14.0}");
+        println!("latency p50 {:>14.1?}", self.percentile(50));
+        println!("latency p99 {:>14.1?}", self.percentile(99));
+        println!("latency max {:>14.1?}", self.slowest);
+        println!("lost        {:>14}", self.lost);
+        println!("corrupted   {:>14}", self.corrupted);
+    }
+}
+
+/// Loads the server at `target` until the time is over or Ctrl-C. True if nothing went wrong.
+fn load(options: &Options, target: SocketAddr) -> io::Result<bool> {
+    let mut poll = Poll::new()?;
+    let stop = Stop::on_ctrl_c(poll.registrator())?;
+    let mut load = Load {
+        size: options.size,
+        buffer: vec![0; BUFFER],
+        expected: vec![0; BUFFER],
+        ..Load::default()
+    };
+    let begun = Instant::now();
+    let mut clients = HashMap::new();
+    for token in 0..options.connections {
+        let stream = TcpStream::connect_nonblocking(target)?;
+        let registrator = &stop.registrator;
+        registrator.register(&stream, token, Interests::WRITABLE)?;
+        let client = Client {
+            stream,
+            number: 0,
+            begun,
+            sent: 0,
+            echoed: 0,
+        };
+        clients.insert(token, client);
+    }
+    let mut events = Events::with_capacity(BATCH);
+    let mut deadline = begun + options.duration;
+    let shows_progress = io::stderr().is_terminal();
+    let mut shown = begun;
+    while !clients.is_empty() {
+        let now = Instant::now();
+        if !load.is_ending && (now >= deadline || stop.is_asked()) {
+            (load.is_ending, deadline) = (true, now + GRACE);
+        }
+        if now >= deadline {
+            break;
+        }
+        if shows_progress && now - shown >= PROGRESS {
+            shown = now;
+            eprintln!("{:3.0?} {:12} messages", now - begun, load.messages);
+        }
+        poll.poll(&mut events, Some(PROGRESS.min(deadline - now)))?;
+        for event in &events {
+            let token = event.id();
+            let Some(client) = clients.get_mut(&token) else {
+                continue;
+            };
+            match client.step(event, &mut load, &stop) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => load.count_failure(token, &error),
+            }
+            clients.remove(&token);
+        }
+    }
+    for &token in clients.keys() {
+        load.count_failure(token, &ErrorKind::TimedOut.into());
+    }
+    load.print(options.connections, begun.elapsed());
+    Ok(load.lost == 0 && load.corrupted == 0)
+}
+
+struct Options {
+    listen: Option<String>,
+    connect: Option<String>,
+    connections: usize,
+    size: usize,
+    duration: Duration,
+}
+
+impl Options {
+    fn set(&mut self, name: &str, value: String) -> Option<()> {
+        match name {
+            "--listen" if self.connect.is_none() => self.listen = Some(value),
+            "--connect" if self.listen.is_none() => self.connect = Some(value),
+            "--connections" => self.connections = value.parse::<NonZeroUsize>().ok()?.get(),
+            "--size" => self.size = value.parse::<NonZeroUsize>().ok()?.get(),
+            "--seconds" => {
+                let duration = Duration::try_from_secs_f64(value.parse().ok()?).ok()?;
+                self.duration = duration.min(LONGEST);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn run(options: &Options) -> io::Result<bool> {
+    if let Some(address) = &options.connect {
+        // Blocks as std does until one of the name's addresses answers: that one is loaded.
+        let target = TcpStream::connect(address)?.peer_addr()?;
+        return load(options, target);
+    }
+    let listener = TcpListener::bind(options.listen.as_deref().unwrap_or("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    let poll = Poll::new()?;
+    let registrator = poll.registrator();
+    if options.listen.is_some() {
+        let stop = Stop::on_ctrl_c(registrator)?;
+        println!("listening on {address}");
+        return serve(poll, listener, &stop).map(|()| true);
+    }
+    // Ctrl-C ends the load. The server is asked after it, when nothing is in flight any more.
+    let asked = Arc::default();
+    let stop = Stop { asked, registrator };
+    thread::scope(|scope| {
+        let server = scope.spawn(|| serve(poll, listener, &stop));
+        let result = load(options, address);
+        stop.ask();
+        server.join().expect("the server does not panic")?;
+        result
+    })
+}
+
+fn main() -> ExitCode {
+    let mut options = Options {
+        listen: None,
+        connect: None,
+        connections: 100,
+        size: 64,
+        duration: Duration::from_secs(5),
+    };
+    let mut arguments = env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        if name == "--help" {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        let value = arguments.next();
+        if value.and_then(|value| options.set(&name, value)).is_none() {
+            eprint!("echo: wrong argument or value: {name}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
+    run(&options).map_or_else(
+        |error| {
+            eprintln!("echo: {error}");
+            ExitCode::FAILURE
+        },
+        |is_well| ExitCode::from(u8::from(!is_well)),
+    )
+}

@@ -1,0 +1,126 @@
+//! What the server understands of HTTP: the head of a request, and what to answer.
+//!
+//! `httparse` finds the lines; this decides what they mean. It knows nothing of sockets.
+
+const MAX_HEAD: usize = 16 << 10;
+const MAX_HEADERS: usize = 64;
+/// A body is buffered whole, so that this is what a connection can cost.
+const MAX_BODY: usize = 1 << 20;
+
+/// A status may bring header lines of its own, as it is followed by the others.
+const ONLY_READ: &str = "405 Method Not Allowed\r\nAllow: GET, HEAD";
+const ONLY_POST: &str = "405 Method Not Allowed\r\nAllow: POST";
+
+pub(crate) const HELLO: &[u8] = b"Hello from minimio!\n";
+
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    Hello,
+    Big,
+    Echo,
+    /// The status itself, as text.
+    Status,
+}
+
+pub(crate) struct Request {
+    pub(crate) status: &'static str,
+    pub(crate) answer: Answer,
+    pub(crate) head_only: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) expects_continue: bool,
+    /// The length of its body.
+    pub(crate) body: usize,
+}
+
+impl Request {
+    /// What stands for a request that ends the connection, since nobody knows where the next begins.
+    pub(crate) fn refused(status: &'static str) -> Request {
+        Request {
+            status,
+            answer: Answer::Status,
+            head_only: false,
+            keep_alive: false,
+            expects_continue: false,
+            body: 0,
+        }
+    }
+}
+
+/// Parses the head at the beginning of `bytes`, and returns its length and what it asks for; `None`
+/// until it is complete. It starts over each time: `MAX_HEAD` bounds what a byte at a time can cost.
+///
+/// # Errors
+/// The status with which to refuse it.
+pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'static str> {
+    const BAD: &str = "400 Bad Request";
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut head = httparse::Request::new(&mut headers);
+    let length = match head.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) if length <= MAX_HEAD => length,
+        Ok(httparse::Status::Partial) if bytes.len() <= MAX_HEAD => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => {
+            return Err("431 Request Header Fields Too Large");
+        }
+        Err(_) => return Err(BAD),
+    };
+
+    let is_1_1 = head.version == Some(1);
+    let (mut has_host, mut close, mut keep_alive) = (false, false, is_1_1);
+    let (mut body, mut expects_continue) = (None, false);
+    for header in head.headers.iter() {
+        let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
+        match header.name.to_ascii_lowercase().as_str() {
+            "host" => has_host = true,
+            "connection" => {
+                for option in value.split(',').map(str::trim) {
+                    close |= option.eq_ignore_ascii_case("close");
+                    keep_alive |= option.eq_ignore_ascii_case("keep-alive");
+                }
+            }
+            "content-length" => {
+                // `parse` would take a sign. Two lengths that differ are how a request is smuggled
+                // past a proxy.
+                let is_number = !value.is_empty() && value.bytes().all(|c| c.is_ascii_digit());
+                let length = value.parse().unwrap_or(usize::MAX);
+                if !is_number || body.is_some_and(|other| other != length) {
+                    return Err(BAD);
+                }
+                body = Some(length);
+            }
+            "transfer-encoding" => return Err("501 Not Implemented"),
+            "expect" => expects_continue = is_1_1 && value.eq_ignore_ascii_case("100-continue"),
+            _ => {}
+        }
+    }
+    let body = body.unwrap_or(0);
+    if is_1_1 && !has_host {
+        return Err(BAD);
+    }
+    if body > MAX_BODY {
+        return Err("413 Content Too Large");
+    }
+
+    let (method, target) = (
+        head.method.unwrap_or_default(),
+        head.path.unwrap_or_default(),
+    );
+    let path = target.split('?').next().unwrap_or_default();
+    let (status, answer) = match (method, path) {
+        ("GET" | "HEAD", "/") => ("200 OK", Answer::Hello),
+        ("GET" | "HEAD", "/big") => ("200 OK", Answer::Big),
+        ("POST", "/echo") => ("200 OK", Answer::Echo),
+        (_, "/" | "/big") => (ONLY_READ, Answer::Status),
+        (_, "/echo") => (ONLY_POST, Answer::Status),
+        _ => ("404 Not Found", Answer::Status),
+    };
+    let (head_only, keep_alive) = (method == "HEAD", keep_alive && !close);
+    let request = Request {
+        status,
+        answer,
+        head_only,
+        keep_alive,
+        expects_continue,
+        body,
+    };
+    Ok(Some((length, request)))
+}
