@@ -172,6 +172,7 @@ const DEFAULT_LENT_LIMIT: usize = 64 << 20;
 #[derive(Debug)]
 pub struct Poll {
     selector: Selector,
+    registrator: Registrator,
 }
 
 impl Poll {
@@ -198,17 +199,19 @@ impl Poll {
     /// # Platform notes
     /// Only Windows lends memory. Elsewhere the bound is accepted and means nothing.
     pub fn with_lent_limit(bytes: usize) -> io::Result<Poll> {
+        let queue = backend::Selector::new(bytes)?;
+        let selector = Selector { queue };
+        let registrator = selector.registrator();
         Ok(Poll {
-            selector: Selector {
-                queue: backend::Selector::new(bytes)?,
-            },
+            selector,
+            registrator,
         })
     }
 
     /// A handle for registering, waking and closing, from any thread. All of one `Poll` are alike.
     #[must_use]
     pub fn registrator(&self) -> Registrator {
-        self.selector.registrator()
+        self.registrator.clone()
     }
 
     /// Waits until something registered comes true, somebody wakes, the loop is closed or the time is up, and fills
@@ -236,7 +239,7 @@ impl Poll {
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
         loop {
             // Asked before the wait: whoever closes in between has not given the queue a last look yet.
-            let was_closed = self.selector.queue.registrator().is_closed();
+            let was_closed = self.registrator.is_closed();
             let count = self.selector.select(events, timeout)?;
             if count > 0 {
                 return Ok(count);
@@ -244,7 +247,7 @@ impl Poll {
             if was_closed {
                 return Err(error::closed());
             }
-            if !self.selector.queue.registrator().is_closed() {
+            if !self.registrator.is_closed() {
                 return Ok(0);
             }
         }
