@@ -1,0 +1,459 @@
+//! What the tests share: connected pairs, an effort factor, a watchdog, and what is expected of a poll.
+//!
+//! Public API, `std` and `socket2` only, so that every platform inherits the same suite.
+
+// Every test file is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{self, SocketAddr};
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use minimio::{Events, Interests, Poll, TcpStream, Token};
+
+pub(crate) const READABLE: Interests = Interests::READABLE;
+pub(crate) const WRITABLE: Interests = Interests::WRITABLE;
+pub(crate) const BOTH: Interests = Interests::READABLE.union(Interests::WRITABLE);
+
+/// How long a wait may last before it counts as hung. No passing test comes near it.
+pub(crate) const HANG: Duration = Duration::from_secs(60);
+
+/// How long `expect_no_events` listens. An event that comes later than that is another test's to find.
+pub(crate) const QUIET: Duration = Duration::from_millis(60);
+
+/// The test's time limit, for everything that no time-out of its own bounds.
+const WATCHDOG_LIMIT: Duration = Duration::from_secs(120);
+
+/// Scales a count by the environment variable `MINIMIO_EFFORT` (a factor, 1 if unset), to at least 1.
+pub(crate) fn effort(count: usize) -> usize {
+    scaled(count as f64 * effort_factor())
+}
+
+fn effort_factor() -> f64 {
+    match std::env::var("MINIMIO_EFFORT") {
+        Ok(factor) => factor
+            .trim()
+            .parse()
+            .expect("MINIMIO_EFFORT must be a number"),
+        Err(_) => 1.0,
+    }
+}
+
+// A count that a test can loop over is far below what `f64` loses; a negative one is taken for 1.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn scaled(count: f64) -> usize {
+    (count as usize).max(1)
+}
+
+/// Ends the process, naming the test, if the test that holds it runs far too long. Bind it: `let _watchdog =
+/// watchdog();`.
+#[must_use]
+pub(crate) struct Watchdog {
+    alive: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[track_caller]
+pub(crate) fn watchdog() -> Watchdog {
+    let test = thread::current().name().unwrap_or("?").to_owned();
+    let place = Location::caller();
+    // A larger effort takes longer, and the limit grows with it.
+    let limit = WATCHDOG_LIMIT.mul_f64(effort_factor().max(1.0));
+    let (alive, dead) = mpsc::channel::<()>();
+    let thread = thread::spawn(move || {
+        if dead.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("watchdog: {test} ({place}) still runs after {limit:?}");
+            std::process::abort();
+        }
+    });
+    Watchdog {
+        alive: Some(alive),
+        thread: Some(thread),
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to panic about; and a panic here would hide the test's own.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Two connected streams of `std`, both blocking and without Nagle's delay.
+pub(crate) fn std_pair() -> (net::TcpStream, net::TcpStream) {
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, from) = listener.accept().unwrap();
+    assert_eq!(from, near.local_addr().unwrap());
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    (near, far)
+}
+
+/// A stream to test and its blocking peer.
+pub(crate) fn pair() -> (TcpStream, net::TcpStream) {
+    let (near, far) = std_pair();
+    (TcpStream::from_std(near).unwrap(), far)
+}
+
+/// Two connected streams to test.
+pub(crate) fn minimio_pair() -> (TcpStream, TcpStream) {
+    let (near, far) = std_pair();
+    (
+        TcpStream::from_std(near).unwrap(),
+        TcpStream::from_std(far).unwrap(),
+    )
+}
+
+/// One thing that an event says. An event with both flags says two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Said {
+    Readable(Token),
+    Writable(Token),
+    Wake(Token),
+}
+
+/// What the events of a batch say, in order.
+pub(crate) fn said(events: &Events) -> Vec<Said> {
+    let mut all = Vec::new();
+    for event in events {
+        all.extend(what(event.id(), event.is_readable(), event.is_writable()));
+    }
+    all
+}
+
+fn what(token: Token, readable: bool, writable: bool) -> Vec<Said> {
+    match (readable, writable) {
+        (false, false) => vec![Said::Wake(token)],
+        (true, false) => vec![Said::Readable(token)],
+        (false, true) => vec![Said::Writable(token)],
+        (true, true) => vec![Said::Readable(token), Said::Writable(token)],
+    }
+}
+
+/// Polls until exactly these `(token, readable, writable)` have come, in any order and any number of batches. A wake
+/// is `(token, false, false)`; readable and writable under one token may share an event or not. Anything else fails.
+#[track_caller]
+pub(crate) fn expect_events(
+    poll: &mut Poll,
+    events: &mut Events,
+    expected: &[(Token, bool, bool)],
+) {
+    let mut missing: BTreeMap<Said, usize> = BTreeMap::new();
+    for &(token, readable, writable) in expected {
+        for one in what(token, readable, writable) {
+            *missing.entry(one).or_default() += 1;
+        }
+    }
+    let end = Instant::now() + HANG;
+    while !missing.is_empty() {
+        let left = end.saturating_duration_since(Instant::now());
+        let count = poll.poll(events, Some(left)).unwrap();
+        assert_ne!(count, 0, "of {expected:?}, these did not come: {missing:?}");
+        assert_eq!(count, events.len());
+        assert!(count <= events.capacity());
+        for one in said(events) {
+            match missing.get_mut(&one) {
+                Some(1) => drop(missing.remove(&one)),
+                Some(left) => *left -= 1,
+                None => {
+                    panic!("{one:?} came in {events:?}; expected {expected:?}, left {missing:?}")
+                }
+            }
+        }
+    }
+}
+
+/// Polls for a short while and fails on any event.
+#[track_caller]
+pub(crate) fn expect_no_events(poll: &mut Poll, events: &mut Events) {
+    let count = poll.poll(events, Some(QUIET)).unwrap();
+    assert_eq!(count, 0, "no event was due: {events:?}");
+}
+
+/// Polls without waiting and fails on any event.
+#[track_caller]
+pub(crate) fn expect_nothing_queued(poll: &mut Poll, events: &mut Events) {
+    let count = poll.poll(events, Some(Duration::ZERO)).unwrap();
+    assert_eq!(count, 0, "no event was due: {events:?}");
+}
+
+/// Returns once `stream` has at least `count` bytes to read (at most 64 KiB), without taking them.
+#[track_caller]
+pub(crate) fn await_bytes(stream: &TcpStream, count: usize) {
+    let mut buffer = vec![0; count];
+    let end = Instant::now() + HANG;
+    loop {
+        match stream.peek(&mut buffer) {
+            Ok(seen) if seen >= count => return,
+            Ok(0) => panic!("the stream ended before {count} bytes came"),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert!(Instant::now() < end, "{count} bytes did not come");
+        thread::yield_now();
+    }
+}
+
+/// Fills `buffer` from `stream`: registers, waits for the event, reads once, and again. Nothing else may be armed.
+#[track_caller]
+pub(crate) fn read_exact_by_events(
+    poll: &mut Poll,
+    events: &mut Events,
+    mut stream: &TcpStream,
+    token: Token,
+    buffer: &mut [u8],
+) {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        poll.registrator()
+            .register(stream, token, Interests::READABLE)
+            .unwrap();
+        expect_events(poll, events, &[(token, true, false)]);
+        let count = stream.read(&mut buffer[filled..]).unwrap();
+        assert_ne!(count, 0, "the stream ended after {filled} bytes");
+        filled += count;
+    }
+}
+
+/// Writes all of `bytes` to `stream`: writes until it is full, registers, waits for the event, and again. Nothing else
+/// may be armed.
+#[track_caller]
+pub(crate) fn write_all_by_events(
+    poll: &mut Poll,
+    events: &mut Events,
+    mut stream: &TcpStream,
+    token: Token,
+    bytes: &[u8],
+) {
+    let mut written = 0;
+    while written < bytes.len() {
+        poll.registrator()
+            .register(stream, token, Interests::WRITABLE)
+            .unwrap();
+        expect_events(poll, events, &[(token, false, true)]);
+        // The first write after the event accepts something; those after it as much as fits.
+        written += stream.write(&bytes[written..]).unwrap();
+        while written < bytes.len() {
+            match stream.write(&bytes[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// Writes until `stream` takes no more, and returns how many bytes it took. Its peer must not read meanwhile.
+#[track_caller]
+pub(crate) fn fill(mut stream: &TcpStream) -> usize {
+    let chunk = vec![0x5a; 64 << 10];
+    let mut written = 0;
+    // The system may move bytes to the peer, or grow a buffer, a moment after it has said that there is no room. So
+    // it counts as full when it stays full.
+    let mut refused = 0;
+    while refused < 20 {
+        match stream.write(&chunk) {
+            Ok(count) => {
+                written += count;
+                refused = 0;
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                refused += 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    written
+}
+
+/// Gives a thread that is about to `poll` time to be blocked there. The tests hold either way: this only makes the
+/// interesting case the likely one.
+pub(crate) fn let_it_block() {
+    thread::sleep(Duration::from_millis(30));
+}
+
+/// A blocking server that answers after the delay which the request names.
+///
+/// The request is a line with `/delay/<milliseconds>` in it, and after a further slash perhaps a text. If the line ends
+/// in `HTTP/1.1`, header lines up to an empty one follow, and the answer is an HTTP response with the text as its body;
+/// else the answer is the text and a line end. Then the connection is closed.
+pub(crate) struct DelayServer {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DelayServer {
+    pub(crate) fn start() -> DelayServer {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while let Ok((stream, _)) = listener.accept() {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    thread::spawn(move || serve_delayed(stream));
+                }
+            }
+        });
+        DelayServer {
+            address,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for DelayServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // A last connection gets the thread out of `accept`.
+        if net::TcpStream::connect(self.address).is_ok() {
+            if let Some(thread) = self.thread.take() {
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+/// Serves one connection. A client that goes away early is none of the server's business.
+fn serve_delayed(stream: net::TcpStream) {
+    let mut reader = BufReader::new(&stream);
+    let mut request = String::new();
+    if reader.read_line(&mut request).is_err() {
+        return;
+    }
+    let request = request.trim_end();
+    let is_http = request.ends_with("HTTP/1.1");
+    let mut header = String::new();
+    while is_http && reader.read_line(&mut header).is_ok_and(|count| count > 2) {
+        header.clear();
+    }
+    let Some((_, path)) = request.split_once("/delay/") else {
+        return;
+    };
+    let path = path.split_whitespace().next().unwrap_or("");
+    let (delay_ms, text) = path.split_once('/').unwrap_or((path, ""));
+    let Ok(delay_ms) = delay_ms.parse() else {
+        return;
+    };
+    thread::sleep(Duration::from_millis(delay_ms));
+    let answer = if is_http {
+        let length = text.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}")
+    } else {
+        format!("{text}\n")
+    };
+    drop((&stream).write_all(answer.as_bytes()));
+}
+
+/// Whether Wine runs this program: where it is known to differ from Windows, a test asserts the recorded difference.
+#[cfg(windows)]
+pub(crate) fn under_wine() -> bool {
+    use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
+
+    let name: Vec<u16> = "ntdll.dll\0".encode_utf16().collect();
+    // SAFETY: the name is a UTF-16 string that ends in 0 and lives for the call.
+    let ntdll = unsafe { GetModuleHandleW(name.as_ptr()) };
+    if ntdll.is_null() {
+        return false;
+    }
+    // SAFETY: `ntdll` is loaded in every process, for life; the name ends in 0. The function is not called.
+    unsafe { GetProcAddress(ntdll, b"wine_get_version\0".as_ptr()) }.is_some()
+}
+
+#[cfg(not(windows))]
+pub(crate) fn under_wine() -> bool {
+    false
+}
+
+/// Both loopbacks: a test runs over each where the address family may matter.
+pub(crate) const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
+
+/// As `std_pair`, over one of `LOOPBACKS`.
+pub(crate) fn std_pair_over(loopback: &str) -> (net::TcpStream, net::TcpStream) {
+    let listener = net::TcpListener::bind(loopback).unwrap();
+    let near = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, from) = listener.accept().unwrap();
+    assert_eq!(from, near.local_addr().unwrap());
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    (near, far)
+}
+
+/// As `pair`, over one of `LOOPBACKS`.
+pub(crate) fn pair_over(loopback: &str) -> (TcpStream, net::TcpStream) {
+    let (near, far) = std_pair_over(loopback);
+    (TcpStream::from_std(near).unwrap(), far)
+}
+
+/// Retries a call that does not block until it gives something else than `WouldBlock`: how a test without a poll waits.
+#[track_caller]
+pub(crate) fn until_done<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    let end = Instant::now() + HANG;
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+        assert!(Instant::now() < end, "it would still block after {HANG:?}");
+        thread::yield_now();
+    }
+}
+
+/// The kind of error of a call that must fail.
+#[track_caller]
+pub(crate) fn kind_of<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKind {
+    result.expect_err("the call must fail").kind()
+}
+
+/// Returns once `stream` has something to read, without an allocation.
+#[track_caller]
+pub(crate) fn await_readable(stream: &TcpStream) {
+    assert_ne!(until_done(|| stream.peek(&mut [0])).unwrap(), 0, "it ended");
+}
+
+/// Fills `stream` and arms `WRITABLE`, until no event comes: the stream is full and waits for room. Returns how many
+/// bytes were written. (The system may find some room a while after it had none.)
+#[track_caller]
+pub(crate) fn fill_and_arm(
+    poll: &mut Poll,
+    events: &mut Events,
+    mut stream: &TcpStream,
+    token: Token,
+) -> usize {
+    let mut written = fill(stream);
+    let registrator = poll.registrator();
+    for _ in 0..100 {
+        registrator
+            .register(stream, token, Interests::WRITABLE)
+            .unwrap();
+        if poll.poll(events, Some(QUIET)).unwrap() == 0 {
+            return written;
+        }
+        assert_eq!(said(events), [Said::Writable(token)]);
+        // It is no false event.
+        written += stream.write(&[0x5a; 1024]).unwrap();
+        written += fill(stream);
+    }
+    panic!("there is always room");
+}

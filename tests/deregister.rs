@@ -1,0 +1,270 @@
+//! `Registrator::deregister`: what it disarms, what it leaves, and when it fails.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net;
+use std::thread;
+
+use common::{
+    await_bytes, expect_events, expect_no_events, expect_nothing_queued, fill, let_it_block, pair,
+    said, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
+};
+use minimio::{Events, Poll, TcpListener, UdpSocket};
+
+fn poll_and_events() -> (Poll, Events) {
+    (Poll::new().unwrap(), Events::with_capacity(64))
+}
+
+// 2.5
+#[test]
+fn a_deregistered_stream_yields_no_event_of_bytes_that_come_later() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    poll.registrator().deregister(&stream).unwrap();
+    peer.write_all(b"x").unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5
+#[test]
+fn deregister_takes_back_events_that_the_system_had_queued() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    peer.write_all(b"x").unwrap();
+    await_bytes(&stream, 1);
+    poll.registrator().register(&stream, 1, BOTH).unwrap();
+    poll.registrator().deregister(&stream).unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5
+#[test]
+fn deregister_takes_back_an_event_that_did_not_fit_into_the_batch() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(1);
+    let mut pairs = Vec::new();
+    for token in 0..3 {
+        let (stream, mut peer) = pair();
+        peer.write_all(b"x").unwrap();
+        await_bytes(&stream, 1);
+        poll.registrator()
+            .register(&stream, token, READABLE)
+            .unwrap();
+        pairs.push((stream, peer));
+    }
+    assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
+
+    for (stream, _) in &pairs {
+        poll.registrator().deregister(stream).unwrap();
+    }
+
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5
+#[test]
+fn deregister_disarms_a_full_stream_that_waits_for_room() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let filled = fill(&stream);
+    poll.registrator().register(&stream, 1, WRITABLE).unwrap();
+    poll.registrator().deregister(&stream).unwrap();
+    peer.read_exact(&mut vec![0; filled]).unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5
+#[test]
+fn deregister_disarms_listeners_and_udp_sockets() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    poll.registrator().register(&listener, 1, READABLE).unwrap();
+    poll.registrator().register(&socket, 2, READABLE).unwrap();
+
+    poll.registrator().deregister(&listener).unwrap();
+    poll.registrator().deregister(&socket).unwrap();
+
+    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5, 8
+#[test]
+fn bytes_that_came_before_deregister_stay_readable() {
+    let _watchdog = watchdog();
+    let (poll, _) = poll_and_events();
+    let (mut stream, mut peer) = pair();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    peer.write_all(b"hello").unwrap();
+    await_bytes(&stream, 5);
+    poll.registrator().deregister(&stream).unwrap();
+    let mut buffer = [0; 16];
+    assert_eq!(stream.read(&mut buffer).unwrap(), 5);
+    assert_eq!(&buffer[..5], b"hello");
+}
+
+// 2.5, 8
+#[test]
+fn bytes_that_come_after_deregister_are_readable() {
+    let _watchdog = watchdog();
+    let (poll, _) = poll_and_events();
+    let (mut stream, mut peer) = pair();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    // On Windows a receive is in flight now, and what comes goes to it.
+    poll.registrator().deregister(&stream).unwrap();
+    peer.write_all(b"hello").unwrap();
+    await_bytes(&stream, 5);
+    let mut buffer = [0; 16];
+    assert_eq!(stream.read(&mut buffer).unwrap(), 5);
+    assert_eq!(&buffer[..5], b"hello");
+}
+
+// 2.5
+#[test]
+fn a_source_that_was_never_registered_is_not_found() {
+    let poll = Poll::new().unwrap();
+    let (stream, _peer) = pair();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let registrator = poll.registrator();
+    assert_eq!(
+        registrator.deregister(&stream).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        registrator.deregister(&listener).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        registrator.deregister(&socket).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+}
+
+// 2.5
+#[test]
+fn a_source_of_another_poll_is_not_found_and_stays_armed() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let other = Poll::new().unwrap();
+    let (stream, _peer) = pair();
+    poll.registrator().register(&stream, 1, WRITABLE).unwrap();
+    let error = other.registrator().deregister(&stream).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+}
+
+// 2.5
+#[test]
+fn a_source_whose_event_has_come_can_be_deregistered() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    peer.write_all(b"x").unwrap();
+    poll.registrator().register(&stream, 1, BOTH).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, true)]);
+    poll.registrator().deregister(&stream).unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5: not found is what was *never* registered.
+#[test]
+fn a_source_can_be_deregistered_twice() {
+    let poll = Poll::new().unwrap();
+    let (stream, _peer) = pair();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    poll.registrator().deregister(&stream).unwrap();
+    poll.registrator().deregister(&stream).unwrap();
+}
+
+// 2.5
+#[test]
+fn a_deregistered_source_can_be_registered_again() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (mut stream, mut peer) = pair();
+    for token in 0..50 {
+        poll.registrator().register(&stream, 999, BOTH).unwrap();
+        poll.registrator().deregister(&stream).unwrap();
+        poll.registrator()
+            .register(&stream, token, READABLE)
+            .unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+        peer.write_all(b"x").unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+    }
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.3, 2.5
+#[test]
+fn what_came_while_deregistered_counts_when_registering_again() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (mut stream, mut peer) = pair();
+    for token in 0..20 {
+        poll.registrator().register(&stream, 999, READABLE).unwrap();
+        poll.registrator().deregister(&stream).unwrap();
+        peer.write_all(b"x").unwrap();
+        await_bytes(&stream, 1);
+        expect_nothing_queued(&mut poll, &mut events);
+        poll.registrator()
+            .register(&stream, token, READABLE)
+            .unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+    }
+}
+
+// 2.5
+#[test]
+fn deregistering_one_source_leaves_the_others() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (one, mut peer_of_one) = pair();
+    let (two, mut peer_of_two) = pair();
+    poll.registrator().register(&one, 1, READABLE).unwrap();
+    poll.registrator().register(&two, 2, READABLE).unwrap();
+    peer_of_one.write_all(b"x").unwrap();
+    peer_of_two.write_all(b"x").unwrap();
+    poll.registrator().deregister(&one).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5, 2.6
+#[test]
+fn deregister_takes_effect_on_a_poll_that_is_blocked() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let registrator = poll.registrator();
+    registrator.register(&stream, 1, READABLE).unwrap();
+
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let_it_block();
+            registrator.deregister(&stream).unwrap();
+            peer.write_all(b"x").unwrap();
+            await_bytes(&stream, 1);
+            registrator.wake(2).unwrap();
+        });
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+        assert_eq!(said(&events), [Said::Wake(2)]);
+    });
+
+    expect_no_events(&mut poll, &mut events);
+}

@@ -1,0 +1,373 @@
+//! Dropping sources and polls, in any order and on any thread.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net;
+use std::sync::Arc;
+use std::thread;
+
+use common::{
+    await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, let_it_block,
+    minimio_pair, pair, said, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
+};
+use minimio::{Events, Poll, TcpListener, TcpStream, UdpSocket};
+use socket2::SockRef;
+
+fn poll_and_events() -> (Poll, Events) {
+    (Poll::new().unwrap(), Events::with_capacity(64))
+}
+
+/// Streams with a byte to read, registered under their index, and their peers.
+fn ready_streams(poll: &Poll, count: usize) -> Vec<(TcpStream, net::TcpStream)> {
+    (0..count)
+        .map(|token| {
+            let (stream, mut peer) = pair();
+            peer.write_all(b"x").unwrap();
+            await_bytes(&stream, 1);
+            poll.registrator()
+                .register(&stream, token, READABLE)
+                .unwrap();
+            (stream, peer)
+        })
+        .collect()
+}
+
+// 2.7
+#[test]
+fn a_dropped_stream_yields_no_event_although_it_was_armed() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    drop(stream);
+    // The peer may see a reset already.
+    drop(peer.write_all(b"x"));
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7
+#[test]
+fn dropping_a_stream_takes_back_events_that_the_system_had_queued() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    peer.write_all(b"x").unwrap();
+    await_bytes(&stream, 1);
+    poll.registrator().register(&stream, 1, BOTH).unwrap();
+    drop(stream);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7
+#[test]
+fn dropped_listeners_and_udp_sockets_yield_no_events() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    poll.registrator().register(&listener, 1, READABLE).unwrap();
+    poll.registrator().register(&socket, 2, BOTH).unwrap();
+    drop(listener);
+    drop(socket);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7, 8
+#[test]
+fn a_stream_dropped_while_its_batch_is_handled_yields_nothing_in_the_next_poll() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let mut streams: Vec<_> = ready_streams(&poll, 2).into_iter().map(Some).collect();
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
+        // Handling either one drops the other, as a proxy would.
+        for event in &events {
+            seen.push(event.id());
+            drop(streams[1 - event.id()].take());
+        }
+        if seen.len() == 1 {
+            // The other was dropped before this poll starts.
+            expect_no_events(&mut poll, &mut events);
+            return;
+        }
+    }
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7, 4.1, 8
+#[test]
+fn a_stream_dropped_before_its_event_fitted_into_a_batch_yields_none() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(1);
+    let mut streams: Vec<_> = ready_streams(&poll, 10).into_iter().map(Some).collect();
+    // Each event's handler drops the stream and one that waits: so half of them are served.
+    for _ in 0..5 {
+        assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
+        let token = events.iter().next().unwrap().id();
+        assert!(streams[token].take().is_some(), "{token} was dropped");
+        let waiting = streams.iter_mut().find(|stream| stream.is_some());
+        drop(waiting.unwrap().take());
+    }
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7
+#[test]
+fn a_stream_dropped_while_its_duplicate_lives_yields_no_event() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    poll.registrator().register(&stream, 1, BOTH).unwrap();
+    let duplicate = SockRef::from(&stream).try_clone().unwrap();
+    drop(stream);
+    peer.write_all(b"x").unwrap();
+    expect_no_events(&mut poll, &mut events);
+    // What keeps the connection open is the duplicate: the peer got no end.
+    let mut duplicate: net::TcpStream = duplicate.into();
+    duplicate.set_nonblocking(false).unwrap();
+    assert_eq!(duplicate.read(&mut [0; 8]).unwrap(), 1);
+}
+
+// 2.7, 8
+#[test]
+fn streams_that_come_after_dropped_ones_never_show_an_old_token() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let mut next = 0;
+    for _ in 0..effort(300) {
+        // The dropped streams have an event queued, and the new ones get their descriptor numbers.
+        let old: Vec<_> = (0..3).map(|_| pair()).collect();
+        for (stream, peer) in &old {
+            let mut writer = peer;
+            writer.write_all(b"x").unwrap();
+            poll.registrator().register(stream, next, BOTH).unwrap();
+            next += 1;
+        }
+        drop(old);
+        let new: Vec<_> = (0..3).map(|_| pair()).collect();
+        let mut expected = Vec::new();
+        for (stream, peer) in &new {
+            let mut writer = peer;
+            writer.write_all(b"x").unwrap();
+            poll.registrator().register(stream, next, BOTH).unwrap();
+            expected.push((next, true, true));
+            next += 1;
+        }
+        expect_events(&mut poll, &mut events, &expected);
+        expect_nothing_queued(&mut poll, &mut events);
+    }
+}
+
+// 2.6, 2.7
+#[test]
+fn a_stream_dropped_on_another_thread_leaves_a_blocked_poll_in_peace() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let registrator = poll.registrator();
+    registrator.register(&stream, 1, READABLE).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let_it_block();
+            drop(stream);
+            drop(peer.write_all(b"x"));
+            registrator.wake(2).unwrap();
+        });
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+        assert_eq!(said(&events), [Said::Wake(2)]);
+    });
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7
+#[test]
+fn a_shared_stream_yields_events_until_its_last_owner_drops_it() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let one = Arc::new(stream);
+    let two = Arc::clone(&one);
+    poll.registrator().register(&one, 1, READABLE).unwrap();
+    drop(one);
+    peer.write_all(b"x").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    poll.registrator().register(&two, 2, READABLE).unwrap();
+    drop(two);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7, 3.7
+#[test]
+fn a_stream_given_back_to_std_yields_no_event_and_keeps_its_bytes() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    // Writable only: with a receive in flight Windows would refuse.
+    poll.registrator().register(&stream, 1, WRITABLE).unwrap();
+    let mut given_back = stream.into_std().unwrap();
+    expect_no_events(&mut poll, &mut events);
+    peer.write_all(b"x").unwrap();
+    given_back.set_nonblocking(false).unwrap();
+    assert_eq!(given_back.read(&mut [0; 8]).unwrap(), 1);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.7
+#[test]
+fn many_streams_come_and_go_and_the_poll_keeps_working() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (survivor, mut peer_of_survivor) = pair();
+    for round in 0..effort(300) {
+        let (stream, mut peer) = pair();
+        poll.registrator().register(&stream, round, BOTH).unwrap();
+        expect_events(&mut poll, &mut events, &[(round, false, true)]);
+        if round % 2 == 0 {
+            peer.write_all(b"x").unwrap();
+            await_bytes(&stream, 1);
+        }
+        drop(stream);
+        poll.registrator()
+            .register(&survivor, 5_000, READABLE)
+            .unwrap();
+        peer_of_survivor.write_all(b"x").unwrap();
+        expect_events(&mut poll, &mut events, &[(5_000, true, false)]);
+    }
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 4.5, 8
+#[test]
+fn a_poll_may_be_dropped_before_its_armed_sources() {
+    let _watchdog = watchdog();
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    let (near, far) = minimio_pair();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    registrator.register(&near, 1, BOTH).unwrap();
+    registrator.register(&far, 2, READABLE).unwrap();
+    registrator.register(&listener, 3, READABLE).unwrap();
+    registrator.register(&socket, 4, BOTH).unwrap();
+    drop(poll);
+    drop(registrator);
+    drop((near, far, listener, socket));
+}
+
+// 4.5, 8
+#[test]
+fn a_poll_may_be_dropped_after_all_else() {
+    let _watchdog = watchdog();
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    let (near, far) = minimio_pair();
+    registrator.register(&near, 1, BOTH).unwrap();
+    registrator.register(&far, 2, READABLE).unwrap();
+    drop((near, far));
+    drop(registrator);
+    drop(poll);
+}
+
+// 4.5, 8
+#[test]
+fn a_poll_may_be_dropped_on_another_thread() {
+    let _watchdog = watchdog();
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    let (mut near, mut far) = minimio_pair();
+    registrator.register(&near, 1, BOTH).unwrap();
+    registrator.register(&far, 2, READABLE).unwrap();
+
+    thread::spawn(move || drop(poll)).join().unwrap();
+
+    assert!(registrator.is_closed());
+    assert_eq!(near.write(b"x").unwrap(), 1);
+    await_bytes(&far, 1);
+    assert_eq!(far.read(&mut [0; 8]).unwrap(), 1);
+}
+
+// 4.5, 8
+#[test]
+fn sources_and_poll_may_be_dropped_at_once_on_several_threads() {
+    let _watchdog = watchdog();
+    for _ in 0..effort(100) {
+        let poll = Poll::new().unwrap();
+        let registrator = poll.registrator();
+        let (near, far) = minimio_pair();
+        registrator.register(&near, 1, BOTH).unwrap();
+        registrator.register(&far, 2, READABLE).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(move || drop(poll));
+            scope.spawn(move || drop(near));
+            scope.spawn(move || drop(far));
+            scope.spawn(move || drop(registrator));
+        });
+    }
+}
+
+// 4.5
+#[test]
+fn sources_read_and_write_on_after_their_poll_is_dropped() {
+    let _watchdog = watchdog();
+    let poll = Poll::new().unwrap();
+    let (mut near, mut far) = minimio_pair();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    poll.registrator().register(&near, 1, BOTH).unwrap();
+    poll.registrator().register(&far, 2, BOTH).unwrap();
+    poll.registrator().register(&listener, 3, READABLE).unwrap();
+    poll.registrator().register(&socket, 4, BOTH).unwrap();
+    near.write_all(b"before").unwrap();
+    await_bytes(&far, 6);
+
+    drop(poll);
+
+    near.write_all(b" and after").unwrap();
+    await_bytes(&far, 16);
+    let mut buffer = [0; 32];
+    assert_eq!(far.read(&mut buffer).unwrap(), 16);
+    assert_eq!(&buffer[..16], b"before and after");
+    far.write_all(b"back").unwrap();
+    await_bytes(&near, 4);
+    assert_eq!(near.read(&mut buffer).unwrap(), 4);
+
+    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    while listener.accept().is_err() {
+        thread::yield_now();
+    }
+    let own = socket.local_addr().unwrap();
+    assert_eq!(socket.send_to(b"x", own).unwrap(), 1);
+    while socket.recv_from(&mut buffer).is_err() {
+        thread::yield_now();
+    }
+}
+
+// 2.4, 4.5
+#[test]
+fn polls_that_follow_dropped_ones_get_no_events_of_theirs() {
+    let _watchdog = watchdog();
+    let mut kept = Vec::new();
+    for token in 0..effort(50) {
+        let (mut poll, mut events) = poll_and_events();
+        let (stream, mut peer) = pair();
+        peer.write_all(b"x").unwrap();
+        await_bytes(&stream, 1);
+        poll.registrator()
+            .register(&stream, token, READABLE)
+            .unwrap();
+        assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
+        assert_eq!(said(&events), [Said::Readable(token)]);
+        // Armed and ready when its poll goes.
+        poll.registrator().register(&stream, token, BOTH).unwrap();
+        kept.push((stream, peer));
+        kept.truncate(20);
+    }
+}

@@ -1,0 +1,140 @@
+//! Descriptors and memory on Linux, counted before and after. One test at a time, since the counts are the process's.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::io::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use common::{effort, expect_events, pair, watchdog, BOTH, HANG};
+use minimio::{Events, Poll, Registrator, TcpListener, UdpSocket};
+
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    // One test that failed is no reason for the others to.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// The memory that the process has in use, in KiB.
+fn resident_kib() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.unwrap().split_whitespace().nth(1);
+    kib.unwrap().parse().unwrap()
+}
+
+/// A poll with sources of every kind, events queued and delivered.
+fn live_and_die(order: usize) {
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let registrator = poll.registrator();
+    let (stream, mut peer) = pair();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    registrator.register(&stream, 1, BOTH).unwrap();
+    registrator
+        .register(&listener, 2, minimio::Interests::READABLE)
+        .unwrap();
+    registrator.register(&socket, 3, BOTH).unwrap();
+    peer.write_all(b"x").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, true), (3, false, true)]);
+    registrator.register(&stream, 4, BOTH).unwrap();
+    registrator.wake(5).unwrap();
+    match order % 3 {
+        0 => {
+            drop(poll);
+            drop((stream, listener, socket));
+        }
+        1 => {
+            drop((stream, listener, socket));
+            drop(registrator);
+            drop(poll);
+        }
+        _ => {
+            registrator.close_loop().unwrap();
+            drop(thread::spawn(move || drop(poll)).join());
+            drop((listener, socket, stream));
+        }
+    }
+}
+
+// 2.7, 4.5
+#[test]
+fn no_descriptor_is_left_after_polls_and_sources_are_dropped() {
+    let _alone = alone();
+    let _watchdog = watchdog();
+    live_and_die(0);
+    let before = open_descriptors();
+    for order in 0..effort(300) {
+        live_and_die(order);
+    }
+    assert_eq!(open_descriptors(), before);
+}
+
+/// Wakes with tokens that were never used before, and takes every event.
+fn wake_and_take(
+    poll: &mut Poll,
+    registrator: &Registrator,
+    events: &mut Events,
+    first: usize,
+    count: usize,
+) {
+    for burst in (first..first + count).step_by(100) {
+        for token in burst..burst + 100 {
+            registrator.wake(token).unwrap();
+        }
+        let mut left = 100;
+        while left > 0 {
+            left -= poll.poll(events, Some(HANG)).unwrap();
+        }
+    }
+}
+
+// 4.3
+#[test]
+fn delivered_wakes_leave_no_memory_behind() {
+    let _alone = alone();
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(64);
+    let registrator = poll.registrator();
+    wake_and_take(&mut poll, &registrator, &mut events, 0, 100_000);
+    let before = resident_kib();
+    let count = effort(1_000_000);
+    wake_and_take(&mut poll, &registrator, &mut events, 100_000, count);
+    let grown = resident_kib().saturating_sub(before);
+    // A token that stayed would cost 8 bytes or more: eight times this.
+    assert!(grown < 1_024, "{grown} KiB for {count} wakes");
+}
+
+// 2.7
+#[test]
+fn dropped_sources_leave_no_memory_behind() {
+    let _alone = alone();
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(64);
+    let mut come_and_go = |count| {
+        for token in 0..count {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            poll.registrator().register(&socket, token, BOTH).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, false, true)]);
+        }
+    };
+    come_and_go(2_000);
+    let before = resident_kib();
+    let count = effort(20_000);
+    come_and_go(count);
+    let grown = resident_kib().saturating_sub(before);
+    // 64 bytes each would be more.
+    assert!(grown < 1_024, "{grown} KiB for {count} sources");
+}

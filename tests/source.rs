@@ -1,0 +1,227 @@
+//! `Source`: what can be registered, by which pointers, and what threads may do with it.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use common::{expect_events, expect_no_events, pair, watchdog, READABLE, WRITABLE};
+use minimio::{
+    Event, Events, Interests, IntoStdError, Poll, Registrator, Selector, Source, TcpListener,
+    TcpStream, Token, UdpSocket,
+};
+
+const fn send_sync_debug<T: Send + Sync + Debug>() {}
+const fn is_source<T: Source + ?Sized>() {}
+const fn is_static<T: 'static>() {}
+
+// 1: threads may share and move everything, and print it.
+const _: () = {
+    send_sync_debug::<Poll>();
+    send_sync_debug::<Selector>();
+    send_sync_debug::<Registrator>();
+    send_sync_debug::<Events>();
+    send_sync_debug::<Event>();
+    send_sync_debug::<Interests>();
+    send_sync_debug::<Token>();
+    send_sync_debug::<TcpStream>();
+    send_sync_debug::<TcpListener>();
+    send_sync_debug::<UdpSocket>();
+    send_sync_debug::<IntoStdError<TcpStream>>();
+    send_sync_debug::<IntoStdError<TcpListener>>();
+    send_sync_debug::<IntoStdError<UdpSocket>>();
+    is_static::<Registrator>();
+    is_static::<TcpStream>();
+};
+
+// 1: which types are copied and cloned.
+const _: () = {
+    const fn is_copy<T: Copy + Eq>() {}
+    const fn is_clone<T: Clone>() {}
+    is_copy::<Event>();
+    is_copy::<Interests>();
+    is_copy::<Token>();
+    is_clone::<Registrator>();
+};
+
+// 1: a source is one through any of these pointers, however many.
+const _: () = {
+    is_source::<TcpStream>();
+    is_source::<TcpListener>();
+    is_source::<UdpSocket>();
+    is_source::<&TcpStream>();
+    is_source::<&&UdpSocket>();
+    is_source::<Box<TcpListener>>();
+    is_source::<Arc<TcpStream>>();
+    is_source::<Arc<Box<&UdpSocket>>>();
+    is_source::<dyn Source>();
+    is_source::<Box<dyn Source>>();
+    is_source::<Arc<dyn Source + Send + Sync>>();
+    is_source::<&dyn Source>();
+};
+
+// 1: reading and writing through a shared reference, as `std` streams do.
+const _: () = {
+    const fn reads_and_writes<T: Read + Write>() {}
+    reads_and_writes::<TcpStream>();
+    reads_and_writes::<&TcpStream>();
+};
+
+// 1: signatures of the public face, so that a drift does not compile.
+const _: () = {
+    use std::io::Result;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    let _: fn() -> Result<Poll> = Poll::new;
+    let _: fn(usize) -> Result<Poll> = Poll::with_lent_limit;
+    let _: fn(&Poll) -> Registrator = Poll::registrator;
+    let _: fn(&mut Poll, &mut Events, Option<Duration>) -> Result<usize> = Poll::poll;
+    let _: fn() -> Result<Selector> = Selector::new;
+    let _: fn(&Selector) -> Registrator = Selector::registrator;
+    let _: fn(&mut Selector, &mut Events, Option<Duration>) -> Result<usize> = Selector::select;
+    let _: fn(&Registrator, &TcpStream, Token, Interests) -> Result<()> =
+        Registrator::register::<TcpStream>;
+    let _: fn(&Registrator, &(dyn Source + 'static), Token, Interests) -> Result<()> =
+        Registrator::register::<dyn Source>;
+    let _: fn(&Registrator, &UdpSocket) -> Result<()> = Registrator::deregister::<UdpSocket>;
+    let _: fn(&Registrator, Token) -> Result<()> = Registrator::wake;
+    let _: fn(&Registrator, Token) -> Waker = Registrator::waker;
+    let _: fn(&Registrator) -> Result<()> = Registrator::close_loop;
+    let _: fn(&Registrator) -> bool = Registrator::is_closed;
+    let _: fn(&Registrator) -> usize = Registrator::lent_bytes;
+    let _: fn(&std::io::Error) -> bool = minimio::is_closed;
+};
+
+/// Registers through `source`, which must stand for `stream`, and sees the event; then deregisters through it.
+fn registers_through<S: Source + ?Sized>(source: &S) {
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    poll.registrator().register(source, 1, WRITABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+    poll.registrator().register(source, 2, WRITABLE).unwrap();
+    poll.registrator().deregister(source).unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 1
+#[test]
+fn a_source_is_registered_through_references() {
+    let _watchdog = watchdog();
+    let (stream, _peer) = pair();
+    registers_through(&&&stream);
+}
+
+// 1
+#[test]
+fn a_source_is_registered_through_a_box() {
+    let _watchdog = watchdog();
+    let (stream, _peer) = pair();
+    registers_through(&Box::new(stream));
+}
+
+// 1
+#[test]
+fn a_source_is_registered_through_an_arc() {
+    let _watchdog = watchdog();
+    let (stream, _peer) = pair();
+    registers_through(&Arc::new(stream));
+}
+
+// 1
+#[test]
+fn a_source_is_registered_as_a_trait_object() {
+    let _watchdog = watchdog();
+    let (stream, _peer) = pair();
+    let object: &dyn Source = &stream;
+    registers_through(object);
+}
+
+// 1
+#[test]
+fn a_source_is_registered_as_an_owned_trait_object() {
+    let _watchdog = watchdog();
+    let (stream, _peer) = pair();
+    let object: Box<dyn Source> = Box::new(Arc::new(stream));
+    registers_through(&object);
+}
+
+// 1
+#[test]
+fn a_source_in_an_rc_is_registered_by_dereferencing() {
+    let _watchdog = watchdog();
+    let (stream, _peer) = pair();
+    registers_through(&*Rc::new(stream));
+}
+
+// 1
+#[test]
+fn a_mutable_reference_coerces_to_what_register_takes() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let (mut stream, mut peer) = pair();
+    let stream: &mut TcpStream = &mut stream;
+    peer.write_all(b"x").unwrap();
+    poll.registrator().register(stream, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+    poll.registrator().deregister(stream).unwrap();
+}
+
+// 1
+#[test]
+fn all_pointers_to_one_source_mean_that_source() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let (stream, mut peer) = pair();
+    let one = Arc::new(stream);
+    let two: Arc<dyn Source + Send + Sync> = Arc::<TcpStream>::clone(&one);
+    let registrator = poll.registrator();
+    registrator.register(&one, 1, READABLE).unwrap();
+    registrator.register(&*one, 2, READABLE).unwrap();
+    registrator.register(&two, 3, READABLE).unwrap();
+    peer.write_all(b"x").unwrap();
+    expect_events(&mut poll, &mut events, &[(3, true, false)]);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 1
+#[test]
+fn sources_of_different_kinds_live_in_one_collection() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let (stream, mut peer) = pair();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let own = socket.local_addr().unwrap();
+    socket.send_to(b"x", own).unwrap();
+    peer.write_all(b"x").unwrap();
+    let sources: [Box<dyn Source + Send + Sync>; 2] = [Box::new(stream), Box::new(socket)];
+    for (token, source) in sources.iter().enumerate() {
+        poll.registrator()
+            .register(source, token, READABLE)
+            .unwrap();
+    }
+    expect_events(
+        &mut poll,
+        &mut events,
+        &[(0, true, false), (1, true, false)],
+    );
+}
+
+// 1
+#[test]
+fn sources_can_be_printed_for_debugging() {
+    let (stream, _peer) = pair();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(!format!("{stream:?} {listener:?} {socket:?}").is_empty());
+    let object: &dyn Source = &stream;
+    assert!(!format!("{object:?}").is_empty());
+}

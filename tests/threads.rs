@@ -1,0 +1,971 @@
+//! Several threads at one queue: what one does takes effect at once on a poll that another is blocked in, and no
+//! interleaving loses an event, doubles one, or makes one up.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{self, Shutdown};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{
+    await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, fill,
+    let_it_block, pair, said, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
+};
+use minimio::{is_closed, Events, Poll, Registrator, TcpListener, TcpStream, Token, UdpSocket};
+
+fn poll_and_events() -> (Poll, Events) {
+    (Poll::new().unwrap(), Events::with_capacity(64))
+}
+
+// 2.6
+#[test]
+fn registering_a_ready_stream_ends_a_poll_that_is_blocked() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    peer.write_all(b"x").unwrap();
+    let registrator = poll.registrator();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let_it_block();
+            registrator.register(&stream, 1, READABLE).unwrap();
+        });
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+    });
+    assert_eq!(said(&events), [Said::Readable(1)]);
+}
+
+// 2.6
+#[test]
+fn registering_again_ends_a_blocked_poll_when_the_bytes_were_left() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    peer.write_all(b"left").unwrap();
+    let registrator = poll.registrator();
+    registrator.register(&stream, 0, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(0, true, false)]);
+    for token in 1..10 {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                if token % 2 == 0 {
+                    let_it_block();
+                }
+                registrator.register(&stream, token, READABLE).unwrap();
+            });
+            assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+        });
+        assert_eq!(said(&events), [Said::Readable(token)]);
+    }
+}
+
+// 2.6
+#[test]
+fn a_stream_registered_while_a_poll_is_blocked_yields_its_event_when_bytes_come() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let registrator = poll.registrator();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let_it_block();
+            registrator.register(&stream, 1, READABLE).unwrap();
+            peer.write_all(b"x").unwrap();
+        });
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+    });
+    assert_eq!(said(&events), [Said::Readable(1)]);
+}
+
+// 2.6
+#[test]
+fn every_kind_of_source_can_be_registered_while_a_poll_is_blocked() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let registrator = poll.registrator();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let_it_block();
+            registrator.register(&listener, 1, READABLE).unwrap();
+            registrator.register(&socket, 2, WRITABLE).unwrap();
+        });
+        expect_events(
+            &mut poll,
+            &mut events,
+            &[(1, true, false), (2, false, true)],
+        );
+    });
+}
+
+// 2.2, 2.6
+#[test]
+fn a_token_replaced_while_a_poll_is_blocked_is_the_one_that_comes() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let registrator = poll.registrator();
+    registrator.register(&stream, 1, READABLE).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let_it_block();
+            registrator.register(&stream, 2, READABLE).unwrap();
+            peer.write_all(b"x").unwrap();
+        });
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+    });
+    assert_eq!(said(&events), [Said::Readable(2)]);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.6, 3.1
+#[test]
+fn a_thread_reads_and_writes_while_another_is_blocked_in_poll() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let registrator = poll.registrator();
+    registrator.register(&stream, 1, WRITABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let_it_block();
+            for _ in 0..100 {
+                peer.write_all(b"ping").unwrap();
+                await_bytes(&stream, 4);
+                let mut buffer = [0; 8];
+                assert_eq!((&stream).read(&mut buffer).unwrap(), 4);
+                assert_eq!((&stream).write(&buffer[..4]).unwrap(), 4);
+                peer.read_exact(&mut buffer[..4]).unwrap();
+            }
+            registrator.wake(2).unwrap();
+        });
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+    });
+    assert_eq!(said(&events), [Said::Wake(2)]);
+}
+
+// 2.1, 2.6
+#[test]
+fn one_thread_reads_and_another_writes_one_stream_by_its_events() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, peer) = pair();
+    let total = effort(1 << 20);
+    let registrator = poll.registrator();
+    let (to_reader, for_reader) = mpsc::channel();
+    let (to_writer, for_writer) = mpsc::channel();
+    thread::scope(|scope| {
+        let (stream, registrator) = (&stream, &registrator);
+        scope.spawn(|| echo_to_the_end(&peer));
+        scope.spawn(move || {
+            let mut sent = 0;
+            while sent < total {
+                registrator.register(stream, 2, WRITABLE).unwrap();
+                receive(&for_writer);
+                let chunk: Vec<u8> = (sent..total.min(sent + 3_000)).map(byte_at).collect();
+                let mut writer = stream;
+                sent += writer.write(&chunk).unwrap();
+            }
+            stream.shutdown(Shutdown::Write).unwrap();
+        });
+        let reader = scope.spawn(move || {
+            let mut received = 0;
+            let mut buffer = [0; 1_700];
+            loop {
+                registrator.register(stream, 1, READABLE).unwrap();
+                receive(&for_reader);
+                let mut reader = stream;
+                let count = reader.read(&mut buffer).unwrap();
+                if count == 0 {
+                    return received;
+                }
+                for (at, byte) in buffer[..count].iter().enumerate() {
+                    assert_eq!(*byte, byte_at(received + at));
+                }
+                received += count;
+            }
+        });
+        while !reader.is_finished() {
+            // The time-out is for noticing the end.
+            poll.poll(&mut events, Some(Duration::from_millis(20)))
+                .unwrap();
+            for one in said(&events) {
+                match one {
+                    Said::Readable(1) => to_reader.send(1).unwrap(),
+                    Said::Writable(2) => to_writer.send(2).unwrap(),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(reader.join().unwrap(), total);
+    });
+}
+
+fn byte_at(at: usize) -> u8 {
+    u8::try_from(at % 251).unwrap()
+}
+
+fn receive(events: &Receiver<Token>) -> Token {
+    events.recv_timeout(HANG).unwrap()
+}
+
+fn echo_to_the_end(mut peer: &net::TcpStream) {
+    let mut buffer = [0; 4_096];
+    loop {
+        match peer.read(&mut buffer).unwrap() {
+            0 => break,
+            count => peer.write_all(&buffer[..count]).unwrap(),
+        }
+    }
+    peer.shutdown(Shutdown::Write).unwrap();
+}
+
+// 2.2, 2.6, 8
+#[test]
+fn eight_threads_register_shared_quiet_streams_at_once_and_each_yields_one_event() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let mut pairs: Vec<_> = (0..4).map(|_| pair()).collect();
+    let streams = pairs.len();
+    for _ in 0..effort(30) {
+        let start = Barrier::new(8);
+        thread::scope(|scope| {
+            for thread in 0..8 {
+                let registrator = poll.registrator();
+                let (start, pairs) = (&start, &pairs);
+                scope.spawn(move || {
+                    start.wait();
+                    for round in 0..20 {
+                        let which = (thread + round) % streams;
+                        registrator
+                            .register(&pairs[which].0, which * 8 + thread, READABLE)
+                            .unwrap();
+                    }
+                });
+            }
+            // Nothing comes while they do it, since there is nothing to read.
+            expect_nothing_queued(&mut poll, &mut events);
+        });
+        expect_nothing_queued(&mut poll, &mut events);
+
+        for (_, peer) in &mut pairs {
+            peer.write_all(b"x").unwrap();
+        }
+        let mut tokens = Vec::new();
+        while tokens.len() < streams {
+            assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
+            for one in said(&events) {
+                match one {
+                    Said::Readable(token) => tokens.push(token / 8),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        tokens.sort_unstable();
+        assert_eq!(tokens, [0, 1, 2, 3]);
+        expect_nothing_queued(&mut poll, &mut events);
+        for (stream, _) in &mut pairs {
+            assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+        }
+    }
+}
+
+// 2.2, 2.3, 2.6, 8
+#[test]
+fn eight_threads_register_shared_ready_streams_while_another_polls() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let mut pairs: Vec<_> = (0..4).map(|_| pair()).collect();
+    for (stream, peer) in &mut pairs {
+        peer.write_all(b"never read").unwrap();
+        await_bytes(stream, 10);
+    }
+    let rounds = effort(500);
+    let registered = AtomicUsize::new(0);
+    let mut seen: HashMap<usize, usize> = HashMap::new();
+    let mut count = 0;
+    thread::scope(|scope| {
+        for thread in 0..8 {
+            let registrator = poll.registrator();
+            let (pairs, registered) = (&pairs, &registered);
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let which = (thread + round) % pairs.len();
+                    registered.fetch_add(1, Ordering::SeqCst);
+                    registrator
+                        .register(&pairs[which].0, which, READABLE)
+                        .unwrap();
+                }
+                registrator.wake(1_000 + thread).unwrap();
+            });
+        }
+        let mut done = 0;
+        while done < 8 {
+            assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
+            for one in said(&events) {
+                match one {
+                    Said::Readable(which) => {
+                        *seen.entry(which).or_default() += 1;
+                        count += 1;
+                    }
+                    Said::Wake(1_000..=1_007) => done += 1,
+                    other => panic!("{other:?}"),
+                }
+                // An event needs a registration: there are never more of them.
+                assert!(count <= registered.load(Ordering::SeqCst));
+            }
+        }
+    });
+    // What was registered last may be still to come, once a stream.
+    let mut rest = 0;
+    while poll.poll(&mut events, Some(common::QUIET)).unwrap() > 0 {
+        for one in said(&events) {
+            match one {
+                Said::Readable(which) => *seen.entry(which).or_default() += 1,
+                other => panic!("{other:?}"),
+            }
+            rest += 1;
+        }
+    }
+    assert!(rest <= pairs.len());
+    assert_eq!(seen.len(), pairs.len(), "{seen:?}");
+
+    for (which, (stream, _)) in pairs.iter().enumerate() {
+        poll.registrator()
+            .register(stream, which, READABLE)
+            .unwrap();
+        expect_events(&mut poll, &mut events, &[(which, true, false)]);
+    }
+}
+
+// 2.5, 2.6
+#[test]
+fn registering_and_deregistering_at_once_leaves_a_stream_that_works() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (mut stream, mut peer) = pair();
+    poll.registrator().register(&stream, 0, READABLE).unwrap();
+    for round in 1..=effort(100) {
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            let (stream, start) = (&stream, &start);
+            let registrator = poll.registrator();
+            scope.spawn(move || {
+                start.wait();
+                registrator.register(stream, round, READABLE).unwrap();
+            });
+            let registrator = poll.registrator();
+            scope.spawn(move || {
+                start.wait();
+                registrator.deregister(stream).unwrap();
+            });
+            expect_nothing_queued(&mut poll, &mut events);
+        });
+        // Whichever came last: after this one event is due.
+        poll.registrator()
+            .register(&stream, 10_000_000, READABLE)
+            .unwrap();
+        peer.write_all(b"x").unwrap();
+        expect_events(&mut poll, &mut events, &[(10_000_000, true, false)]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+    }
+}
+
+// 2.6, 2.7
+#[test]
+fn threads_make_register_and_drop_streams_while_another_polls() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let rounds = effort(100);
+    thread::scope(|scope| {
+        for thread in 0..4 {
+            let registrator = poll.registrator();
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let (stream, mut peer) = pair();
+                    registrator.register(&stream, thread, BOTH).unwrap();
+                    if round % 2 == 0 {
+                        peer.write_all(b"x").unwrap();
+                    }
+                    if round % 3 == 0 {
+                        registrator.deregister(&stream).unwrap();
+                    }
+                }
+                registrator.wake(1_000 + thread).unwrap();
+            });
+        }
+        let mut done = 0;
+        while done < 4 {
+            assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
+            for one in said(&events) {
+                match one {
+                    Said::Readable(0..=3) | Said::Writable(0..=3) => {}
+                    Said::Wake(1_000..=1_003) => done += 1,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    });
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.1, 2.6
+#[test]
+fn room_made_by_the_peer_ends_a_blocked_poll() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, mut peer) = pair();
+    let registrator = poll.registrator();
+    for token in 0..3 {
+        let filled = fill(&stream);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                registrator.register(&stream, token, WRITABLE).unwrap();
+                let_it_block();
+                peer.read_exact(&mut vec![0; filled]).unwrap();
+            });
+            assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+        });
+        assert_eq!(said(&events), [Said::Writable(token)]);
+    }
+}
+
+/// Ends a conversation, also when its owner panics: the poll fails and the peer sees the end.
+struct EndOnDrop<'a> {
+    registrator: Registrator,
+    stream: &'a TcpStream,
+}
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        // Both may have ended already.
+        drop(self.registrator.close_loop());
+        drop(self.stream.shutdown(Shutdown::Both));
+    }
+}
+
+/// Ends a poll, also when its owner panics.
+struct CloseOnDrop(Registrator);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        drop(self.0.close_loop());
+    }
+}
+
+/// The peer of a conversation: it sends the next message only when the last one was answered, so that an event which is
+/// lost is not made good by the next message.
+fn ask(mut peer: net::TcpStream, rounds: usize, message: &[u8]) {
+    for _ in 0..rounds {
+        if peer.write_all(message).is_err() || peer.read_exact(&mut [0; 1]).is_err() {
+            // The other side has failed and says so itself.
+            return;
+        }
+    }
+}
+
+/// One thread polls and hands each event's token to another, which is `answer`: it gets the stream, a registrator, the
+/// token that just came (the round) and the tokens that come later. It reads, registers under the next round, and
+/// answers. Any event that nobody registered for, or that comes twice, fails.
+fn converse(
+    rounds: usize,
+    message: &'static [u8],
+    mut answer: impl FnMut(&Arc<TcpStream>, &Registrator, Token, &Receiver<Token>),
+) {
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, peer) = pair();
+    let stream = Arc::new(stream);
+    let registrator = poll.registrator();
+    let (to_worker, tokens) = mpsc::channel();
+    thread::scope(|scope| {
+        let poller = scope.spawn(move || loop {
+            match poll.poll(&mut events, Some(HANG)) {
+                Ok(0) => panic!("no event came"),
+                Ok(_) => {}
+                Err(error) if is_closed(&error) => return,
+                Err(error) => panic!("{error}"),
+            }
+            for one in said(&events) {
+                match one {
+                    // The worker may have failed, and says so itself.
+                    Said::Readable(token) => to_worker.send(token).unwrap_or(()),
+                    other => panic!("{other:?}"),
+                }
+            }
+        });
+        scope.spawn(move || ask(peer, rounds, message));
+
+        let end = EndOnDrop {
+            registrator: registrator.clone(),
+            stream: &stream,
+        };
+        registrator.register(&stream, 0, READABLE).unwrap();
+        for round in 0..rounds {
+            assert_eq!(receive(&tokens), round, "an event of another registration");
+            answer(&stream, &registrator, round, &tokens);
+        }
+        // The last round registered once more. The peer's end is its event.
+        assert_eq!(receive(&tokens), rounds);
+        assert_eq!((&*stream).read(&mut [0; 8]).unwrap(), 0);
+        drop(end);
+        poller.join().unwrap();
+        assert_eq!(tokens.try_recv(), Err(TryRecvError::Disconnected));
+    });
+}
+
+/// Reads once, and says what a made-up event would lead to.
+#[track_caller]
+fn read_after_event(mut stream: &TcpStream, buffer: &mut [u8]) -> usize {
+    match stream.read(buffer) {
+        Ok(0) => panic!("the stream ended"),
+        Ok(count) => count,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("an event without bytes"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn reply(mut stream: &TcpStream) {
+    assert_eq!(stream.write(b"!").unwrap(), 1);
+}
+
+// 2.3, 3.2, 6.2, 8
+#[test]
+fn no_event_is_lost_or_made_up_when_another_thread_reads_short_and_registers() {
+    let _watchdog = watchdog();
+    converse(
+        effort(50_000),
+        b"message",
+        |stream, registrator, round, _| {
+            assert_eq!(read_after_event(stream, &mut [0; 64]), 7);
+            registrator.register(stream, round + 1, READABLE).unwrap();
+            reply(stream);
+        },
+    );
+}
+
+// 2.3, 3.2, 6.2, 8
+#[test]
+fn no_event_is_lost_or_made_up_when_another_thread_fills_its_buffer_and_registers() {
+    let _watchdog = watchdog();
+    converse(
+        effort(50_000),
+        b"message",
+        |stream, registrator, round, _| {
+            assert_eq!(read_after_event(stream, &mut [0; 7]), 7);
+            registrator.register(stream, round + 1, READABLE).unwrap();
+            reply(stream);
+        },
+    );
+}
+
+// 2.3, 3.2, 6.2, 8
+#[test]
+fn no_event_is_lost_or_made_up_when_another_thread_drains_and_registers() {
+    let _watchdog = watchdog();
+    converse(
+        effort(20_000),
+        b"message",
+        |stream, registrator, round, _| {
+            assert_eq!(read_after_event(stream, &mut [0; 64]), 7);
+            let error = (&**stream).read(&mut [0; 64]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            registrator.register(stream, round + 1, READABLE).unwrap();
+            reply(stream);
+        },
+    );
+}
+
+// 2.3, 8: the next message may come before the registration.
+#[test]
+fn no_event_is_lost_or_made_up_when_another_thread_answers_before_it_registers() {
+    let _watchdog = watchdog();
+    converse(
+        effort(20_000),
+        b"message",
+        |stream, registrator, round, _| {
+            let mut buffer = [0; 64];
+            let room = if round % 2 == 0 { 64 } else { 7 };
+            assert_eq!(read_after_event(stream, &mut buffer[..room]), 7);
+            reply(stream);
+            registrator.register(stream, round + 1, READABLE).unwrap();
+        },
+    );
+}
+
+// 2.1, 2.3, 8: several registrations a message.
+#[test]
+fn no_event_is_lost_or_made_up_when_another_thread_reads_one_byte_an_event() {
+    let _watchdog = watchdog();
+    const BYTE: Token = 1 << 30;
+    converse(
+        effort(10_000),
+        b"abc",
+        |stream, registrator, round, tokens| {
+            for expected in b"abc" {
+                let mut byte = [0];
+                read_after_event(stream, &mut byte);
+                assert_eq!(byte[0], *expected);
+                if *expected != b'c' {
+                    registrator.register(stream, BYTE, READABLE).unwrap();
+                    assert_eq!(receive(tokens), BYTE);
+                }
+            }
+            registrator.register(stream, round + 1, READABLE).unwrap();
+            reply(stream);
+        },
+    );
+}
+
+// 2.3, 8: a message in more than one piece, and reads of changing size.
+#[test]
+fn no_event_is_lost_or_made_up_when_another_thread_reads_in_pieces_without_events() {
+    let _watchdog = watchdog();
+    converse(
+        effort(10_000),
+        b"message",
+        |stream, registrator, round, _| {
+            let size = 1 + round % 9;
+            let mut left = 7;
+            while left > 0 {
+                left -= read_after_event(stream, &mut vec![0; size]);
+            }
+            registrator.register(stream, round + 1, READABLE).unwrap();
+            reply(stream);
+        },
+    );
+}
+
+/// What one thread asks another to do with a stream.
+type Job = (Arc<TcpStream>, Registrator, usize);
+
+/// A thread that does each job and says so. It ends when the returned sender is dropped.
+fn helper(
+    work: impl Fn(&TcpStream, &Registrator, usize) + Send + 'static,
+) -> (Sender<Job>, Receiver<()>) {
+    let (jobs, todo) = mpsc::channel::<Job>();
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        for (stream, registrator, round) in todo {
+            work(&stream, &registrator, round);
+            // Whoever asked may have failed meanwhile.
+            done.send(()).unwrap_or(());
+        }
+    });
+    (jobs, is_done)
+}
+
+// 2.2, 2.3, 8: two threads register at once, and one event comes.
+#[test]
+fn no_event_is_lost_or_made_up_when_two_threads_register_at_once() {
+    let _watchdog = watchdog();
+    let (jobs, is_done) = helper(|stream, registrator, round| {
+        registrator.register(stream, round + 1, READABLE).unwrap();
+    });
+    converse(
+        effort(20_000),
+        b"message",
+        |stream, registrator, round, _| {
+            let mut buffer = [0; 64];
+            let room = if round % 2 == 0 { 64 } else { 7 };
+            assert_eq!(read_after_event(stream, &mut buffer[..room]), 7);
+            jobs.send((Arc::clone(stream), registrator.clone(), round))
+                .unwrap();
+            registrator.register(stream, round + 1, READABLE).unwrap();
+            is_done.recv_timeout(HANG).unwrap();
+            reply(stream);
+        },
+    );
+}
+
+// 2.3, 8: each read and registration is another thread's than the last.
+#[test]
+fn no_event_is_lost_or_made_up_when_threads_take_turns() {
+    let _watchdog = watchdog();
+    let take = |stream: &TcpStream, registrator: &Registrator, round: usize| {
+        let mut buffer = [0; 64];
+        let room = if round % 4 < 2 { 64 } else { 7 };
+        assert_eq!(read_after_event(stream, &mut buffer[..room]), 7);
+        registrator.register(stream, round + 1, READABLE).unwrap();
+        reply(stream);
+    };
+    let (jobs, is_done) = helper(take);
+    converse(
+        effort(20_000),
+        b"message",
+        |stream, registrator, round, _| {
+            if round % 2 == 0 {
+                take(stream, registrator, round);
+            } else {
+                jobs.send((Arc::clone(stream), registrator.clone(), round))
+                    .unwrap();
+                is_done.recv_timeout(HANG).unwrap();
+            }
+        },
+    );
+}
+
+// 2.1, 2.3, 8
+#[test]
+fn no_event_is_lost_or_made_up_when_the_polling_thread_itself_reads_and_registers() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events();
+    let (stream, peer) = pair();
+    let registrator = poll.registrator();
+    let rounds = effort(20_000);
+    thread::scope(|scope| {
+        scope.spawn(move || ask(peer, rounds, b"message"));
+        let _end = EndOnDrop {
+            registrator: registrator.clone(),
+            stream: &stream,
+        };
+        registrator.register(&stream, 0, READABLE).unwrap();
+        for round in 0..rounds {
+            assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
+            assert_eq!(said(&events), [Said::Readable(round)]);
+            let mut buffer = [0; 8];
+            let room = if round % 2 == 0 { 8 } else { 7 };
+            assert_eq!(read_after_event(&stream, &mut buffer[..room]), 7);
+            registrator.register(&stream, round + 1, READABLE).unwrap();
+            reply(&stream);
+        }
+    });
+}
+
+/// Polls without ever blocking until the loop is closed, so that an edge is reaped as soon as it is there, and gives
+/// each readable event's token to `handle`. Counts its rounds.
+fn poll_busily(mut poll: Poll, rounds: &AtomicUsize, mut handle: impl FnMut(Token)) {
+    let mut events = Events::with_capacity(8);
+    loop {
+        match poll.poll(&mut events, Some(Duration::ZERO)) {
+            // Not between reaping and handling, which is what these tests are after.
+            Ok(0) => thread::yield_now(),
+            Ok(_) => {
+                for one in said(&events) {
+                    match one {
+                        Said::Readable(token) => handle(token),
+                        Said::Writable(_) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            Err(error) if is_closed(&error) => return,
+            Err(error) => panic!("{error}"),
+        }
+        rounds.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Tests that poll busily run one at a time: with more busy threads than cores they would only wait for each other.
+fn one_busy_test() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The numbers below `count` by effort; fewer on a machine so busy that it would take more than some seconds.
+fn rounds(count: usize) -> impl Iterator<Item = usize> {
+    let start = Instant::now();
+    let seconds = effort(8);
+    (0..effort(count)).take_while(move |_| start.elapsed().as_secs() < seconds as u64)
+}
+
+/// Burns a little time, to vary an interleaving.
+fn dawdle(times: usize) {
+    for _ in 0..times {
+        std::hint::spin_loop();
+    }
+}
+
+// 2.2, 3.2, 6.2, 8: the bytes are read before the registration that an event would have to answer.
+#[test]
+fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers() {
+    let _one = one_busy_test();
+    let _watchdog = watchdog();
+    let (stream, mut peer) = pair();
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    let polls = AtomicUsize::new(0);
+    // How many messages were written. The one with number n is written while the token is n.
+    let written = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        // No shutdown: that would be an event, and a true one.
+        let _end = CloseOnDrop(registrator.clone());
+        let poller = scope.spawn(|| {
+            poll_busily(poll, &polls, |token| {
+                let written = written.load(Ordering::SeqCst);
+                assert!(written > token, "an event without bytes");
+            });
+        });
+        registrator.register(&stream, 0, READABLE).unwrap();
+        for round in rounds(20_000) {
+            written.store(round + 1, Ordering::SeqCst);
+            peer.write_all(b"message").unwrap();
+            dawdle(round % 61);
+            let mut buffer = [0; 8];
+            let room = if round % 4 == 0 { 7 } else { 8 };
+            assert_eq!((&stream).read(&mut buffer[..room]).unwrap(), 7);
+            registrator.register(&stream, round + 1, READABLE).unwrap();
+            // Nothing is there to read.
+            await_two_polls(&polls, &poller);
+        }
+    });
+}
+
+/// Waits until a busy poller has handled all that it had reaped.
+fn await_two_polls(polls: &AtomicUsize, poller: &thread::ScopedJoinHandle<'_, ()>) {
+    let now = polls.load(Ordering::SeqCst);
+    while polls.load(Ordering::SeqCst) < now + 2 {
+        assert!(!poller.is_finished(), "the poller has failed");
+        thread::yield_now();
+    }
+}
+
+// 2.2, 3.2, 6.2, 8: as above, but the edge is of bytes that came when nothing was armed any more, and the registration
+// has to ask the system, since nobody knows whether a buffer just filled was the last of it.
+#[test]
+fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled() {
+    let _one = one_busy_test();
+    let _watchdog = watchdog();
+    let (stream, mut peer) = pair();
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    let polls = AtomicUsize::new(0);
+    let written = AtomicUsize::new(0);
+    // The token of the last event, and one.
+    let delivered = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        // No shutdown: that would be an event, and a true one.
+        let _end = CloseOnDrop(registrator.clone());
+        let poller = scope.spawn(|| {
+            poll_busily(poll, &polls, |token| {
+                assert!(
+                    written.load(Ordering::SeqCst) > token,
+                    "an event without bytes"
+                );
+                let before = delivered.swap(token + 1, Ordering::SeqCst);
+                assert_eq!(before, token, "an event that came twice or never");
+            });
+        });
+        registrator.register(&stream, 0, READABLE).unwrap();
+        for round in rounds(10_000) {
+            written.store(round + 1, Ordering::SeqCst);
+            peer.write_all(b"one").unwrap();
+            while delivered.load(Ordering::SeqCst) != round + 1 {
+                assert!(!poller.is_finished(), "the poller has failed");
+                thread::yield_now();
+            }
+            peer.write_all(b"two").unwrap();
+            dawdle(round % 61);
+            assert_eq!((&stream).read(&mut [0; 6]).unwrap(), 6);
+            registrator.register(&stream, round + 1, READABLE).unwrap();
+            await_two_polls(&polls, &poller);
+        }
+    });
+}
+
+// 2.7, 8: an edge of the old socket may be on its way to the poller while the new one takes its place.
+#[test]
+fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one() {
+    let _one = one_busy_test();
+    let _watchdog = watchdog();
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    let polls = AtomicUsize::new(0);
+    const OLD: Token = 1;
+    const NEW: Token = 2;
+    thread::scope(|scope| {
+        let _end = CloseOnDrop(registrator.clone());
+        let poller = scope.spawn(|| {
+            poll_busily(poll, &polls, |token| {
+                assert_eq!(token, OLD, "an event without a datagram");
+            });
+        });
+        for round in rounds(5_000) {
+            let old = UdpSocket::bind("127.0.0.1:0").unwrap();
+            registrator.register(&old, OLD, READABLE).unwrap();
+            let own = old.local_addr().unwrap();
+            old.send_to(b"x", own).unwrap();
+            dawdle(round % 61);
+            drop(old);
+            let new = UdpSocket::bind("127.0.0.1:0").unwrap();
+            registrator.register(&new, NEW, READABLE).unwrap();
+            await_two_polls(&polls, &poller);
+        }
+    });
+}
+
+/// Each round the peer sends a byte, does something at `between`, and sends another, unasked: it may come at any moment
+/// of what the reader does about the first. Then it waits for the answer to both.
+fn send_while_another_drains(between: impl Fn(&Registrator, &TcpStream) + Sync) {
+    let _one = one_busy_test();
+    let _watchdog = watchdog();
+    let (stream, mut peer) = pair();
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    let polls = AtomicUsize::new(0);
+    let rounds = effort(10_000);
+    let (to_reader, tokens) = mpsc::channel();
+    thread::scope(|scope| {
+        let _end = EndOnDrop {
+            registrator: registrator.clone(),
+            stream: &stream,
+        };
+        scope.spawn(|| poll_busily(poll, &polls, |token| to_reader.send(token).unwrap_or(())));
+        let (stream, registrator, between) = (&stream, &registrator, &between);
+        scope.spawn(move || {
+            for round in 0..rounds {
+                if peer.write_all(b"a").is_err() {
+                    return;
+                }
+                dawdle(round % 997);
+                between(registrator, stream);
+                if peer.write_all(b"b").is_err() || peer.read_exact(&mut [0; 1]).is_err() {
+                    return;
+                }
+            }
+        });
+        for round in 0..rounds {
+            let mut received = 0;
+            while received < 2 {
+                registrator.register(stream, round, READABLE).unwrap();
+                assert_eq!(receive(&tokens), round);
+                let mut buffer = [0; 8];
+                received += read_after_event(stream, &mut buffer);
+                // To `WouldBlock`, or to the short read.
+                if round % 2 == 0 {
+                    let mut reader = stream;
+                    while let Ok(count) = reader.read(&mut buffer) {
+                        received += count;
+                    }
+                }
+            }
+            assert_eq!(received, 2);
+            reply(stream);
+        }
+    });
+}
+
+// 2.3, 6.1, 8
+#[test]
+fn no_event_is_lost_when_bytes_come_while_a_thread_drains_and_registers() {
+    send_while_another_drains(|_, _| {});
+}
+
+// 2.3, 2.6, 6.1, 8: the other registration makes the reader wait at an inner lock, if there is one, between what it
+// read and what it remembers of it.
+#[test]
+fn no_event_is_lost_when_a_thread_drains_while_another_registers_writable() {
+    send_while_another_drains(|registrator, stream| {
+        // The loop is closed if the reader has failed: it says so itself.
+        drop(registrator.register(stream, 1_000_000_000, WRITABLE));
+    });
+}
