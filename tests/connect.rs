@@ -1,0 +1,415 @@
+//! Connecting: the blocking connects of `std`, and the one that does not block.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{self, SocketAddr};
+use std::thread;
+use std::time::Duration;
+
+use common::{
+    expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done, watchdog, HANG,
+    LOOPBACKS,
+};
+use minimio::{Events, Interests, Poll, Registrator, TcpStream};
+use socket2::{Domain, Socket, Type};
+
+const READABLE: Interests = Interests::READABLE;
+const WRITABLE: Interests = Interests::WRITABLE;
+
+fn queue() -> (Poll, Registrator, Events) {
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    (poll, registrator, Events::with_capacity(32))
+}
+
+/// An address where nobody listens, and nobody will while the socket that is returned with it lives.
+fn refusing(loopback: &str) -> (Socket, SocketAddr) {
+    let address: SocketAddr = loopback.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).unwrap();
+    let bound = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, bound)
+}
+
+// 3.5
+#[test]
+fn connect_leaves_the_stream_non_blocking() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let listener = net::TcpListener::bind(loopback).unwrap();
+        let address = listener.local_addr().unwrap();
+        for mut stream in [
+            TcpStream::connect(address).unwrap(),
+            TcpStream::connect_timeout(&address, HANG).unwrap(),
+        ] {
+            assert_eq!(stream.peer_addr().unwrap(), address);
+            assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::WouldBlock);
+            let (mut peer, from) = listener.accept().unwrap();
+            assert_eq!(from, stream.local_addr().unwrap());
+            stream.write_all(b"hello").unwrap();
+            peer.read_exact(&mut [0; 5]).unwrap();
+        }
+    }
+}
+
+// 3.5
+#[test]
+fn connect_resolves_names() {
+    let _watchdog = watchdog();
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    TcpStream::connect(("localhost", port)).unwrap();
+    TcpStream::connect(format!("localhost:{port}")).unwrap();
+}
+
+// 3.5
+#[test]
+fn connect_takes_the_first_address_that_answers() {
+    let _watchdog = watchdog();
+    let (_refusing, nobody) = refusing("127.0.0.1:0");
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let somebody = listener.local_addr().unwrap();
+    let stream = TcpStream::connect(&[nobody, somebody][..]).unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), somebody);
+}
+
+// 3.5
+#[test]
+fn connect_fails_as_std_does() {
+    let _watchdog = watchdog();
+    let (_refusing, nobody) = refusing("127.0.0.1:0");
+    assert_eq!(
+        kind_of(TcpStream::connect(nobody)),
+        ErrorKind::ConnectionRefused
+    );
+    assert_eq!(
+        kind_of(TcpStream::connect_timeout(&nobody, HANG)),
+        ErrorKind::ConnectionRefused
+    );
+    let none: [SocketAddr; 0] = [];
+    assert_eq!(
+        kind_of(TcpStream::connect(&none[..])),
+        ErrorKind::InvalidInput
+    );
+    assert_eq!(
+        kind_of(TcpStream::connect_timeout(&nobody, Duration::ZERO)),
+        ErrorKind::InvalidInput
+    );
+}
+
+// 3.5
+#[test]
+fn the_end_of_a_connect_fires_writable_once() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let listener = net::TcpListener::bind(loopback).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut stream = TcpStream::connect_nonblocking(address).unwrap();
+        registrator.register(&stream, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        assert!(stream.take_error().unwrap().is_none());
+        assert_eq!(stream.peer_addr().unwrap(), address);
+        expect_no_events(&mut poll, &mut events);
+
+        let (mut peer, from) = listener.accept().unwrap();
+        assert_eq!(from, stream.local_addr().unwrap());
+        assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::WouldBlock);
+        assert_eq!(stream.write(b"hello").unwrap(), 5);
+        peer.read_exact(&mut [0; 5]).unwrap();
+    }
+}
+
+// 3.5
+#[test]
+fn the_end_of_a_connect_does_not_fire_readable() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let listener = net::TcpListener::bind(loopback).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut stream = TcpStream::connect_nonblocking(address).unwrap();
+        registrator
+            .register(&stream, 1, READABLE | WRITABLE)
+            .unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        let (mut peer, _) = listener.accept().unwrap();
+        expect_no_events(&mut poll, &mut events);
+        peer.write_all(b"hello").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+    }
+}
+
+// 3.5, 2.3: with only READABLE armed, the first thing to be told is bytes.
+#[test]
+fn a_readable_armed_while_connecting_waits_for_bytes() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
+    registrator.register(&stream, 1, READABLE).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    expect_no_events(&mut poll, &mut events);
+    peer.write_all(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+}
+
+// 3.5, 2.8, 8
+#[test]
+fn a_refused_connect_fires_every_armed_interest() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        for (interests, readable, writable) in [
+            (READABLE, true, false),
+            (WRITABLE, false, true),
+            (READABLE | WRITABLE, true, true),
+        ] {
+            let (mut poll, registrator, mut events) = queue();
+            let (_refusing, nobody) = refusing(loopback);
+            let stream = TcpStream::connect_nonblocking(nobody).unwrap();
+            registrator.register(&stream, 1, interests).unwrap();
+            expect_events(&mut poll, &mut events, &[(1, readable, writable)]);
+            let error = stream.take_error().unwrap().expect("it was refused");
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            assert!(stream.take_error().unwrap().is_none(), "told once");
+            expect_no_events(&mut poll, &mut events);
+        }
+    }
+}
+
+// 3.5: "or the read or write that comes first"
+#[test]
+fn a_refused_connect_is_told_by_the_first_read_or_write() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        for reads in [true, false] {
+            let (mut poll, registrator, mut events) = queue();
+            let (_refusing, nobody) = refusing(loopback);
+            let mut stream = TcpStream::connect_nonblocking(nobody).unwrap();
+            registrator
+                .register(&stream, 1, READABLE | WRITABLE)
+                .unwrap();
+            expect_events(&mut poll, &mut events, &[(1, true, true)]);
+            let error = if reads {
+                stream.read(&mut [0; 8]).unwrap_err()
+            } else {
+                stream.write(b"hello").unwrap_err()
+            };
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            assert!(stream.take_error().unwrap().is_none(), "told once");
+        }
+    }
+}
+
+// 2.3, 3.5: where a connect starts by itself, it may have ended before the registration.
+#[cfg(not(windows))]
+#[test]
+fn a_connect_that_ended_before_the_registration_counts() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let listener = net::TcpListener::bind(loopback).unwrap();
+        let stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
+        let _peer = listener.accept().unwrap();
+        registrator.register(&stream, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        assert!(stream.take_error().unwrap().is_none());
+    }
+}
+
+// 3.1, 3.5: and it needs no registration at all.
+#[cfg(not(windows))]
+#[test]
+fn a_connect_ends_without_a_poll() {
+    let _watchdog = watchdog();
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    assert_eq!(until_done(|| stream.write(b"hello")).unwrap(), 5);
+    peer.read_exact(&mut [0; 5]).unwrap();
+}
+
+/// A listener that accepts nothing, its backlog full, and a stream that connects to it in vain.
+///
+/// Windows refuses what does not fit in a backlog; elsewhere the connect waits, and is tried again after a second. With
+/// more than one waiting, Linux tells all of them that they are connected, whether or not there is room for all.
+#[cfg(not(windows))]
+struct Waiting {
+    listener: net::TcpListener,
+    connected: Vec<TcpStream>,
+    stream: TcpStream,
+}
+
+/// The token of the stream that waits.
+#[cfg(not(windows))]
+const WAITING: minimio::Token = 7;
+
+#[cfg(not(windows))]
+impl Waiting {
+    fn new(loopback: &str, poll: &mut Poll, events: &mut Events) -> Waiting {
+        let address: SocketAddr = loopback.parse().unwrap();
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(1).unwrap();
+        let listener = net::TcpListener::from(socket);
+        let address = listener.local_addr().unwrap();
+        let mut connected = Vec::new();
+        // A backlog is a hint: systems take a few more.
+        while connected.len() < 16 {
+            let stream = TcpStream::connect_nonblocking(address).unwrap();
+            let registrator = poll.registrator();
+            registrator.register(&stream, WAITING, WRITABLE).unwrap();
+            if poll.poll(events, Some(Duration::from_millis(300))).unwrap() == 0 {
+                return Waiting {
+                    listener,
+                    connected,
+                    stream,
+                };
+            }
+            assert!(stream.take_error().unwrap().is_none());
+            connected.push(stream);
+        }
+        panic!("the backlog takes whatever comes");
+    }
+}
+
+// 8: the connect completes after an accept.
+#[cfg(not(windows))]
+#[test]
+fn a_connect_to_a_full_backlog_ends_after_an_accept() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, _, mut events) = queue();
+        let waiting = Waiting::new(loopback, &mut poll, &mut events);
+        let mut accepted = Vec::new();
+        for _ in &waiting.connected {
+            accepted.push(waiting.listener.accept().unwrap());
+        }
+        expect_events(&mut poll, &mut events, &[(WAITING, false, true)]);
+        assert!(waiting.stream.take_error().unwrap().is_none());
+        let (_, from) = waiting.listener.accept().unwrap();
+        assert_eq!(from, waiting.stream.local_addr().unwrap());
+    }
+}
+
+// 3.5
+#[cfg(not(windows))]
+#[test]
+fn reading_and_writing_would_block_until_the_connect_has_ended() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let waiting = Waiting::new(loopback, &mut poll, &mut events);
+        let mut stream = &waiting.stream;
+        let mut buffer = [0; 8];
+        assert_eq!(kind_of(stream.read(&mut buffer)), ErrorKind::WouldBlock);
+        assert_eq!(kind_of(stream.peek(&mut buffer)), ErrorKind::WouldBlock);
+        assert_eq!(kind_of(stream.write(b"early")), ErrorKind::WouldBlock);
+        let parts = [IoSlice::new(b"early")];
+        assert_eq!(
+            kind_of(stream.write_vectored(&parts)),
+            ErrorKind::WouldBlock
+        );
+        assert!(stream.take_error().unwrap().is_none());
+        assert_eq!(kind_of(stream.peer_addr()), ErrorKind::NotConnected);
+        // None of these fires anything, nor does arming the other interest.
+        registrator.register(stream, 99, READABLE).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+    }
+}
+
+// 2.7
+#[cfg(not(windows))]
+#[test]
+fn a_stream_dropped_while_it_connects_fires_nothing() {
+    let _watchdog = watchdog();
+    let (mut poll, _, mut events) = queue();
+    let waiting = Waiting::new("127.0.0.1:0", &mut poll, &mut events);
+    drop(waiting.stream);
+    drop(waiting.listener);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 3.5
+#[cfg(not(windows))]
+#[test]
+fn connect_timeout_ends_in_time_and_not_earlier() {
+    let _watchdog = watchdog();
+    let (mut poll, _, mut events) = queue();
+    let waiting = Waiting::new("127.0.0.1:0", &mut poll, &mut events);
+    let timeout = Duration::from_millis(100);
+    let begun = std::time::Instant::now();
+    let address = waiting.listener.local_addr().unwrap();
+    let error = TcpStream::connect_timeout(&address, timeout);
+    assert_eq!(kind_of(error), ErrorKind::TimedOut);
+    assert!(begun.elapsed() >= timeout);
+}
+
+// 1, 3.5: binding before connecting is done with socket2; the connect may still be under way.
+#[test]
+fn a_socket_bound_and_connecting_elsewhere_is_taken_over() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let listener = net::TcpListener::bind(loopback).unwrap();
+        let address: SocketAddr = loopback.parse().unwrap();
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.bind(&address.into()).unwrap();
+        let bound = socket.local_addr().unwrap().as_socket().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        // In progress, or done: either way it goes on by itself.
+        drop(socket.connect(&listener.local_addr().unwrap().into()));
+        let stream = TcpStream::from_std(socket.into()).unwrap();
+        registrator.register(&stream, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        assert!(stream.take_error().unwrap().is_none());
+        assert_eq!(stream.local_addr().unwrap(), bound);
+        assert_eq!(listener.accept().unwrap().1, bound);
+    }
+}
+
+// 3.2: the exception that the docs name.
+#[test]
+fn a_stream_that_was_never_connected_says_so() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let mut stream = TcpStream::from_std(socket.into()).unwrap();
+    assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::NotConnected);
+    assert_eq!(
+        kind_of(stream.shutdown(net::Shutdown::Both)),
+        ErrorKind::NotConnected
+    );
+}
+
+// 3.5, 2.1: a hundred connects at once, each its own event.
+#[test]
+fn many_connects_end_each_with_its_event() {
+    const COUNT: usize = 100;
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = thread::spawn(move || {
+        (0..COUNT)
+            .map(|_| listener.accept().unwrap())
+            .collect::<Vec<_>>()
+    });
+    let streams: Vec<_> = (0..COUNT)
+        .map(|token| {
+            let stream = TcpStream::connect_nonblocking(address).unwrap();
+            registrator.register(&stream, token, WRITABLE).unwrap();
+            stream
+        })
+        .collect();
+    let expected: Vec<_> = (0..COUNT).map(|token| (token, false, true)).collect();
+    expect_events(&mut poll, &mut events, &expected);
+    for stream in &streams {
+        assert!(stream.take_error().unwrap().is_none());
+    }
+    expect_nothing_queued(&mut poll, &mut events);
+    drop(acceptor.join().unwrap());
+}

@@ -1,0 +1,252 @@
+//! Holds everything that the `ffi` modules declare against the `libc` crate: sizes, alignments, places and widths of
+//! the fields, constants and signatures. Nearly all of it is held by the compiler, so that a target which cannot be run
+//! is checked too.
+
+#![cfg(any(target_os = "linux", target_os = "android"))]
+#![allow(clippy::unwrap_used)]
+
+// The wrappers are for the crate; here only what they stand on is looked at.
+#[allow(dead_code)]
+#[path = "../src/epoll/ffi.rs"]
+mod epoll_ffi;
+#[allow(dead_code)]
+#[path = "../src/unix/ffi.rs"]
+mod unix_ffi;
+
+use std::ffi::{c_int, c_long, c_uint, c_void};
+use std::io::IoSlice;
+use std::mem::{align_of, size_of, MaybeUninit};
+
+/// How wide a field is. What it is given is never called.
+const fn width<T, F>(_: fn(*const T) -> *const F) -> usize {
+    size_of::<F>()
+}
+
+macro_rules! width {
+    ($of:ty, $field:ident) => {
+        // SAFETY: it is never called.
+        width(|it: *const $of| unsafe { std::ptr::addr_of!((*it).$field) })
+    };
+}
+
+/// `offset_of` of the standard library, which the oldest compiler that we support does not have.
+macro_rules! offset_of {
+    ($of:ty, $field:ident) => {{
+        let it = MaybeUninit::<$of>::uninit();
+        let base = it.as_ptr();
+        // SAFETY: no reference is made and nothing read, and the field is within the same object.
+        let field = unsafe { std::ptr::addr_of!((*base).$field) };
+        // SAFETY: both point into `it`.
+        unsafe { field.cast::<u8>().offset_from(base.cast()) }
+    }};
+}
+
+/// The same size, and the same fields at the same places and as wide.
+macro_rules! same_fields {
+    ($ours:ty, $theirs:ty: $($field:ident),*) => {
+        const _: () = assert!(size_of::<$ours>() == size_of::<$theirs>());
+        $(
+            const _: () = assert!(offset_of!($ours, $field) == offset_of!($theirs, $field));
+            const _: () = assert!(width!($ours, $field) == width!($theirs, $field));
+        )*
+    };
+}
+
+macro_rules! same_alignment {
+    ($ours:ty, $theirs:ty) => {
+        const _: () = assert!(align_of::<$ours>() == align_of::<$theirs>());
+    };
+}
+
+macro_rules! same_numbers {
+    ($ffi:ident, $type:ty: $($name:ident),*) => {
+        // A number of the other crate may be of another type, of the same width or less.
+        $(const _: () = assert!($ffi::$name == libc::$name as $type);)*
+    };
+}
+
+// epoll_event(3type): the user's data is a union in C, a number in both crates.
+same_alignment!(epoll_ffi::epoll_event, libc::epoll_event);
+const _: () = {
+    type Ours = epoll_ffi::epoll_event;
+    type Theirs = libc::epoll_event;
+    assert!(size_of::<Ours>() == size_of::<Theirs>());
+    assert!(offset_of!(Ours, events) == offset_of!(Theirs, events));
+    assert!(width!(Ours, events) == width!(Theirs, events));
+    // The name is `u64` there.
+    assert!(offset_of!(Ours, data) == offset_of!(Theirs, u64));
+    assert!(width!(Ours, data) == width!(Theirs, u64));
+};
+
+// The kernel's own, which is the C library's where that has 64 bits.
+const _: () = assert!(size_of::<epoll_ffi::kernel_timespec>() == 16);
+const _: () = assert!(offset_of!(epoll_ffi::kernel_timespec, tv_sec) == 0);
+const _: () = assert!(offset_of!(epoll_ffi::kernel_timespec, tv_nsec) == 8);
+#[cfg(target_pointer_width = "64")]
+same_fields!(epoll_ffi::kernel_timespec, libc::timespec: tv_sec, tv_nsec);
+#[cfg(target_pointer_width = "64")]
+same_alignment!(epoll_ffi::kernel_timespec, libc::timespec);
+
+same_fields!(unix_ffi::pollfd, libc::pollfd: fd, events, revents);
+same_alignment!(unix_ffi::pollfd, libc::pollfd);
+
+// Alone it may be less aligned than theirs: it is passed within `sockaddr_any` only.
+same_fields!(unix_ffi::sockaddr_in, libc::sockaddr_in: sin_family, sin_port, sin_addr, sin_zero);
+same_fields!(
+    unix_ffi::sockaddr_in6, libc::sockaddr_in6:
+    sin6_family, sin6_port, sin6_flowinfo, sin6_addr, sin6_scope_id
+);
+same_alignment!(unix_ffi::sockaddr_in6, libc::sockaddr_in6);
+const _: () = {
+    use unix_ffi::sockaddr_any;
+    assert!(align_of::<sockaddr_any>() >= align_of::<libc::sockaddr_in>());
+    assert!(align_of::<sockaddr_any>() >= align_of::<libc::sockaddr_in6>());
+    assert!(size_of::<sockaddr_any>() == size_of::<libc::sockaddr_in6>());
+    assert!(offset_of!(sockaddr_any, family) == offset_of!(libc::sockaddr, sa_family));
+    assert!(width!(sockaddr_any, family) == width!(libc::sockaddr, sa_family));
+    assert!(offset_of!(sockaddr_any, v4) == 0);
+    assert!(offset_of!(sockaddr_any, v6) == 0);
+};
+
+same_fields!(
+    unix_ffi::msghdr, libc::msghdr:
+    msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags
+);
+same_alignment!(unix_ffi::msghdr, libc::msghdr);
+// `send_vectored` passes the one for the other.
+const _: () = assert!(size_of::<IoSlice<'_>>() == size_of::<libc::iovec>());
+same_alignment!(IoSlice<'_>, libc::iovec);
+
+same_numbers!(epoll_ffi, c_int: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD);
+same_numbers!(epoll_ffi, u32: EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET);
+same_numbers!(epoll_ffi, c_int: EFD_CLOEXEC, EFD_NONBLOCK, EPERM, ENOSYS);
+const _: () = assert!(epoll_ffi::SYS_EPOLL_PWAIT2 == libc::SYS_epoll_pwait2);
+
+same_numbers!(unix_ffi, c_int: AF_INET, AF_INET6, SOCK_STREAM, SOCK_CLOEXEC, SOCK_NONBLOCK);
+same_numbers!(unix_ffi, c_int: MSG_NOSIGNAL, EINPROGRESS);
+same_numbers!(unix_ffi, i16: POLLIN, POLLOUT, POLLERR, POLLHUP);
+
+/// Two functions of one signature, but for the structures, which the assertions above hold against each other.
+macro_rules! same_signature {
+    ($ours:path, $theirs:path: for<$a:ident> $signature:ty, $ours_a:ty, $theirs_a:ty) => {
+        const _: () = {
+            type Signature<$a> = $signature;
+            let _: Signature<$ours_a> = $ours;
+            let _: Signature<$theirs_a> = $theirs;
+        };
+    };
+    ($ours:path, $theirs:path: $signature:ty) => {
+        const _: [$signature; 2] = [$ours, $theirs];
+    };
+}
+
+same_signature!(
+    epoll_ffi::sys_epoll_create1, libc::epoll_create1:
+    unsafe extern "C" fn(c_int) -> c_int
+);
+same_signature!(
+    epoll_ffi::sys_epoll_ctl, libc::epoll_ctl:
+    for<E> unsafe extern "C" fn(c_int, c_int, c_int, *mut E) -> c_int,
+    epoll_ffi::epoll_event, libc::epoll_event
+);
+same_signature!(
+    epoll_ffi::sys_epoll_wait, libc::epoll_wait:
+    for<E> unsafe extern "C" fn(c_int, *mut E, c_int, c_int) -> c_int,
+    epoll_ffi::epoll_event, libc::epoll_event
+);
+same_signature!(
+    epoll_ffi::sys_eventfd, libc::eventfd:
+    unsafe extern "C" fn(c_uint, c_int) -> c_int
+);
+same_signature!(
+    epoll_ffi::sys_read, libc::read:
+    unsafe extern "C" fn(c_int, *mut c_void, usize) -> isize
+);
+same_signature!(
+    epoll_ffi::sys_write, libc::write:
+    unsafe extern "C" fn(c_int, *const c_void, usize) -> isize
+);
+same_signature!(
+    epoll_ffi::sys_syscall, libc::syscall:
+    unsafe extern "C" fn(c_long, ...) -> c_long
+);
+same_signature!(
+    unix_ffi::socket, libc::socket:
+    unsafe extern "C" fn(c_int, c_int, c_int) -> c_int
+);
+same_signature!(
+    unix_ffi::connect, libc::connect:
+    for<A> unsafe extern "C" fn(c_int, *const A, libc::socklen_t) -> c_int,
+    unix_ffi::sockaddr_any, libc::sockaddr
+);
+same_signature!(
+    unix_ffi::accept4, libc::accept4:
+    for<A> unsafe extern "C" fn(c_int, *mut A, *mut libc::socklen_t, c_int) -> c_int,
+    unix_ffi::sockaddr_any, libc::sockaddr
+);
+same_signature!(
+    unix_ffi::listen, libc::listen:
+    unsafe extern "C" fn(c_int, c_int) -> c_int
+);
+same_signature!(
+    unix_ffi::sendmsg, libc::sendmsg:
+    for<M> unsafe extern "C" fn(c_int, *const M, c_int) -> isize,
+    unix_ffi::msghdr, libc::msghdr
+);
+same_signature!(
+    unix_ffi::poll, libc::poll:
+    for<F> unsafe extern "C" fn(*mut F, libc::nfds_t, c_int) -> c_int,
+    unix_ffi::pollfd, libc::pollfd
+);
+
+// 7: what no constant of the other crate tells.
+#[test]
+fn a_vectored_call_takes_as_many_buffers_as_the_system_says() {
+    // SAFETY: it takes a number only.
+    let most = unsafe { libc::sysconf(libc::_SC_IOV_MAX) };
+    assert_eq!(usize::try_from(most).unwrap(), unix_ffi::IOV_MAX);
+}
+
+// 7: the kernel knows the call by that number, or not at all.
+#[test]
+fn epoll_pwait2_has_the_number_that_we_call() {
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    let set = epoll_ffi::epoll_create1().unwrap();
+    let mut room = [epoll_ffi::epoll_event { events: 0, data: 0 }];
+    match epoll_ffi::epoll_pwait2(set.as_fd(), &mut room, Duration::from_nanos(1)) {
+        Ok(count) => assert_eq!(count, 0),
+        Err(error) => assert_eq!(error.raw_os_error(), Some(epoll_ffi::ENOSYS)),
+    }
+}
+
+// 7: nothing that the modules declare is missing above.
+#[test]
+fn every_declared_function_and_constant_is_held_against_libc() {
+    let (assertions, _) = include_str!("ffi_layout.rs")
+        .split_once("// 7: nothing that")
+        .unwrap();
+    for (module, source) in [
+        ("epoll_ffi", include_str!("../src/epoll/ffi.rs")),
+        ("unix_ffi", include_str!("../src/unix/ffi.rs")),
+    ] {
+        let (_, functions) = source.split_once("extern \"C\" {").unwrap();
+        let (functions, _) = functions.split_once("\n}").unwrap();
+        for name in names(functions, "fn ", '(') {
+            let held = format!("{module}::{name}, libc::");
+            assert!(assertions.contains(&held), "{held}");
+        }
+        for name in names(source, "pub(crate) const ", ':') {
+            assert!(assertions.contains(name), "{module}::{name}");
+        }
+    }
+}
+
+/// What stands between `keyword` and `end` in each line that has both.
+fn names<'a>(source: &'a str, keyword: &str, end: char) -> Vec<&'a str> {
+    let after = |line: &'a str| line.split_once(keyword)?.1.split_once(end);
+    let names: Vec<_> = source.lines().filter_map(after).collect();
+    assert!(names.len() >= 6, "{names:?}");
+    names.into_iter().map(|(name, _)| name).collect()
+}

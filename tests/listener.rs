@@ -1,0 +1,439 @@
+//! TCP listeners: accepting, and the events around it.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fmt::Debug;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{self, SocketAddr};
+use std::time::Duration;
+
+use common::{
+    effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done, watchdog,
+    LOOPBACKS,
+};
+use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream};
+use socket2::{Domain, SockRef, Socket, Type};
+
+const READABLE: Interests = Interests::READABLE;
+const WRITABLE: Interests = Interests::WRITABLE;
+
+fn queue() -> (Poll, Registrator, Events) {
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    (poll, registrator, Events::with_capacity(16))
+}
+
+fn bind(loopback: &str) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(loopback).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+// 3.1
+#[test]
+fn accept_without_a_poll_does_not_block() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (listener, address) = bind(loopback);
+        assert_eq!(kind_of(listener.accept()), ErrorKind::WouldBlock);
+        let client = net::TcpStream::connect(address).unwrap();
+        let (stream, from) = until_done(|| listener.accept()).unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+        assert_eq!(stream.peer_addr().unwrap(), from);
+        assert_eq!(stream.local_addr().unwrap(), address);
+        assert_eq!(kind_of(listener.accept()), ErrorKind::WouldBlock);
+    }
+}
+
+// 2.1, 3.2
+#[test]
+fn a_connection_is_an_event_and_the_first_accept_takes_it() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (listener, address) = bind(loopback);
+        for token in 0..10 {
+            registrator.register(&listener, token, READABLE).unwrap();
+            expect_nothing_queued(&mut poll, &mut events);
+            let client = net::TcpStream::connect(address).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, true, false)]);
+            let (_, from) = listener.accept().unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+            expect_nothing_queued(&mut poll, &mut events);
+        }
+    }
+}
+
+// 3.1
+#[test]
+fn an_accepted_stream_is_non_blocking() {
+    let (listener, address) = bind("127.0.0.1:0");
+    let mut client = net::TcpStream::connect(address).unwrap();
+    let (mut stream, _) = until_done(|| listener.accept()).unwrap();
+    assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::WouldBlock);
+    stream.write_all(b"hello").unwrap();
+    client.read_exact(&mut [0; 5]).unwrap();
+}
+
+// 2.3
+#[test]
+fn an_event_comes_for_a_connection_that_waits_already() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    let _client = net::TcpStream::connect(address).unwrap();
+    registrator.register(&listener, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    listener.accept().unwrap();
+}
+
+// 2.1, 2.3: several connections merge into one edge; none is forgotten by an accept for each event.
+#[test]
+fn one_accept_an_event_takes_every_connection() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (listener, address) = bind(loopback);
+        registrator.register(&listener, 0, READABLE).unwrap();
+        let clients: Vec<_> = (0..50)
+            .map(|_| net::TcpStream::connect(address).unwrap())
+            .collect();
+        for (token, client) in clients.iter().enumerate() {
+            registrator.register(&listener, token, READABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, true, false)]);
+            let (_, from) = listener.accept().unwrap();
+            assert_eq!(from, client.local_addr().unwrap());
+        }
+        registrator.register(&listener, 99, READABLE).unwrap();
+        expect_no_events(&mut poll, &mut events);
+    }
+}
+
+// 2.1, 6.1: accepting until WouldBlock leaves nothing to report, and the next connection is.
+#[test]
+fn after_accepting_all_only_a_new_connection_is_an_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    for token in 0..effort(20) {
+        let _clients = [(); 3].map(|()| net::TcpStream::connect(address).unwrap());
+        registrator.register(&listener, token, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        for _ in 0..3 {
+            listener.accept().unwrap();
+        }
+        assert_eq!(kind_of(listener.accept()), ErrorKind::WouldBlock);
+        registrator.register(&listener, token, READABLE).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+        let _client = net::TcpStream::connect(address).unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        listener.accept().unwrap();
+    }
+}
+
+// 2.1, 3.2: the edge of a connection that was accepted before its event was handled.
+#[test]
+fn a_connection_accepted_between_two_events_is_not_reported_again() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    let _first = net::TcpStream::connect(address).unwrap();
+    registrator.register(&listener, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let _second = net::TcpStream::connect(address).unwrap();
+    listener.accept().unwrap();
+    listener.accept().unwrap();
+    registrator.register(&listener, 2, READABLE).unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.4
+#[test]
+fn a_listener_refuses_writable_and_stays_armed() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    registrator.register(&listener, 1, READABLE).unwrap();
+    for interests in [WRITABLE, READABLE | WRITABLE, Interests::empty()] {
+        let error = registrator.register(&listener, 2, interests);
+        assert_eq!(kind_of(error), ErrorKind::InvalidInput);
+    }
+    let _client = net::TcpStream::connect(address).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+}
+
+// 2.5
+#[test]
+fn a_deregistered_listener_is_silent_and_accepts() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    registrator.register(&listener, 1, READABLE).unwrap();
+    registrator.deregister(&listener).unwrap();
+    let _client = net::TcpStream::connect(address).unwrap();
+    expect_no_events(&mut poll, &mut events);
+    until_done(|| listener.accept()).unwrap();
+    // And again later.
+    registrator.register(&listener, 2, READABLE).unwrap();
+    let _client = net::TcpStream::connect(address).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+}
+
+// 2.7
+#[test]
+fn a_dropped_listener_fires_nothing_and_frees_its_port() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    registrator.register(&listener, 1, READABLE).unwrap();
+    let _client = net::TcpStream::connect(address).unwrap();
+    drop(listener);
+    expect_no_events(&mut poll, &mut events);
+    let listener = TcpListener::bind(address).unwrap();
+    registrator.register(&listener, 2, READABLE).unwrap();
+    let _client = net::TcpStream::connect(address).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+}
+
+// 5.7, 8: an accepted stream belongs to no Poll until it is registered.
+#[test]
+fn one_listener_in_one_poll_and_its_streams_in_two_others() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (listener, address) = bind(loopback);
+        let mut others = [queue(), queue()];
+        let mut streams = Vec::new();
+        for (token, (_, other, _)) in others.iter().enumerate() {
+            registrator.register(&listener, token, READABLE).unwrap();
+            let client = net::TcpStream::connect(address).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, true, false)]);
+            let (stream, _) = listener.accept().unwrap();
+            other.register(&stream, token, READABLE).unwrap();
+            streams.push((stream, client));
+        }
+        registrator.register(&listener, 2, READABLE).unwrap();
+        for (_, client) in &mut streams {
+            client.write_all(b"hello").unwrap();
+        }
+        for (token, (other, _, batch)) in others.iter_mut().enumerate() {
+            expect_events(other, batch, &[(token, true, false)]);
+            assert_eq!(streams[token].0.read(&mut [0; 16]).unwrap(), 5);
+            expect_nothing_queued(other, batch);
+        }
+        expect_nothing_queued(&mut poll, &mut events);
+        let error = registrator.register(&streams[0].0, 3, READABLE);
+        assert_eq!(kind_of(error), ErrorKind::AlreadyExists);
+        let _client = net::TcpStream::connect(address).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+    }
+}
+
+// 3.2, 8: what the peer did before the accept is seen on the accepted stream.
+#[test]
+fn a_client_that_left_before_the_accept_left_its_bytes_and_its_end() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    let mut client = net::TcpStream::connect(address).unwrap();
+    client.write_all(b"bye").unwrap();
+    drop(client);
+    registrator.register(&listener, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut buffer = [0; 16];
+    for (token, expected) in [(2, 3), (3, 0)] {
+        registrator.register(&stream, token, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        assert_eq!(stream.read(&mut buffer).unwrap(), expected);
+    }
+}
+
+// 3.2: systems differ in whether a connection that was reset in the backlog can still be accepted.
+#[test]
+fn a_client_that_reset_before_the_accept_does_not_stop_the_listener() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    let client = net::TcpStream::connect(address).unwrap();
+    SockRef::from(&client)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(client);
+    if let Ok((mut stream, _)) = listener.accept() {
+        registrator.register(&stream, 1, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(
+            kind_of(stream.read(&mut [0; 8])),
+            ErrorKind::ConnectionReset
+        );
+    }
+    registrator.register(&listener, 2, READABLE).unwrap();
+    let _client = net::TcpStream::connect(address).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+    listener.accept().unwrap();
+}
+
+// 1: as std does, with SO_REUSEADDR on Unix only.
+#[test]
+fn a_port_that_is_listened_on_cannot_be_bound_again() {
+    let (listener, address) = bind("127.0.0.1:0");
+    assert_eq!(kind_of(TcpListener::bind(address)), ErrorKind::AddrInUse);
+    let reuses = SockRef::from(&listener).reuse_address().unwrap();
+    assert_eq!(reuses, cfg!(unix));
+}
+
+// 1: the largest backlog the system grants; std asks for 128.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_backlog_is_the_largest_that_the_system_grants() {
+    let _watchdog = watchdog();
+    let granted = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let granted: usize = granted.trim().parse().unwrap();
+    for loopback in LOOPBACKS {
+        let (listener, address) = bind(loopback);
+        let clients: Vec<_> = (0..granted.min(400))
+            .map(|_| net::TcpStream::connect_timeout(&address, common::HANG).unwrap())
+            .collect();
+        for _ in &clients {
+            listener.accept().unwrap();
+        }
+    }
+}
+
+// 1, 3.7: other options need socket2, and from_std keeps them.
+#[test]
+fn a_listener_made_elsewhere_is_taken_over_with_its_options() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+    socket.set_only_v6(true).unwrap();
+    let any: SocketAddr = "[::]:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    socket.listen(16).unwrap();
+    let listener = TcpListener::from_std(socket.into()).unwrap();
+    assert!(SockRef::from(&listener).only_v6().unwrap());
+    assert_eq!(kind_of(listener.accept()), ErrorKind::WouldBlock);
+    let port = listener.local_addr().unwrap().port();
+    registrator.register(&listener, 1, READABLE).unwrap();
+    let _client = net::TcpStream::connect(("::1", port)).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    listener.accept().unwrap();
+}
+
+// 1: several listeners at one port.
+#[cfg(unix)]
+#[test]
+fn listeners_that_share_a_port_share_its_connections() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let mut address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let listeners: Vec<_> = (0..2)
+        .map(|token| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.bind(&address.into()).unwrap();
+            socket.listen(16).unwrap();
+            let listener = TcpListener::from_std(socket.into()).unwrap();
+            address = listener.local_addr().unwrap();
+            registrator.register(&listener, token, READABLE).unwrap();
+            listener
+        })
+        .collect();
+    for _ in 0..10 {
+        let _client = net::TcpStream::connect(address).unwrap();
+        assert_ne!(poll.poll(&mut events, Some(common::HANG)).unwrap(), 0);
+        for event in &events {
+            let listener = &listeners[event.id()];
+            listener.accept().unwrap();
+            registrator
+                .register(listener, event.id(), READABLE)
+                .unwrap();
+        }
+    }
+}
+
+// 3.7
+#[test]
+fn a_listener_given_back_to_std_works_and_fires_no_more() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (listener, address) = bind("127.0.0.1:0");
+    registrator.register(&listener, 1, READABLE).unwrap();
+    let client = net::TcpStream::connect(address).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    listener.accept().unwrap();
+    drop(client);
+    let given_back = listener.into_std().unwrap();
+    assert_eq!(kind_of(given_back.accept()), ErrorKind::WouldBlock);
+    let client = net::TcpStream::connect(address).unwrap();
+    given_back.set_nonblocking(false).unwrap();
+    let (_, from) = given_back.accept().unwrap();
+    assert_eq!(from, client.local_addr().unwrap());
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 1
+#[test]
+fn options_and_addresses_are_those_of_std() {
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    assert_eq!(listener.local_addr().unwrap(), address);
+    listener.set_ttl(42).unwrap();
+    assert_eq!(listener.ttl().unwrap(), 42);
+    assert!(listener.take_error().unwrap().is_none());
+    let none: [SocketAddr; 0] = [];
+    assert_eq!(
+        kind_of(TcpListener::bind(&none[..])),
+        ErrorKind::InvalidInput
+    );
+}
+
+// 1
+#[test]
+fn listeners_can_be_sent_shared_and_shown() {
+    fn is_good<T: Send + Sync + Debug + 'static>(_: &T) {}
+    let (listener, address) = bind("127.0.0.1:0");
+    is_good(&listener);
+    assert!(format!("{listener:?}").contains(&address.port().to_string()));
+}
+
+// 1
+#[cfg(unix)]
+#[test]
+fn a_descriptor_is_lent_not_given() {
+    use std::os::fd::{AsFd, AsRawFd};
+    let (listener, _) = bind("127.0.0.1:0");
+    assert_eq!(listener.as_fd().as_raw_fd(), listener.as_raw_fd());
+}
+
+// 2.6: accept is open to every thread.
+#[test]
+fn several_threads_accept_from_one_listener() {
+    const THREADS: usize = 4;
+    const EACH: usize = 25;
+    let _watchdog = watchdog();
+    let (listener, address) = bind("127.0.0.1:0");
+    let accepted: Vec<TcpStream> = std::thread::scope(|scope| {
+        let acceptors: Vec<_> = (0..THREADS)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..EACH)
+                        .map(|_| until_done(|| listener.accept()).unwrap().0)
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        for _ in 0..THREADS * EACH {
+            net::TcpStream::connect(address).unwrap();
+        }
+        acceptors
+            .into_iter()
+            .flat_map(|acceptor| acceptor.join().unwrap())
+            .collect()
+    });
+    assert_eq!(accepted.len(), THREADS * EACH);
+}

@@ -1,0 +1,660 @@
+//! UDP sockets: datagrams whole, cut and empty, the errors that others send, and the events around them.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fmt::Debug;
+use std::io::{self, ErrorKind};
+use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use common::{
+    effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done, watchdog,
+    LOOPBACKS,
+};
+use minimio::{Events, Interests, Poll, Registrator, UdpSocket};
+use socket2::SockRef;
+
+const READABLE: Interests = Interests::READABLE;
+const WRITABLE: Interests = Interests::WRITABLE;
+
+/// What IPv4 leaves for the data of a datagram.
+const LARGEST: usize = 65_507;
+
+fn queue() -> (Poll, Registrator, Events) {
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    (poll, registrator, Events::with_capacity(16))
+}
+
+/// A socket to test and the blocking socket at the other end, not connected.
+fn pair(loopback: &str) -> (UdpSocket, net::UdpSocket) {
+    let socket = UdpSocket::bind(loopback).unwrap();
+    (socket, net::UdpSocket::bind(loopback).unwrap())
+}
+
+/// The same, each connected to the other.
+fn connected_pair(loopback: &str) -> (UdpSocket, net::UdpSocket) {
+    let (socket, peer) = pair(loopback);
+    socket.connect(peer.local_addr().unwrap()).unwrap();
+    peer.connect(socket.local_addr().unwrap()).unwrap();
+    (socket, peer)
+}
+
+/// The address of a socket that was closed a moment ago.
+fn nobody(loopback: &str) -> SocketAddr {
+    let socket = net::UdpSocket::bind(loopback).unwrap();
+    socket.local_addr().unwrap()
+}
+
+// 3.1
+#[test]
+fn an_unregistered_socket_sends_and_receives_without_blocking() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (socket, peer) = pair(loopback);
+        let (here, there) = (socket.local_addr().unwrap(), peer.local_addr().unwrap());
+        let mut buffer = [0; 16];
+        assert_eq!(
+            kind_of(socket.recv_from(&mut buffer)),
+            ErrorKind::WouldBlock
+        );
+        assert_eq!(
+            kind_of(socket.peek_from(&mut buffer)),
+            ErrorKind::WouldBlock
+        );
+        peer.send_to(b"hello", here).unwrap();
+        let received = until_done(|| socket.recv_from(&mut buffer)).unwrap();
+        assert_eq!(received, (5, there));
+        assert_eq!(&buffer[..5], b"hello");
+        assert_eq!(socket.send_to(b"world!", there).unwrap(), 6);
+        assert_eq!(peer.recv_from(&mut buffer).unwrap(), (6, here));
+    }
+}
+
+// 3.1, 8
+#[test]
+fn a_registered_socket_receives_before_any_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    registrator.register(&socket, 1, READABLE).unwrap();
+    peer.send(b"early").unwrap();
+    let mut buffer = [0; 16];
+    assert_eq!(until_done(|| socket.recv(&mut buffer)).unwrap(), 5);
+    registrator.register(&socket, 2, READABLE).unwrap();
+    peer.send(b"later").unwrap();
+    loop {
+        assert_ne!(poll.poll(&mut events, Some(common::HANG)).unwrap(), 0);
+        match socket.recv(&mut buffer) {
+            Ok(count) => break assert_eq!(&buffer[..count], b"later"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        registrator.register(&socket, 2, READABLE).unwrap();
+    }
+}
+
+// 2.1, 3.2
+#[test]
+fn the_first_receive_after_an_event_gives_a_datagram() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = pair(loopback);
+        let (here, there) = (socket.local_addr().unwrap(), peer.local_addr().unwrap());
+        let mut buffer = [0; 64];
+        for token in 0..effort(100) {
+            registrator.register(&socket, token, READABLE).unwrap();
+            expect_nothing_queued(&mut poll, &mut events);
+            peer.send_to(&token.to_ne_bytes(), here).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, true, false)]);
+            let (count, from) = socket.recv_from(&mut buffer).unwrap();
+            assert_eq!(from, there);
+            assert_eq!(buffer[..count], token.to_ne_bytes());
+            if token % 2 == 0 {
+                assert_eq!(
+                    kind_of(socket.recv_from(&mut buffer)),
+                    ErrorKind::WouldBlock
+                );
+            }
+        }
+        expect_nothing_queued(&mut poll, &mut events);
+    }
+}
+
+// 2.3, 2.1: a receive that is shorter than its buffer is one datagram, and no proof that it was the last.
+#[test]
+fn one_receive_an_event_takes_every_datagram_in_order() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = connected_pair(loopback);
+        for number in 0..50 {
+            peer.send(&[number]).unwrap();
+        }
+        let mut buffer = [0; 64];
+        for number in 0..50 {
+            registrator.register(&socket, 1, READABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(1, true, false)]);
+            assert_eq!(socket.recv(&mut buffer).unwrap(), 1);
+            assert_eq!(buffer[0], number);
+        }
+        registrator.register(&socket, 1, READABLE).unwrap();
+        expect_no_events(&mut poll, &mut events);
+    }
+}
+
+// 8
+#[test]
+fn datagrams_of_every_size_arrive_whole() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = connected_pair(loopback);
+        // Some systems grant less than the largest datagram unless they are asked.
+        SockRef::from(&socket)
+            .set_send_buffer_size(1 << 20)
+            .unwrap();
+        SockRef::from(&socket)
+            .set_recv_buffer_size(1 << 20)
+            .unwrap();
+        SockRef::from(&peer).set_send_buffer_size(1 << 20).unwrap();
+        SockRef::from(&peer).set_recv_buffer_size(1 << 20).unwrap();
+        let mut buffer = vec![0; 70_000];
+        for (token, size) in [1, 1023, 1024, 1025, 4096, 4097, LARGEST]
+            .into_iter()
+            .enumerate()
+        {
+            let datagram: Vec<u8> = (0..=u8::MAX).cycle().take(size).collect();
+            registrator.register(&socket, token, READABLE).unwrap();
+            peer.send(&datagram).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, true, false)]);
+            assert_eq!(socket.recv(&mut buffer).unwrap(), size);
+            assert_eq!(buffer[..size], datagram);
+            assert_eq!(socket.send(&datagram).unwrap(), size);
+            assert_eq!(peer.recv(&mut buffer).unwrap(), size);
+            assert_eq!(buffer[..size], datagram);
+        }
+    }
+}
+
+// 3.3, 8
+#[test]
+fn an_empty_datagram_is_sent_and_received_as_one() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = pair(loopback);
+        let (here, there) = (socket.local_addr().unwrap(), peer.local_addr().unwrap());
+        let mut buffer = [0; 16];
+        registrator.register(&socket, 1, READABLE).unwrap();
+        peer.send_to(&[], here).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(socket.recv_from(&mut buffer).unwrap(), (0, there));
+        assert_eq!(
+            kind_of(socket.recv_from(&mut buffer)),
+            ErrorKind::WouldBlock
+        );
+        assert_eq!(socket.send_to(&[], there).unwrap(), 0);
+        assert_eq!(peer.recv_from(&mut buffer).unwrap(), (0, here));
+
+        socket.connect(there).unwrap();
+        peer.connect(here).unwrap();
+        registrator.register(&socket, 2, READABLE).unwrap();
+        peer.send(&[]).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 0);
+        assert_eq!(socket.send(&[]).unwrap(), 0);
+        assert_eq!(peer.recv(&mut buffer).unwrap(), 0);
+    }
+}
+
+// 3.6, 8
+#[test]
+fn a_datagram_longer_than_the_buffer_is_cut_and_the_next_is_intact() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = pair(loopback);
+        let (here, there) = (socket.local_addr().unwrap(), peer.local_addr().unwrap());
+        peer.send_to(b"0123456789", here).unwrap();
+        peer.send_to(b"abc", here).unwrap();
+        let mut buffer = [0; 4];
+        for (token, expected) in [&b"0123"[..], b"abc"].into_iter().enumerate() {
+            registrator.register(&socket, token, READABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, true, false)]);
+            let (count, from) = socket.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..count], from), (expected, there));
+        }
+        // The same for a connected socket, down to a buffer with no room at all.
+        socket.connect(there).unwrap();
+        for room in (0..4).rev() {
+            peer.send_to(b"0123456789", here).unwrap();
+            let count = until_done(|| socket.recv(&mut buffer[..room])).unwrap();
+            assert_eq!(buffer[..count], b"0123"[..room]);
+        }
+        assert_eq!(kind_of(socket.recv(&mut buffer)), ErrorKind::WouldBlock);
+    }
+}
+
+// 3.6
+#[test]
+fn a_peek_into_a_short_buffer_cuts_nothing_off() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (socket, peer) = connected_pair(loopback);
+        let there = peer.local_addr().unwrap();
+        peer.send(b"0123456789").unwrap();
+        let mut short = [0; 4];
+        assert_eq!(
+            until_done(|| socket.peek_from(&mut short)).unwrap(),
+            (4, there)
+        );
+        assert_eq!(socket.peek(&mut short).unwrap(), 4);
+        assert_eq!(&short, b"0123");
+        let mut buffer = [0; 16];
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 10);
+        assert_eq!(&buffer[..10], b"0123456789");
+        assert_eq!(kind_of(socket.peek(&mut buffer)), ErrorKind::WouldBlock);
+    }
+}
+
+// 3.3, 2.3
+#[test]
+fn a_datagram_that_was_peeked_at_is_reported_again() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    peer.send(b"hello").unwrap();
+    let mut buffer = [0; 16];
+    for token in 0..3 {
+        registrator.register(&socket, token, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        assert_eq!(socket.peek(&mut buffer).unwrap(), 5);
+    }
+    assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
+    registrator.register(&socket, 9, READABLE).unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 3.1
+#[test]
+fn a_datagram_too_long_to_be_sent_is_an_error() {
+    for loopback in LOOPBACKS {
+        let (socket, peer) = pair(loopback);
+        let error = socket
+            .send_to(&[0; 70_000], peer.local_addr().unwrap())
+            .unwrap_err();
+        assert_ne!(error.kind(), ErrorKind::WouldBlock);
+    }
+}
+
+// 3.6, 8: port unreachable, not connected.
+#[test]
+fn an_unreachable_port_fails_no_receive_of_an_unconnected_socket() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = pair(loopback);
+        let nobody = nobody(loopback);
+        registrator.register(&socket, 1, READABLE).unwrap();
+        for _ in 0..3 {
+            socket.send_to(b"anybody?", nobody).unwrap();
+        }
+        expect_no_events(&mut poll, &mut events);
+        let mut buffer = [0; 16];
+        assert_eq!(
+            kind_of(socket.recv_from(&mut buffer)),
+            ErrorKind::WouldBlock
+        );
+        peer.send_to(b"hello", socket.local_addr().unwrap())
+            .unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        let received = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!(received, (5, peer.local_addr().unwrap()));
+    }
+}
+
+// 3.2, 3.6, 8: port unreachable, connected.
+#[test]
+fn an_unreachable_port_is_an_event_and_an_error_of_a_connected_socket() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = pair(loopback);
+        socket.connect(nobody(loopback)).unwrap();
+        registrator.register(&socket, 1, READABLE).unwrap();
+        socket.send(b"anybody?").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        let mut buffer = [0; 16];
+        assert_eq!(
+            kind_of(socket.recv(&mut buffer)),
+            ErrorKind::ConnectionRefused
+        );
+        assert_eq!(kind_of(socket.recv(&mut buffer)), ErrorKind::WouldBlock);
+
+        // The socket is as good as before.
+        socket.connect(peer.local_addr().unwrap()).unwrap();
+        registrator.register(&socket, 2, READABLE).unwrap();
+        peer.send_to(b"hello", socket.local_addr().unwrap())
+            .unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
+    }
+}
+
+// 1, 3.2: where the system keeps the error, it is taken once.
+#[cfg(not(windows))]
+#[test]
+fn the_error_of_an_unreachable_port_is_taken_once() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert!(socket.take_error().unwrap().is_none());
+    socket.connect(nobody("127.0.0.1:0")).unwrap();
+    registrator.register(&socket, 1, READABLE).unwrap();
+    socket.send(b"anybody?").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let error = socket.take_error().unwrap().expect("an error is kept");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert!(socket.take_error().unwrap().is_none());
+}
+
+// 2.1
+#[test]
+fn an_idle_socket_is_writable_once_a_registration() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = pair(loopback);
+        let there = peer.local_addr().unwrap();
+        for token in 0..5 {
+            registrator.register(&socket, token, WRITABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, false, true)]);
+            assert_eq!(socket.send_to(b"hello", there).unwrap(), 5);
+            expect_nothing_queued(&mut poll, &mut events);
+        }
+    }
+}
+
+// 2.1, 6.4: the kernel frees each datagram with an edge; nobody asked.
+#[test]
+fn sending_fires_no_readable() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    registrator.register(&socket, 1, READABLE).unwrap();
+    for _ in 0..20 {
+        socket.send(b"hello").unwrap();
+        peer.recv(&mut [0; 16]).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+    }
+    peer.send(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+}
+
+// 2.1
+#[test]
+fn both_interests_fire_each_once() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    registrator
+        .register(&socket, 1, READABLE | WRITABLE)
+        .unwrap();
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+    peer.send(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    peer.send(b"again").unwrap();
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 2.5
+#[test]
+fn a_deregistered_socket_is_silent_and_receives() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    registrator.register(&socket, 1, READABLE).unwrap();
+    registrator.deregister(&socket).unwrap();
+    peer.send(b"hello").unwrap();
+    expect_no_events(&mut poll, &mut events);
+    let mut buffer = [0; 16];
+    assert_eq!(until_done(|| socket.recv(&mut buffer)).unwrap(), 5);
+    registrator.register(&socket, 2, READABLE).unwrap();
+    peer.send(b"again").unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+}
+
+// 3.4, 2.7
+#[test]
+fn a_datagram_sent_just_before_the_drop_arrives() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    registrator.register(&socket, 1, READABLE).unwrap();
+    peer.send(b"unread").unwrap();
+    socket.send(b"last words").unwrap();
+    drop(socket);
+    expect_no_events(&mut poll, &mut events);
+    assert_eq!(peer.recv(&mut [0; 16]).unwrap(), 10);
+}
+
+// 1: as std does.
+#[test]
+fn a_connected_socket_hears_its_peer_only() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (socket, peer) = connected_pair(loopback);
+        let here = socket.local_addr().unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), peer.local_addr().unwrap());
+        let stranger = net::UdpSocket::bind(loopback).unwrap();
+        registrator.register(&socket, 1, READABLE).unwrap();
+        stranger.send_to(b"psst", here).unwrap();
+        expect_no_events(&mut poll, &mut events);
+        peer.send(b"hello").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+
+        // A new peer replaces the old one.
+        socket.connect(stranger.local_addr().unwrap()).unwrap();
+        let mut buffer = [0; 16];
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
+        registrator.register(&socket, 2, READABLE).unwrap();
+        stranger.send_to(b"ah", here).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 2);
+        assert_eq!(socket.send(b"oh").unwrap(), 2);
+        assert_eq!(stranger.recv_from(&mut buffer).unwrap(), (2, here));
+    }
+}
+
+// 1: as std does.
+#[test]
+fn addresses_are_resolved_as_std_does() {
+    let (socket, peer) = pair("127.0.0.1:0");
+    let there = peer.local_addr().unwrap();
+    let none: [SocketAddr; 0] = [];
+    assert_eq!(kind_of(socket.connect(&none[..])), ErrorKind::InvalidInput);
+    assert_eq!(
+        kind_of(socket.send_to(b"x", &none[..])),
+        ErrorKind::InvalidInput
+    );
+    assert_eq!(kind_of(socket.peer_addr()), ErrorKind::NotConnected);
+    socket.send_to(b"x", ("127.0.0.1", there.port())).unwrap();
+    // A socket of one family cannot connect to the other: the next address is taken.
+    let other: SocketAddr = "[::1]:9".parse().unwrap();
+    socket.connect(&[other, there][..]).unwrap();
+    assert_eq!(socket.peer_addr().unwrap(), there);
+}
+
+// 3.1
+#[test]
+fn a_send_without_a_peer_is_an_error() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let error = socket.send(b"x").unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::WouldBlock);
+}
+
+// 1
+#[test]
+fn options_are_those_of_std() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for on in [true, false] {
+        socket.set_broadcast(on).unwrap();
+        assert_eq!(socket.broadcast().unwrap(), on);
+        socket.set_multicast_loop_v4(on).unwrap();
+        assert_eq!(socket.multicast_loop_v4().unwrap(), on);
+    }
+    socket.set_ttl(42).unwrap();
+    assert_eq!(socket.ttl().unwrap(), 42);
+    socket.set_multicast_ttl_v4(7).unwrap();
+    assert_eq!(socket.multicast_ttl_v4().unwrap(), 7);
+    assert!(socket.take_error().unwrap().is_none());
+
+    let socket = UdpSocket::bind("[::1]:0").unwrap();
+    for on in [true, false] {
+        socket.set_multicast_loop_v6(on).unwrap();
+        assert_eq!(socket.multicast_loop_v6().unwrap(), on);
+    }
+}
+
+/// What `std` says, to be compared with what we say: whether a group can be joined depends on the machine.
+fn outcome(result: io::Result<()>) -> Option<Option<i32>> {
+    result.err().map(|error| error.raw_os_error())
+}
+
+// 1
+#[test]
+fn multicast_groups_are_joined_and_left_as_std_does() {
+    let group = Ipv4Addr::new(239, 1, 2, 3);
+    let interface = Ipv4Addr::LOCALHOST;
+    let theirs = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..2 {
+        // The second time the group is joined, or left, already.
+        let expected = outcome(theirs.join_multicast_v4(&group, &interface));
+        assert_eq!(
+            outcome(ours.join_multicast_v4(&group, &interface)),
+            expected
+        );
+    }
+    for _ in 0..2 {
+        let expected = outcome(theirs.leave_multicast_v4(&group, &interface));
+        assert_eq!(
+            outcome(ours.leave_multicast_v4(&group, &interface)),
+            expected
+        );
+    }
+
+    let group = Ipv6Addr::new(0xff01, 0, 0, 0, 0, 0, 0x1234, 1);
+    let theirs = net::UdpSocket::bind("[::1]:0").unwrap();
+    let ours = UdpSocket::bind("[::1]:0").unwrap();
+    for interface in [0, 1, 9_999] {
+        let expected = outcome(theirs.join_multicast_v6(&group, interface));
+        assert_eq!(outcome(ours.join_multicast_v6(&group, interface)), expected);
+        let expected = outcome(theirs.leave_multicast_v6(&group, interface));
+        assert_eq!(
+            outcome(ours.leave_multicast_v6(&group, interface)),
+            expected
+        );
+    }
+}
+
+// 3.8
+#[test]
+fn options_can_be_set_while_a_socket_is_registered() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    registrator.register(&socket, 1, READABLE).unwrap();
+    let options = SockRef::from(&socket);
+    options.set_recv_buffer_size(50_000).unwrap();
+    assert!(options.recv_buffer_size().unwrap() >= 50_000);
+    options.set_send_buffer_size(50_000).unwrap();
+    assert!(options.send_buffer_size().unwrap() >= 50_000);
+    peer.send(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    assert_eq!(socket.recv(&mut [0; 16]).unwrap(), 5);
+}
+
+// 5.4: accepted everywhere.
+#[test]
+fn a_lent_buffer_of_any_size_is_accepted() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    for (token, size) in [0, 1, usize::MAX].into_iter().enumerate() {
+        socket.set_lent_buffer(size);
+        registrator.register(&socket, token, READABLE).unwrap();
+        peer.send(b"hello").unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        assert_eq!(socket.recv(&mut [0; 16]).unwrap(), 5);
+    }
+}
+
+// 3.8: moving data behind the crate's back.
+#[test]
+fn datagrams_received_behind_the_crates_back_make_no_false_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    socket.set_lent_buffer(0);
+    for token in 0..10 {
+        registrator.register(&socket, token, READABLE).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+        peer.send(b"hello").unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        let mut room = [std::mem::MaybeUninit::uninit(); 16];
+        assert_eq!(SockRef::from(&socket).recv(&mut room).unwrap(), 5);
+    }
+}
+
+// 3.7
+#[test]
+fn a_socket_of_std_becomes_non_blocking() {
+    let socket = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let socket = UdpSocket::from_std(socket).unwrap();
+    assert_eq!(socket.local_addr().unwrap(), address);
+    assert_eq!(
+        kind_of(socket.recv_from(&mut [0; 8])),
+        ErrorKind::WouldBlock
+    );
+}
+
+// 3.7
+#[test]
+fn a_socket_given_back_to_std_works_and_fires_no_more() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = connected_pair("127.0.0.1:0");
+    registrator.register(&socket, 1, WRITABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+    let given_back = socket.into_std().unwrap();
+    let mut buffer = [0; 16];
+    assert_eq!(kind_of(given_back.recv(&mut buffer)), ErrorKind::WouldBlock);
+    given_back.set_nonblocking(false).unwrap();
+    peer.send(b"hello").unwrap();
+    assert_eq!(given_back.recv(&mut buffer).unwrap(), 5);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 1
+#[test]
+fn sockets_can_be_sent_shared_and_shown() {
+    fn is_good<T: Send + Sync + Debug + 'static>(_: &T) {}
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    is_good(&socket);
+    let port = socket.local_addr().unwrap().port().to_string();
+    assert!(format!("{socket:?}").contains(&port));
+}
+
+// 1
+#[cfg(unix)]
+#[test]
+fn a_descriptor_is_lent_not_given() {
+    use std::os::fd::{AsFd, AsRawFd};
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    assert_eq!(socket.as_fd().as_raw_fd(), socket.as_raw_fd());
+}
