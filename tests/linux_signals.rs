@@ -4,11 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+// One test is about a system call's wrapper itself; the others go through the public API.
+#[allow(dead_code)]
+#[path = "../src/unix/ffi.rs"]
+mod unix_ffi;
 
 use std::io::{ErrorKind, IoSlice, Write};
 use std::mem;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,10 +23,15 @@ use minimio::{is_closed, Events, Poll};
 use socket2::SockRef;
 
 static TICKS: AtomicUsize = AtomicUsize::new(0);
+static KNOCKS: AtomicUsize = AtomicUsize::new(0);
 static BROKEN_PIPES: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn count_tick(_signal: libc::c_int) {
     TICKS.fetch_add(1, Ordering::SeqCst);
+}
+
+extern "C" fn count_knock(_signal: libc::c_int) {
+    KNOCKS.fetch_add(1, Ordering::SeqCst);
 }
 
 extern "C" fn count_broken_pipe(_signal: libc::c_int) {
@@ -164,4 +175,33 @@ fn writing_to_a_peer_that_is_gone_raises_no_signal() {
     assert_eq!(plain.kind(), ErrorKind::BrokenPipe);
     assert_eq!(vectored.kind(), ErrorKind::BrokenPipe);
     assert_eq!(BROKEN_PIPES.load(Ordering::SeqCst), 0);
+}
+
+// 6.2: the look that decides about an unsure edge. Taken for "ready", its failure would make an event without bytes.
+#[test]
+fn a_signal_does_not_make_the_look_at_a_quiet_socket_fail() {
+    let _watchdog = watchdog();
+    handle(libc::SIGUSR2, count_knock);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let done = AtomicBool::new(false);
+    // SAFETY: it takes nothing and cannot fail.
+    let looker = unsafe { libc::pthread_self() };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                // SAFETY: the thread lives, since it waits for this one at the end of the scope.
+                assert_eq!(unsafe { libc::pthread_kill(looker, libc::SIGUSR2) }, 0);
+            }
+        });
+        let mut looked = Ok(0);
+        let enough = KNOCKS.load(Ordering::SeqCst) + common::effort(20_000);
+        while KNOCKS.load(Ordering::SeqCst) < enough {
+            looked = unix_ffi::poll_now(socket.as_fd(), unix_ffi::POLLIN);
+            if looked.is_err() {
+                break;
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(looked.unwrap(), 0);
+    });
 }

@@ -219,16 +219,22 @@ pub(crate) fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> 
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Which of `events`, and of `POLLERR` and `POLLHUP`, hold right now.
+/// Which of `events`, and of `POLLERR` and `POLLHUP`, hold right now. A signal that is due makes even a call that does
+/// not wait fail if nothing is ready; its handler has run by then, so it is asked again.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
     let mut one = pollfd {
         fd: fd.as_raw_fd(),
         events,
         revents: 0,
     };
-    // SAFETY: there is one entry, and it may be written for the length of the call.
-    check(unsafe { poll(&mut one, 1, 0) })?;
-    Ok(one.revents)
+    loop {
+        // SAFETY: there is one entry, and it may be written for the length of the call.
+        match check(unsafe { poll(&mut one, 1, 0) }) {
+            Ok(_) => return Ok(one.revents),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[allow(clippy::cast_possible_truncation)] // the families are small numbers
