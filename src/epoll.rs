@@ -269,6 +269,7 @@ fn decode(entry: &ffi::epoll_event, wait: u32) -> (u32, Edge) {
             ffi::EPOLLOUT | broken,
         ),
         odd: directions(ffi::EPOLLPRI | ffi::EPOLLRDHUP | broken, broken),
+        waiting: 0,
         hints: Hints {
             read_closed: has(ffi::EPOLLRDHUP | ffi::EPOLLHUP),
             write_closed: has(ffi::EPOLLHUP),

@@ -16,7 +16,8 @@
 //! | a call filled its buffer, moved a datagram, accepted, peeked, met the end | as it was: nothing is known |
 //!
 //! An edge is *odd* in a direction if it spoke of a hang-up, an error or urgent data: then a short read does not mean
-//! that the stream is empty (3 bytes and a FIN are read as 3 bytes, and no further edge comes).
+//! that the stream is empty (3 bytes and a FIN are read as 3 bytes, and no further edge comes). The BSDs have no mark for
+//! urgent data but count the bytes that wait: there a short read of fewer than were counted is not the end of them.
 //!
 //! # Invariants
 //! 1. **armed implies owed.** What waits for an event is something that the kernel will report. Kept by
@@ -102,6 +103,8 @@ pub(crate) struct Edge {
     pub(crate) ready: Interests,
     /// The directions with a hang-up, an error or urgent data.
     pub(crate) odd: Interests,
+    /// How many bytes waited to be read, if the system counts them instead of marking urgent data; else 0.
+    pub(crate) waiting: u64,
     pub(crate) hints: Hints,
 }
 
@@ -154,6 +157,8 @@ pub(crate) struct State {
     owed: Interests,
     asked: Interests,
     odd: Interests,
+    /// Of the bytes that the last edge counted, how many no short read has moved.
+    waiting: u64,
     /// Edges in a row that fired nothing.
     wasted: u8,
     kind: Kind,
@@ -174,6 +179,7 @@ impl Readiness {
                 owed: Interests::empty(),
                 asked: Interests::empty(),
                 odd: Interests::empty(),
+                waiting: 0,
                 wasted: 0,
                 kind,
                 first: Read,
@@ -196,9 +202,10 @@ impl Readiness {
     }
 
     /// Records that a call on a stream which began at `tick` moved some bytes, and fewer than it had room for.
-    pub(crate) fn moved_short(&self, direction: Direction, tick: Tick) {
+    pub(crate) fn moved_short(&self, direction: Direction, tick: Tick, moved: usize) {
         let mut state = self.lock();
-        if state.kind == Kind::Stream && !state.odd.contains(direction.interest()) {
+        let left = direction == Read && state.left_after(moved);
+        if state.kind == Kind::Stream && !left && !state.odd.contains(direction.interest()) {
             state.record(self, direction, tick);
         }
     }
@@ -240,6 +247,9 @@ impl Readiness {
         }
         let told = edge.told & state.asked;
         state.odd = (state.odd - told) | (edge.odd & told);
+        if told.is_readable() {
+            state.waiting = edge.waiting;
+        }
 
         let mut ready = edge.ready;
         let unsure = state.unsure(ready, edge.wait);
@@ -368,6 +378,13 @@ impl State {
         if now == tick.0 && self.asked.contains(direction.interest()) {
             self.owed |= direction.interest();
         }
+    }
+
+    /// Whether a short read of `moved` bytes left some behind that were counted: then it stopped at urgent data.
+    fn left_after(&mut self, moved: usize) -> bool {
+        let counted = self.waiting;
+        self.waiting = counted.saturating_sub(u64::try_from(moved).unwrap_or(u64::MAX));
+        self.waiting > 0
     }
 
     /// Which of the ready directions were armed while the wait that reaped them was on.

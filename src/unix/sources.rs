@@ -41,7 +41,9 @@ impl<S: AsFd> Source<S> {
         let tick = self.readiness.tick(direction);
         let result = call(&self.socket);
         match &result {
-            Ok(moved) if (1..room).contains(moved) => self.readiness.moved_short(direction, tick),
+            Ok(moved) if (1..room).contains(moved) => {
+                self.readiness.moved_short(direction, tick, *moved)
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readiness.would_block(direction, tick)
             }

@@ -90,6 +90,7 @@ impl Bench {
             told: Interests::all(),
             ready,
             odd,
+            waiting: 0,
             hints: Hints::default(),
         }
     }
@@ -139,7 +140,7 @@ fn registering_after_a_drain_costs_nothing() {
     for _ in 0..3 {
         assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
         let tick = bench.source.tick(Read);
-        bench.source.moved_short(Read, tick);
+        bench.source.moved_short(Read, tick, 1);
         bench.arm(R);
     }
     for _ in 0..3 {
@@ -198,7 +199,7 @@ fn the_same_holds_for_a_short_read() {
     bench.source.would_block(Read, tick);
     bench.reap_and_handle(R);
     bench.asked();
-    bench.source.moved_short(Read, tick);
+    bench.source.moved_short(Read, tick, 1);
     bench.arm(R);
     assert_eq!(bench.asked(), [R]);
 }
@@ -245,7 +246,7 @@ fn the_wait_number_of_the_polling_thread_itself_is_sure() {
     for _ in 0..3 {
         assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
         let tick = bench.source.tick(Read);
-        bench.source.moved_short(Read, tick);
+        bench.source.moved_short(Read, tick, 1);
         bench.arm(R);
     }
     assert_eq!(bench.kernel.looks.get(), 0);
@@ -264,7 +265,7 @@ fn a_short_read_after_a_hang_up_proves_nothing() {
     let edge = bench.reap(R, R);
     assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
     let tick = bench.source.tick(Read);
-    bench.source.moved_short(Read, tick);
+    bench.source.moved_short(Read, tick, 1);
     bench.arm(R);
     assert_eq!(
         bench.asked(),
@@ -280,7 +281,7 @@ fn a_hang_up_of_one_direction_leaves_the_other_alone() {
     bench.handle(&edge);
     bench.asked();
     let tick = bench.source.tick(Write);
-    bench.source.moved_short(Write, tick);
+    bench.source.moved_short(Write, tick, 1);
     bench.arm(W);
     assert_eq!(bench.asked(), []);
 }
@@ -293,7 +294,24 @@ fn a_mark_of_urgent_data_is_gone_with_the_next_edge() {
     assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
     bench.asked();
     let tick = bench.source.tick(Read);
-    bench.source.moved_short(Read, tick);
+    bench.source.moved_short(Read, tick, 1);
+    bench.arm(R);
+    assert_eq!(bench.asked(), []);
+}
+
+/// As the BSDs tell of 'abc', urgent data and 'def': six bytes wait, and a read stops after three.
+#[test]
+fn a_short_read_of_fewer_bytes_than_were_counted_stopped_at_urgent_data() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    let mut edge = bench.reap(R, none());
+    edge.waiting = 6;
+    assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+    bench.asked();
+    let tick = bench.source.tick(Read);
+    bench.source.moved_short(Read, tick, 3);
+    assert!(!bench.source.lock().owed.contains(R));
+    // What is left is all that was counted, so the end of it is the end.
+    bench.source.moved_short(Read, tick, 3);
     bench.arm(R);
     assert_eq!(bench.asked(), []);
 }
@@ -304,7 +322,7 @@ fn a_short_datagram_proves_nothing() {
     assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
     bench.asked();
     let tick = bench.source.tick(Read);
-    bench.source.moved_short(Read, tick);
+    bench.source.moved_short(Read, tick, 1);
     bench.arm(R);
     assert_eq!(bench.asked(), [R]);
 }
