@@ -1,36 +1,35 @@
 //! The socket calls that the Unix backends share, where `std` does not have them: a socket that is non-blocking and
-//! close-on-exec from its first moment, a vectored send that raises no `SIGPIPE`, and a look with `poll(2)`.
+//! close-on-exec from its first moment (Apple's: from its second), a vectored send that raises no `SIGPIPE`, and a look
+//! with `poll(2)`. What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
 //!
 //! Each declaration links its manual page, and a safe wrapper stands below. It knows `std` only;
-//! `tests/ffi_layout.rs` holds every item against the `libc` crate.
+//! `tests/ffi_layout.rs` and `tests/kqueue_layout.rs` hold every item against the `libc` crate.
 
 #![allow(non_camel_case_types)]
 
-use std::ffi::{c_int, c_short, c_void};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "ffi/linux.rs"] // said, since the test's own `#[path]` would move it
+mod linux;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use linux::*;
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "ffi/bsd.rs"]
+mod bsd;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use bsd::*;
+
+use std::ffi::{c_int, c_short};
 use std::io::{self, IoSlice};
 use std::mem::{size_of, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+#[cfg(target_vendor = "apple")]
+use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub(crate) type socklen_t = u32;
 
 pub(crate) const AF_INET: c_int = 2;
-pub(crate) const AF_INET6: c_int = 10;
-#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
-pub(crate) const SOCK_STREAM: c_int = 1;
-#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
-pub(crate) const SOCK_STREAM: c_int = 2;
-pub(crate) const SOCK_CLOEXEC: c_int = 0o2_000_000;
-#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
-pub(crate) const SOCK_NONBLOCK: c_int = 0o4_000;
-#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
-pub(crate) const SOCK_NONBLOCK: c_int = 0o200;
-pub(crate) const MSG_NOSIGNAL: c_int = 0x4000;
-#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
-pub(crate) const EINPROGRESS: c_int = 115;
-#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
-pub(crate) const EINPROGRESS: c_int = 150;
-
 pub(crate) const POLLIN: c_short = 0x001;
 pub(crate) const POLLOUT: c_short = 0x004;
 pub(crate) const POLLERR: c_short = 0x008;
@@ -40,11 +39,6 @@ pub(crate) const POLLHUP: c_short = 0x010;
 /// ([`writev`](https://man7.org/linux/man-pages/man2/writev.2.html)).
 pub(crate) const IOV_MAX: usize = 1024;
 
-#[cfg(target_os = "android")]
-pub(crate) type nfds_t = std::ffi::c_uint;
-#[cfg(not(target_os = "android"))]
-pub(crate) type nfds_t = std::ffi::c_ulong;
-
 /// [`poll`](https://man7.org/linux/man-pages/man2/poll.2.html)
 #[repr(C)]
 pub(crate) struct pollfd {
@@ -53,84 +47,14 @@ pub(crate) struct pollfd {
     pub(crate) revents: c_short,
 }
 
-/// [`ip`](https://man7.org/linux/man-pages/man7/ip.7.html). Port and address are in network order.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct sockaddr_in {
-    pub(crate) sin_family: u16,
-    pub(crate) sin_port: [u8; 2],
-    pub(crate) sin_addr: [u8; 4],
-    pub(crate) sin_zero: [u8; 8],
-}
-
-/// [`ipv6`](https://man7.org/linux/man-pages/man7/ipv6.7.html). Port and address are in network order.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct sockaddr_in6 {
-    pub(crate) sin6_family: u16,
-    pub(crate) sin6_port: [u8; 2],
-    pub(crate) sin6_flowinfo: u32,
-    pub(crate) sin6_addr: [u8; 16],
-    pub(crate) sin6_scope_id: u32,
-}
-
-/// Either address, with the alignment of the larger.
-#[repr(C)]
-pub(crate) union sockaddr_any {
-    pub(crate) family: u16,
-    pub(crate) v4: sockaddr_in,
-    pub(crate) v6: sockaddr_in6,
-}
-
-/// [`sendmsg`](https://man7.org/linux/man-pages/man2/sendmsg.2.html). musl counts in 32 bits, with padding so that the
-/// kernel reads the same.
-#[repr(C)]
-pub(crate) struct msghdr {
-    pub(crate) msg_name: *mut c_void,
-    pub(crate) msg_namelen: socklen_t,
-    pub(crate) msg_iov: *mut c_void,
-    #[cfg(all(
-        target_env = "musl",
-        target_pointer_width = "64",
-        target_endian = "big"
-    ))]
-    __pad1: c_int,
-    #[cfg(target_env = "musl")]
-    pub(crate) msg_iovlen: c_int,
-    #[cfg(all(
-        target_env = "musl",
-        target_pointer_width = "64",
-        target_endian = "little"
-    ))]
-    __pad1: c_int,
-    #[cfg(not(target_env = "musl"))]
-    pub(crate) msg_iovlen: usize,
-    pub(crate) msg_control: *mut c_void,
-    #[cfg(all(
-        target_env = "musl",
-        target_pointer_width = "64",
-        target_endian = "big"
-    ))]
-    __pad2: c_int,
-    #[cfg(target_env = "musl")]
-    pub(crate) msg_controllen: socklen_t,
-    #[cfg(all(
-        target_env = "musl",
-        target_pointer_width = "64",
-        target_endian = "little"
-    ))]
-    __pad2: c_int,
-    #[cfg(not(target_env = "musl"))]
-    pub(crate) msg_controllen: usize,
-    pub(crate) msg_flags: c_int,
-}
-
 extern "C" {
-    /// [`socket`](https://man7.org/linux/man-pages/man2/socket.2.html)
+    /// [`socket`](https://man7.org/linux/man-pages/man2/socket.2.html). NetBSD's plain name is that of an older ABI.
+    #[cfg_attr(target_os = "netbsd", link_name = "__socket30")]
     pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     /// [`connect`](https://man7.org/linux/man-pages/man2/connect.2.html)
     pub(crate) fn connect(fd: c_int, address: *const sockaddr_any, length: socklen_t) -> c_int;
     /// [`accept4`](https://man7.org/linux/man-pages/man2/accept.2.html)
+    #[cfg(not(target_vendor = "apple"))]
     pub(crate) fn accept4(
         fd: c_int,
         address: *mut sockaddr_any,
@@ -161,10 +85,17 @@ fn check(result: c_int) -> io::Result<c_int> {
 /// A TCP socket for that sort of address, non-blocking and close-on-exec.
 pub(crate) fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     let domain = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+    #[cfg(not(target_vendor = "apple"))]
+    let kind = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    #[cfg(target_vendor = "apple")]
+    let kind = SOCK_STREAM;
     // SAFETY: it takes numbers only.
-    let fd = check(unsafe { socket(domain, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) })?;
+    let fd = check(unsafe { socket(domain, kind, 0) })?;
     // SAFETY: the descriptor is new, so nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    #[cfg(target_vendor = "apple")]
+    prepare(socket.as_fd())?;
+    Ok(socket)
 }
 
 /// Starts to connect a non-blocking socket. To be under way is success.
@@ -181,18 +112,23 @@ pub(crate) fn start_connect(socket: BorrowedFd<'_>, address: &SocketAddr) -> io:
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut address = MaybeUninit::<sockaddr_any>::zeroed();
     let mut length = length_of::<sockaddr_any>();
+    let listener = listener.as_raw_fd();
+    #[cfg(not(target_vendor = "apple"))]
     let flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+    #[cfg(not(target_vendor = "apple"))]
     // SAFETY: address and length may be written for the length of the call, and the length is the room there.
-    let fd = check(unsafe {
-        accept4(
-            listener.as_raw_fd(),
-            address.as_mut_ptr(),
-            &mut length,
-            flags,
-        )
-    })?;
+    let fd = check(unsafe { accept4(listener, address.as_mut_ptr(), &mut length, flags) })?;
+    #[cfg(target_vendor = "apple")]
+    // SAFETY: address and length may be written for the length of the call, and the length is the room there.
+    let fd = check(unsafe { sys_accept(listener, address.as_mut_ptr(), &mut length) })?;
     // SAFETY: the descriptor is new, so nobody else owns it.
     let stream = unsafe { OwnedFd::from_raw_fd(fd) };
+    #[cfg(target_vendor = "apple")]
+    prepare(stream.as_fd())?;
+    if length == 0 {
+        // So Apple's systems hand out a connection that its peer has reset already.
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     // SAFETY: all bytes were zeroed, and every bit pattern is an address.
     let address = unsafe { address.assume_init() };
     Ok((stream, decode(&address)?))
@@ -215,7 +151,7 @@ pub(crate) fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> 
     // At most IOV_MAX, so it fits whatever type the C library counts in.
     message.msg_iovlen = buffers.len().min(IOV_MAX) as _;
     // SAFETY: the message and the buffers that it points to are borrowed for the length of the call.
-    let sent = unsafe { sendmsg(socket.as_raw_fd(), message, MSG_NOSIGNAL) };
+    let sent = unsafe { sendmsg(socket.as_raw_fd(), message, SEND_FLAGS) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
@@ -237,34 +173,23 @@ pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_shor
     }
 }
 
-#[allow(clippy::cast_possible_truncation)] // the families are small numbers
 fn encode(address: &SocketAddr) -> (sockaddr_any, socklen_t) {
+    let port = address.port().to_be_bytes();
     match address {
         SocketAddr::V4(address) => {
-            let v4 = sockaddr_in {
-                sin_family: AF_INET as u16,
-                sin_port: address.port().to_be_bytes(),
-                sin_addr: address.ip().octets(),
-                sin_zero: [0; 8],
-            };
+            let v4 = v4(port, address.ip().octets());
             (sockaddr_any { v4 }, length_of::<sockaddr_in>())
         }
         SocketAddr::V6(address) => {
-            let v6 = sockaddr_in6 {
-                sin6_family: AF_INET6 as u16,
-                sin6_port: address.port().to_be_bytes(),
-                sin6_flowinfo: address.flowinfo(),
-                sin6_addr: address.ip().octets(),
-                sin6_scope_id: address.scope_id(),
-            };
+            let (flowinfo, scope_id) = (address.flowinfo(), address.scope_id());
+            let v6 = v6(port, address.ip().octets(), flowinfo, scope_id);
             (sockaddr_any { v6 }, length_of::<sockaddr_in6>())
         }
     }
 }
 
 fn decode(address: &sockaddr_any) -> io::Result<SocketAddr> {
-    // SAFETY: every variant begins with the family, and every bit pattern is one.
-    match c_int::from(unsafe { address.family }) {
+    match family(address) {
         AF_INET => {
             // SAFETY: the family says that it is this variant, and every bit pattern is one.
             let v4 = unsafe { address.v4 };

@@ -1,0 +1,234 @@
+//! Apple's systems and the BSDs: the numbers and layouts of the socket calls, where the systems differ.
+//!
+//! Their addresses begin with a length. Apple's cannot make a socket non-blocking or close-on-exec in one step, nor
+//! send without `SIGPIPE` but by an option of the socket.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::socklen_t;
+
+#[cfg(target_vendor = "apple")]
+pub(crate) const AF_INET6: c_int = 30;
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly"))]
+pub(crate) const AF_INET6: c_int = 28;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) const AF_INET6: c_int = 24;
+/// A family whose addresses no socket of ours can connect to.
+pub(crate) const AF_UNIX: u8 = 1;
+
+pub(crate) const SOCK_STREAM: c_int = 1;
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly", target_os = "netbsd"))]
+pub(crate) const SOCK_CLOEXEC: c_int = 0x1000_0000;
+#[cfg(any(target_os = "freebsd", target_os = "dragonfly", target_os = "netbsd"))]
+pub(crate) const SOCK_NONBLOCK: c_int = 0x2000_0000;
+#[cfg(target_os = "openbsd")]
+pub(crate) const SOCK_CLOEXEC: c_int = 0x8000;
+#[cfg(target_os = "openbsd")]
+pub(crate) const SOCK_NONBLOCK: c_int = 0x4000;
+
+#[cfg(target_os = "freebsd")]
+pub(crate) const MSG_NOSIGNAL: c_int = 0x20000;
+#[cfg(any(target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) const MSG_NOSIGNAL: c_int = 0x400;
+
+/// What keeps `sendmsg` from raising `SIGPIPE`; on Apple's systems [`forbid_sigpipe`] has done it.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) const SEND_FLAGS: c_int = MSG_NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+pub(crate) const SEND_FLAGS: c_int = 0;
+
+pub(crate) const SOL_SOCKET: c_int = 0xffff;
+pub(crate) const SO_ERROR: c_int = 0x1007;
+#[cfg(target_vendor = "apple")]
+pub(crate) const SO_NOSIGPIPE: c_int = 0x1022;
+
+#[cfg(target_vendor = "apple")]
+pub(crate) const F_SETFD: c_int = 2;
+#[cfg(target_vendor = "apple")]
+pub(crate) const F_GETFL: c_int = 3;
+#[cfg(target_vendor = "apple")]
+pub(crate) const F_SETFL: c_int = 4;
+#[cfg(target_vendor = "apple")]
+pub(crate) const FD_CLOEXEC: c_int = 1;
+#[cfg(target_vendor = "apple")]
+pub(crate) const O_NONBLOCK: c_int = 4;
+
+pub(crate) const EPIPE: c_int = 32;
+pub(crate) const EAGAIN: c_int = 35;
+pub(crate) const EINPROGRESS: c_int = 36;
+pub(crate) const EALREADY: c_int = 37;
+pub(crate) const EISCONN: c_int = 56;
+pub(crate) const ENOTCONN: c_int = 57;
+
+pub(crate) type nfds_t = c_uint;
+
+/// [`inet`](https://man.freebsd.org/cgi/man.cgi?query=inet&sektion=4). Port and address are in network order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct sockaddr_in {
+    pub(crate) sin_len: u8,
+    pub(crate) sin_family: u8,
+    pub(crate) sin_port: [u8; 2],
+    pub(crate) sin_addr: [u8; 4],
+    pub(crate) sin_zero: [u8; 8],
+}
+
+/// [`inet6`](https://man.freebsd.org/cgi/man.cgi?query=inet6&sektion=4). Port and address are in network order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct sockaddr_in6 {
+    pub(crate) sin6_len: u8,
+    pub(crate) sin6_family: u8,
+    pub(crate) sin6_port: [u8; 2],
+    pub(crate) sin6_flowinfo: u32,
+    pub(crate) sin6_addr: [u8; 16],
+    pub(crate) sin6_scope_id: u32,
+}
+
+/// Either address, with the alignment of the larger.
+#[repr(C)]
+pub(crate) union sockaddr_any {
+    pub(crate) v4: sockaddr_in,
+    pub(crate) v6: sockaddr_in6,
+}
+
+/// [`sendmsg`](https://man.freebsd.org/cgi/man.cgi?query=sendmsg). OpenBSD's count is unsigned, which is the same for
+/// the few buffers that are sent.
+#[repr(C)]
+pub(crate) struct msghdr {
+    pub(crate) msg_name: *mut c_void,
+    pub(crate) msg_namelen: socklen_t,
+    pub(crate) msg_iov: *mut c_void,
+    pub(crate) msg_iovlen: c_int,
+    pub(crate) msg_control: *mut c_void,
+    pub(crate) msg_controllen: socklen_t,
+    pub(crate) msg_flags: c_int,
+}
+
+extern "C" {
+    /// [`getsockopt`](https://man.freebsd.org/cgi/man.cgi?query=getsockopt)
+    pub(crate) fn getsockopt(
+        fd: c_int,
+        level: c_int,
+        name: c_int,
+        value: *mut c_void,
+        length: *mut socklen_t,
+    ) -> c_int;
+    /// [`setsockopt`](https://man.freebsd.org/cgi/man.cgi?query=setsockopt)
+    #[cfg(target_vendor = "apple")]
+    pub(crate) fn setsockopt(
+        fd: c_int,
+        level: c_int,
+        name: c_int,
+        value: *const c_void,
+        length: socklen_t,
+    ) -> c_int;
+    /// [`fcntl`](https://man.freebsd.org/cgi/man.cgi?query=fcntl)
+    #[cfg(target_vendor = "apple")]
+    pub(crate) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    /// [`accept`](https://man.freebsd.org/cgi/man.cgi?query=accept)
+    #[cfg(target_vendor = "apple")]
+    #[link_name = "accept"]
+    pub(crate) fn sys_accept(
+        fd: c_int,
+        address: *mut sockaddr_any,
+        length: *mut socklen_t,
+    ) -> c_int;
+}
+
+pub(super) fn family(address: &sockaddr_any) -> c_int {
+    // SAFETY: the family has the same place in both variants, and every bit pattern is one.
+    c_int::from(unsafe { address.v4.sin_family })
+}
+
+/// An IPv4 address; port and address in network order.
+#[allow(clippy::cast_possible_truncation)] // the families and lengths are small numbers
+pub(super) fn v4(port: [u8; 2], address: [u8; 4]) -> sockaddr_in {
+    sockaddr_in {
+        sin_len: super::length_of::<sockaddr_in>() as u8,
+        sin_family: super::AF_INET as u8,
+        sin_port: port,
+        sin_addr: address,
+        sin_zero: [0; 8],
+    }
+}
+
+/// An IPv6 address; port and address in network order.
+#[allow(clippy::cast_possible_truncation)] // the families and lengths are small numbers
+pub(super) fn v6(port: [u8; 2], address: [u8; 16], flowinfo: u32, scope_id: u32) -> sockaddr_in6 {
+    sockaddr_in6 {
+        sin6_len: super::length_of::<sockaddr_in6>() as u8,
+        sin6_family: AF_INET6 as u8,
+        sin6_port: port,
+        sin6_flowinfo: flowinfo,
+        sin6_addr: address,
+        sin6_scope_id: scope_id,
+    }
+}
+
+/// Makes a new socket close-on-exec and non-blocking, and keeps it from raising `SIGPIPE`.
+#[cfg(target_vendor = "apple")]
+pub(super) fn prepare(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    // SAFETY: it takes numbers only.
+    super::check(unsafe { fcntl(fd, F_SETFD, FD_CLOEXEC) })?;
+    // SAFETY: it takes numbers only.
+    let flags = super::check(unsafe { fcntl(fd, F_GETFL) })?;
+    // SAFETY: it takes numbers only.
+    super::check(unsafe { fcntl(fd, F_SETFL, flags | O_NONBLOCK) })?;
+    forbid_sigpipe(socket);
+    Ok(())
+}
+
+/// Keeps a socket, and what it accepts, from raising `SIGPIPE`.
+///
+/// The system refuses options of a socket that is shut down in both directions, which is not to be an error here:
+/// `std` and its listeners have set this one before.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn forbid_sigpipe(socket: BorrowedFd<'_>) {
+    let on: c_int = 1;
+    // SAFETY: the value is as long as said, and read during the call only.
+    let _refused = unsafe {
+        setsockopt(
+            socket.as_raw_fd(),
+            SOL_SOCKET,
+            SO_NOSIGPIPE,
+            std::ptr::addr_of!(on).cast(),
+            super::length_of::<c_int>(),
+        )
+    };
+}
+
+/// Takes the error that a socket keeps, if it keeps one.
+pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
+    let mut code: c_int = 0;
+    let mut length = super::length_of::<c_int>();
+    // SAFETY: the value may be written for the length of the call, and the length is the room there.
+    let result = unsafe {
+        getsockopt(
+            socket.as_raw_fd(),
+            SOL_SOCKET,
+            SO_ERROR,
+            std::ptr::addr_of_mut!(code).cast(),
+            &mut length,
+        )
+    };
+    (result == 0 && code != 0).then(|| io::Error::from_raw_os_error(code))
+}
+
+/// Whether a socket that was not connected a moment ago is being connected, or is by now.
+///
+/// No option tells on every system. So it is asked to connect to an address of another family: each kernel answers
+/// `EALREADY` or `EISCONN` before it looks at the address, and refuses the address otherwise.
+pub(crate) fn is_connecting(socket: BorrowedFd<'_>) -> bool {
+    let mut v4 = v4([0; 2], [0; 4]);
+    v4.sin_family = AF_UNIX;
+    let address = sockaddr_any { v4 };
+    let length = super::length_of::<sockaddr_in>();
+    // SAFETY: the address is as long as said, and read during the call only.
+    let result = super::check(unsafe { super::connect(socket.as_raw_fd(), &address, length) });
+    let code = result.err().and_then(|error| error.raw_os_error());
+    matches!(code, Some(EALREADY | EISCONN))
+}
