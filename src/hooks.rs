@@ -9,6 +9,7 @@ pub fn force_epoll_wait(on: bool) {
     WITHOUT_EPOLL_PWAIT2.store(on, Ordering::SeqCst);
 }
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn epoll_wait_forced() -> bool {
     WITHOUT_EPOLL_PWAIT2.load(Ordering::SeqCst)
 }

@@ -45,14 +45,47 @@ mod epoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use epoll as backend;
 
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+))]
+mod kqueue;
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+))]
+use kqueue as backend;
+
+// What is pure in the kqueue backend is tested on every Unix.
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod kqueue {
+    pub(crate) mod ffi;
+    pub(crate) mod translate;
+}
+
 #[cfg(unix)]
 mod unix;
 
-// The places of the other two:
-//   kqueue.rs   Apple's systems, FreeBSD, NetBSD, OpenBSD, DragonFly
-//   windows.rs  Windows
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!("minimio has no event queue for this target yet: it knows epoll (Linux, Android)");
+// The place of the third: windows.rs
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+)))]
+compile_error!(
+    "minimio has no event queue for this target yet: it knows epoll (Linux, Android) and kqueue \
+     (Apple's systems, FreeBSD, NetBSD, OpenBSD, DragonFly)"
+);
 
 mod error;
 mod event;
@@ -228,7 +261,7 @@ impl Poll {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput) if `events` has capacity 0.
     ///
     /// # Platform notes
-    /// Linux waits in nanoseconds from 5.11 on, in milliseconds before; the BSDs in nanoseconds; Windows in
+    /// Linux waits in nanoseconds from 5.11 on, in milliseconds before; kqueue in nanoseconds; Windows in
     /// milliseconds, and no finer than its clock tick, usually 15.6 ms. One call takes at most 1,024 events from the
     /// kernel, however large the batch.
     ///
@@ -352,7 +385,7 @@ impl Registrator {
     /// A condition is an event and never an error here: a peer that is gone, a connect that was refused.
     ///
     /// # Platform notes
-    /// On Linux registering again costs no system call while the kernel still owes the report: after a read or write
+    /// On Unix registering again costs no system call while the kernel still owes the report: after a read or write
     /// that ended in `WouldBlock`, or on a stream moved fewer bytes than asked for.
     ///
     /// # System calls
@@ -401,7 +434,8 @@ impl Registrator {
     /// # System calls
     /// [`write`](https://man7.org/linux/man-pages/man2/write.2.html) to an
     /// [`eventfd`](https://man7.org/linux/man-pages/man2/eventfd.2.html), unless one is on its way already;
-    /// [`kevent`](https://man.freebsd.org/cgi/man.cgi?query=kevent);
+    /// [`kevent`](https://man.freebsd.org/cgi/man.cgi?query=kevent), or on NetBSD and OpenBSD `write` to a
+    /// [`pipe2`](https://man.netbsd.org/pipe2.2);
     /// [`PostQueuedCompletionStatus`](https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus).
     pub fn wake(&self, token: Token) -> io::Result<()> {
         self.queue.wake(token)

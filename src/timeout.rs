@@ -38,6 +38,10 @@ impl Deadline {
 }
 
 /// Whole milliseconds, rounded up, and at most `max`: the caller waits again if that was less than asked for.
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android", windows)),
+    allow(dead_code) // kqueue waits in nanoseconds
+)]
 pub(crate) fn milliseconds(timeout: Duration, max: u32) -> u32 {
     let rounded_up = (timeout.as_nanos() + 999_999) / 1_000_000;
     u32::try_from(rounded_up).unwrap_or(u32::MAX).min(max)

@@ -45,6 +45,14 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
 
     /// Puts a notice to the poller into the queue; several may merge. It must not block.
     fn notice(&self);
+
+    /// The error of a call that moves data, where it is not the one that the system gave.
+    fn meant(_socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
+        error
+    }
+
+    /// Prepares a socket that the user has made.
+    fn adopt(_socket: BorrowedFd<'_>) {}
 }
 
 /// What the queue needs of a source.

@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock};
 use crate::backend::{Registrator, System};
 use crate::interests::{Interests, Token};
 use crate::unix::ffi;
-use crate::unix::queue::{Home, Joining, Watched};
+use crate::unix::queue::{Home, Joining, System as _, Watched};
 use crate::unix::readiness::{Direction, Kind, Readiness};
 
 /// The most bytes that are handed to one call: systems cut off more (Linux just below 2 GiB), and what they cut must
@@ -39,7 +39,7 @@ impl<S: AsFd> Source<S> {
         call: impl FnOnce(&S) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let tick = self.readiness.tick(direction);
-        let result = call(&self.socket);
+        let result = call(&self.socket).map_err(|error| self.meant(error));
         match &result {
             Ok(moved) if (1..room).contains(moved) => {
                 self.readiness.moved_short(direction, tick, *moved)
@@ -60,11 +60,15 @@ impl<S: AsFd> Source<S> {
         call: impl FnOnce(&S) -> io::Result<T>,
     ) -> io::Result<T> {
         let tick = self.readiness.tick(direction);
-        let result = call(&self.socket);
+        let result = call(&self.socket).map_err(|error| self.meant(error));
         if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             self.readiness.would_block(direction, tick);
         }
         result
+    }
+
+    fn meant(&self, error: io::Error) -> io::Error {
+        System::meant(self.socket.as_fd(), error)
     }
 }
 
@@ -135,6 +139,7 @@ pub(crate) struct TcpStream {
 impl TcpStream {
     pub(crate) fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         stream.set_nonblocking(true)?;
+        System::adopt(stream.as_fd());
         Ok(TcpStream::nonblocking(stream))
     }
 
@@ -275,6 +280,7 @@ impl TcpListener {
 
     pub(crate) fn from_std(listener: net::TcpListener) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
+        System::adopt(listener.as_fd());
         Ok(TcpListener {
             handle: Handle::new(listener, Kind::Listener),
         })
@@ -319,6 +325,7 @@ pub(crate) struct UdpSocket {
 impl UdpSocket {
     pub(crate) fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
         socket.set_nonblocking(true)?;
+        System::adopt(socket.as_fd());
         Ok(UdpSocket {
             handle: Handle::new(socket, Kind::Datagram),
         })

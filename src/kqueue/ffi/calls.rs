@@ -1,0 +1,218 @@
+//! The calls themselves, and the numbers that only they use.
+
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+use std::ffi::c_void;
+use std::ffi::{c_int, c_long};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use super::kevent;
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+use super::{filter_t, flags_t, EV_ADD, EV_CLEAR};
+
+#[cfg(target_os = "netbsd")]
+pub(crate) type count_t = usize;
+#[cfg(not(target_os = "netbsd"))]
+pub(crate) type count_t = c_int;
+
+#[cfg(target_vendor = "apple")]
+pub(crate) const EVFILT_USER: filter_t = -10;
+#[cfg(target_os = "freebsd")]
+pub(crate) const EVFILT_USER: filter_t = -11;
+#[cfg(target_os = "dragonfly")]
+pub(crate) const EVFILT_USER: filter_t = -9;
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+pub(crate) const NOTE_TRIGGER: u32 = 0x0100_0000;
+
+pub(crate) const F_SETFD: c_int = 2;
+pub(crate) const FD_CLOEXEC: c_int = 1;
+#[cfg(target_os = "netbsd")]
+pub(crate) const O_CLOEXEC: c_int = 0x0040_0000;
+#[cfg(target_os = "openbsd")]
+pub(crate) const O_CLOEXEC: c_int = 0x1_0000;
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) const O_NONBLOCK: c_int = 4;
+
+/// [`timespec`](https://man.freebsd.org/cgi/man.cgi?query=timespec)
+#[repr(C)]
+pub(crate) struct timespec {
+    pub(crate) tv_sec: i64,
+    pub(crate) tv_nsec: c_long,
+}
+
+extern "C" {
+    /// [`kqueue`](https://man.freebsd.org/cgi/man.cgi?query=kqueue)
+    #[link_name = "kqueue"]
+    pub(crate) fn sys_kqueue() -> c_int;
+    /// [`kevent`](https://man.freebsd.org/cgi/man.cgi?query=kevent). NetBSD's plain name is that of an older ABI.
+    #[cfg_attr(not(target_os = "netbsd"), link_name = "kevent")]
+    #[cfg_attr(target_os = "netbsd", link_name = "__kevent50")]
+    pub(crate) fn sys_kevent(
+        queue: c_int,
+        changes: *const kevent,
+        change_count: count_t,
+        events: *mut kevent,
+        event_count: count_t,
+        timeout: *const timespec,
+    ) -> c_int;
+    /// [`fcntl`](https://man.freebsd.org/cgi/man.cgi?query=fcntl)
+    #[link_name = "fcntl"]
+    pub(crate) fn sys_fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    /// [`pipe2`](https://man.netbsd.org/pipe2.2)
+    #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+    #[link_name = "pipe2"]
+    pub(crate) fn sys_pipe2(ends: *mut c_int, flags: c_int) -> c_int;
+    /// [`read`](https://man.netbsd.org/read.2)
+    #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+    #[link_name = "read"]
+    pub(crate) fn sys_read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
+    /// [`write`](https://man.netbsd.org/write.2)
+    #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+    #[link_name = "write"]
+    pub(crate) fn sys_write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+fn count_of(entries: &[kevent]) -> count_t {
+    count_t::try_from(entries.len()).unwrap_or(count_t::MAX)
+}
+
+/// Makes a queue, close-on-exec. Set a moment later, but a child never has the queue of its parent: `fork` leaves it
+/// out, so there is no moment at which another thread's child could carry it through `exec`.
+pub(crate) fn kqueue() -> io::Result<OwnedFd> {
+    // SAFETY: it takes nothing.
+    let fd = check(unsafe { sys_kqueue() })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    let queue = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: it takes numbers only.
+    check(unsafe { sys_fcntl(queue.as_fd().as_raw_fd(), F_SETFD, FD_CLOEXEC) })?;
+    Ok(queue)
+}
+
+/// Submits changes, each with `EV_RECEIPT`, for which there is a receipt each. It neither waits nor takes events, since
+/// the receipts leave no room for any. Returns how many were filled.
+pub(crate) fn submit(
+    queue: BorrowedFd<'_>,
+    changes: &[kevent],
+    receipts: &mut [kevent],
+) -> io::Result<usize> {
+    let receipts = &mut receipts[..changes.len()];
+    let at_once = timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: as many changes are there and as many receipts may be written as is said; the time-out is read during
+    // the call only.
+    let count = unsafe {
+        sys_kevent(
+            queue.as_raw_fd(),
+            changes.as_ptr(),
+            count_of(changes),
+            receipts.as_mut_ptr(),
+            count_of(receipts),
+            &at_once,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Waits, without bound if there is no time-out. Returns how many entries were filled.
+pub(crate) fn wait(
+    queue: BorrowedFd<'_>,
+    entries: &mut [kevent],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
+    let timeout = timeout.map(|timeout| timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: c_long::from(timeout.subsec_nanos()),
+    });
+    let timeout: *const timespec = timeout.as_ref().map_or(std::ptr::null(), |timeout| timeout);
+    // SAFETY: there are no changes; no more entries are written than there are; the time-out is null or read during
+    // the call only.
+    let count = unsafe {
+        sys_kevent(
+            queue.as_raw_fd(),
+            std::ptr::null(),
+            0,
+            entries.as_mut_ptr(),
+            count_of(entries),
+            timeout,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes the user event that [`trigger_user_event`] triggers.
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+pub(crate) fn add_user_event(queue: BorrowedFd<'_>, udata: usize) -> io::Result<()> {
+    change_user_event(queue, EV_ADD | EV_CLEAR, 0, udata)
+}
+
+/// Triggers it; triggers that were not reported yet merge. Nothing but the trigger may be said: with `EV_CLEAR` in it
+/// FreeBSD cancels it. And `udata` must be said again: it is overwritten.
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+pub(crate) fn trigger_user_event(queue: BorrowedFd<'_>, udata: usize) -> io::Result<()> {
+    change_user_event(queue, 0, NOTE_TRIGGER, udata)
+}
+
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+fn change_user_event(
+    queue: BorrowedFd<'_>,
+    flags: flags_t,
+    fflags: u32,
+    udata: usize,
+) -> io::Result<()> {
+    let mut change = kevent::change(0, EVFILT_USER, flags, udata);
+    change.fflags = fflags;
+    // SAFETY: there is one change and no room for an event, so it does not wait, and a failure is the call's own.
+    check(unsafe {
+        sys_kevent(
+            queue.as_raw_fd(),
+            &change,
+            1,
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null(),
+        )
+    })?;
+    Ok(())
+}
+
+/// Makes a pipe, non-blocking and close-on-exec: what is written to the second end is read from the first.
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends: [c_int; 2] = [-1; 2];
+    // SAFETY: there is room for the two descriptors.
+    check(unsafe { sys_pipe2(ends.as_mut_ptr(), O_CLOEXEC | O_NONBLOCK) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    let read_end = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    let write_end = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((read_end, write_end))
+}
+
+/// Writes one byte.
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) fn write_byte(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let byte = [0_u8; 1];
+    // SAFETY: one byte is there, and read during the call only.
+    let written = unsafe { sys_write(fd.as_raw_fd(), byte.as_ptr().cast(), byte.len()) };
+    usize::try_from(written)
+        .map(drop)
+        .map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads as many bytes as are there and fit.
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: no more bytes are written than there is room for.
+    let read = unsafe { sys_read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    usize::try_from(read).map_err(|_| io::Error::last_os_error())
+}

@@ -1,0 +1,33 @@
+//! Notices by [`EVFILT_USER`](https://man.freebsd.org/cgi/man.cgi?query=kqueue): Apple's systems, FreeBSD, DragonFly.
+//!
+//! The event stands in the queue with `EV_CLEAR`. A trigger is reported once, and those before the report merge into it.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
+
+use crate::kqueue::ffi;
+
+#[derive(Debug)]
+pub(crate) struct Notices {
+    udata: usize,
+}
+
+impl Notices {
+    pub(crate) fn new(queue: BorrowedFd<'_>, udata: usize) -> io::Result<Notices> {
+        ffi::add_user_event(queue, udata)?;
+        Ok(Notices { udata })
+    }
+
+    /// Sends one. Sending it twice after a signal does no harm.
+    pub(crate) fn send(&self, queue: BorrowedFd<'_>) {
+        loop {
+            match ffi::trigger_user_event(queue, self.udata) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => return debug_assert!(done.is_ok(), "the event is in the queue: {done:?}"),
+            }
+        }
+    }
+
+    /// There is nothing to take away.
+    pub(crate) fn received(&self) {}
+}
