@@ -1,0 +1,153 @@
+//! Holds every structure, number and signature that the kqueue backend declares by hand against the `libc` crate, at
+//! compile time: a mistake is an error on any machine that type-checks the target.
+
+#![cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "dragonfly"
+))]
+// Only declarations are looked at, and some names of the headers are not Rust's.
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../src/kqueue/ffi.rs"]
+mod queue;
+#[path = "../src/unix/ffi.rs"]
+mod socket;
+
+use std::ffi::{c_int, c_void};
+use std::mem::{align_of, offset_of, size_of, MaybeUninit};
+use std::ptr::addr_of;
+
+/// The same numbers, whatever the integer types.
+macro_rules! same_numbers {
+    ($module:ident: $($name:ident)*) => {$(
+        const _: () = assert!(
+            $module::$name as i64 == libc::$name as i64,
+            concat!(stringify!($name), " differs from libc's")
+        );
+    )*};
+}
+
+/// The same size, and each field at the same place with the same size.
+macro_rules! same_layout {
+    ($module:ident::$name:ident { $($field:ident)* }) => {
+        const _: () = assert!(
+            size_of::<$module::$name>() == size_of::<libc::$name>(),
+            concat!("the size of ", stringify!($name), " differs from libc's")
+        );
+        const _: () = {$(
+            assert!(
+                offset_of!($module::$name, $field) == offset_of!(libc::$name, $field),
+                concat!("the place of ", stringify!($field), " differs from libc's")
+            );
+            assert!(
+                size_of_field!($module::$name, $field) == size_of_field!(libc::$name, $field),
+                concat!("the size of ", stringify!($field), " differs from libc's")
+            );
+        )*};
+    };
+}
+
+macro_rules! size_of_field {
+    ($struct:ty, $field:ident) => {{
+        let whole = MaybeUninit::<$struct>::uninit();
+        let whole = whole.as_ptr();
+        // SAFETY: it points into `whole`, and nothing is read.
+        size_behind(unsafe { addr_of!((*whole).$field) })
+    }};
+}
+
+const fn size_behind<T>(_: *const T) -> usize {
+    size_of::<T>()
+}
+
+same_layout!(queue::kevent { ident filter flags fflags data udata });
+#[cfg(target_os = "freebsd")]
+same_layout!(queue::kevent { ext });
+const _: () = assert!(align_of::<queue::kevent>() == align_of::<libc::kevent>());
+same_layout!(queue::timespec { tv_sec tv_nsec });
+const _: () = assert!(align_of::<queue::timespec>() == align_of::<libc::timespec>());
+
+same_numbers!(queue: EVFILT_READ EVFILT_WRITE);
+same_numbers!(queue: EV_ADD EV_DELETE EV_CLEAR EV_RECEIPT EV_ERROR EV_EOF);
+same_numbers!(queue: F_SETFD FD_CLOEXEC ENOENT EBADF);
+#[cfg(target_vendor = "apple")]
+same_numbers!(queue: EV_OOBAND);
+#[cfg(not(target_vendor = "apple"))]
+const _: () = assert!(queue::EV_OOBAND as i64 == libc::EV_FLAG1 as i64);
+#[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
+same_numbers!(queue: EVFILT_USER NOTE_TRIGGER);
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+same_numbers!(queue: O_CLOEXEC O_NONBLOCK);
+
+type Kevent<K, T, N> = unsafe extern "C" fn(c_int, *const K, N, *mut K, N, *const T) -> c_int;
+const _: Kevent<queue::kevent, queue::timespec, queue::count_t> = queue::sys_kevent;
+const _: Kevent<libc::kevent, libc::timespec, queue::count_t> = libc::kevent;
+const _: [unsafe extern "C" fn() -> c_int; 2] = [queue::sys_kqueue, libc::kqueue];
+const _: [unsafe extern "C" fn(c_int, c_int, ...) -> c_int; 2] = [queue::sys_fcntl, libc::fcntl];
+
+#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
+const _: () = {
+    type Pipe = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
+    type Read = unsafe extern "C" fn(c_int, *mut c_void, usize) -> isize;
+    type Write = unsafe extern "C" fn(c_int, *const c_void, usize) -> isize;
+    let _: [Pipe; 2] = [queue::sys_pipe2, libc::pipe2];
+    let _: [Read; 2] = [queue::sys_read, libc::read];
+    let _: [Write; 2] = [queue::sys_write, libc::write];
+};
+
+same_layout!(socket::sockaddr_in { sin_len sin_family sin_port sin_addr sin_zero });
+same_layout!(socket::sockaddr_in6 {
+    sin6_len sin6_family sin6_port sin6_flowinfo sin6_addr sin6_scope_id
+});
+const _: () = assert!(align_of::<socket::sockaddr_any>() == align_of::<libc::sockaddr_in6>());
+same_layout!(socket::msghdr {
+    msg_name msg_namelen msg_iov msg_iovlen msg_control msg_controllen msg_flags
+});
+const _: () = assert!(align_of::<socket::msghdr>() == align_of::<libc::msghdr>());
+same_layout!(socket::pollfd { fd events revents });
+const _: () = assert!(size_of::<socket::nfds_t>() == size_of::<libc::nfds_t>());
+const _: () = assert!(size_of::<socket::socklen_t>() == size_of::<libc::socklen_t>());
+// An `IoSlice` has the layout of an `iovec`, which the systems have in common.
+const _: () = assert!(size_of::<std::io::IoSlice<'_>>() == size_of::<libc::iovec>());
+
+same_numbers!(socket: AF_INET AF_INET6 AF_UNIX SOCK_STREAM SOL_SOCKET SO_ERROR);
+same_numbers!(socket: POLLIN POLLOUT POLLERR POLLHUP);
+same_numbers!(socket: EPIPE EAGAIN EINPROGRESS EALREADY EISCONN ENOTCONN);
+#[cfg(not(target_vendor = "apple"))]
+same_numbers!(socket: SOCK_CLOEXEC SOCK_NONBLOCK MSG_NOSIGNAL);
+#[cfg(target_vendor = "apple")]
+same_numbers!(socket: SO_NOSIGPIPE F_SETFD F_GETFL F_SETFL FD_CLOEXEC O_NONBLOCK);
+
+type Socklen = socket::socklen_t;
+type Connect<A> = unsafe extern "C" fn(c_int, *const A, Socklen) -> c_int;
+type GetOption = unsafe extern "C" fn(c_int, c_int, c_int, *mut c_void, *mut Socklen) -> c_int;
+type SendMessage<M> = unsafe extern "C" fn(c_int, *const M, c_int) -> isize;
+type Poll<P> = unsafe extern "C" fn(*mut P, socket::nfds_t, c_int) -> c_int;
+const _: [unsafe extern "C" fn(c_int, c_int, c_int) -> c_int; 2] = [socket::socket, libc::socket];
+const _: Connect<socket::sockaddr_any> = socket::connect;
+const _: Connect<libc::sockaddr> = libc::connect;
+const _: [unsafe extern "C" fn(c_int, c_int) -> c_int; 2] = [socket::listen, libc::listen];
+const _: [GetOption; 2] = [socket::getsockopt, libc::getsockopt];
+const _: SendMessage<socket::msghdr> = socket::sendmsg;
+const _: SendMessage<libc::msghdr> = libc::sendmsg;
+const _: Poll<socket::pollfd> = socket::poll;
+const _: Poll<libc::pollfd> = libc::poll;
+
+#[cfg(not(target_vendor = "apple"))]
+const _: () = {
+    type Accept<A> = unsafe extern "C" fn(c_int, *mut A, *mut Socklen, c_int) -> c_int;
+    let _: Accept<socket::sockaddr_any> = socket::accept4;
+    let _: Accept<libc::sockaddr> = libc::accept4;
+};
+#[cfg(target_vendor = "apple")]
+const _: () = {
+    type Accept<A> = unsafe extern "C" fn(c_int, *mut A, *mut Socklen) -> c_int;
+    type SetOption = unsafe extern "C" fn(c_int, c_int, c_int, *const c_void, Socklen) -> c_int;
+    let _: Accept<socket::sockaddr_any> = socket::sys_accept;
+    let _: Accept<libc::sockaddr> = libc::accept;
+    let _: [SetOption; 2] = [socket::setsockopt, libc::setsockopt];
+    let _: [unsafe extern "C" fn(c_int, c_int, ...) -> c_int; 2] = [socket::fcntl, libc::fcntl];
+};
