@@ -94,6 +94,7 @@ mod event;
 #[allow(missing_docs)] // for this crate's own tests only
 pub mod hooks;
 mod interests;
+mod rules;
 mod source;
 mod sync;
 mod tcp;

@@ -1,7 +1,15 @@
-//! Which locks and atomics the crate uses: std's. One place, so that a model checker's can stand in for them.
+//! Which locks and atomics the crate uses: std's, or those of the model checker `loom` in its own tests.
 
-pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
-pub(crate) use std::sync::{Mutex, MutexGuard};
+#[cfg(all(loom, test))]
+pub(crate) use loom::sync::{
+    atomic::{fence, AtomicBool, AtomicU32, Ordering},
+    Mutex, MutexGuard,
+};
+#[cfg(not(all(loom, test)))]
+pub(crate) use std::sync::{
+    atomic::{fence, AtomicBool, AtomicU32, Ordering},
+    Mutex, MutexGuard,
+};
 
 /// Locks, also after a panic of another holder: every critical section here leaves the state sound at each step, so
 /// poisoning would only turn one thread's bug into everybody's.

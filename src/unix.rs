@@ -16,6 +16,8 @@
 //! A backend adds a type that implements [`readiness::Kernel`] and the loop around its system call.
 
 pub(crate) mod ffi;
+#[cfg(all(loom, test))]
+mod model;
 pub(crate) mod queue;
 pub(crate) mod readiness;
 pub(crate) mod slots;

@@ -21,6 +21,7 @@ use std::sync::{Arc, OnceLock};
 use crate::error;
 use crate::event::Events;
 use crate::interests::{Interests, Token};
+use crate::rules::{holds, Rule};
 use crate::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Readiness};
 use crate::unix::slots::Slots;
@@ -90,6 +91,9 @@ impl<S: System> Queue<S> {
 
     /// Takes a source out. No edge of it fires after this has returned.
     pub(crate) fn leave(&self, source: &dyn Watched) {
+        if !holds(Rule::Leave) {
+            return;
+        }
         let mut table = lock(&self.table);
         let state = source.readiness().lock();
         let removed = table.remove(state.key());
@@ -105,7 +109,9 @@ impl<S: System> Queue<S> {
         let wait = next_wait(self.wait_number.load(Ordering::Relaxed));
         self.wait_number.store(wait, Ordering::Relaxed);
         // Pairs with the fence in `Readiness::arm`.
-        fence(Ordering::SeqCst);
+        if holds(Rule::WaitFences) {
+            fence(Ordering::SeqCst);
+        }
         wait
     }
 
@@ -134,7 +140,7 @@ impl<S: System> Queue<S> {
     ) -> io::Result<bool> {
         let mut table = lock(&self.table);
         let mut state = joining.source.readiness().lock();
-        if joining.home.get().is_some() {
+        if joining.home.get().is_some() && holds(Rule::EnterOnce) {
             return Ok(false);
         }
         let key = table.vacant().ok_or(io::ErrorKind::OutOfMemory)?;

@@ -45,6 +45,7 @@ use std::io;
 
 use crate::event::{Event, Events, Hints};
 use crate::interests::{Interests, Token};
+use crate::rules::{holds, Rule};
 use crate::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 
 /// One of the two ways that bytes go.
@@ -205,7 +206,8 @@ impl Readiness {
     pub(crate) fn moved_short(&self, direction: Direction, tick: Tick, moved: usize) {
         let mut state = self.lock();
         let left = direction == Read && state.left_after(moved);
-        if state.kind == Kind::Stream && !left && !state.odd.contains(direction.interest()) {
+        let odd = state.odd.contains(direction.interest()) && holds(Rule::OddMarks);
+        if state.kind == Kind::Stream && !left && !odd {
             state.record(self, direction, tick);
         }
     }
@@ -221,9 +223,11 @@ impl Readiness {
         let mut state = self.lock();
         // Pairs with the fence in `Queue::begin_wait`: if that wait's number is not seen here, what it reaps is later
         // than everything that this thread has read from the source.
-        fence(Ordering::SeqCst);
+        if holds(Rule::WaitFences) {
+            fence(Ordering::SeqCst);
+        }
         let wait = wait_number.load(Ordering::Relaxed);
-        if state.owed.contains(interests) {
+        if state.owed.contains(interests) || !holds(Rule::Asking) {
             state.set_armed(token, interests, wait);
         } else {
             let (asked, wanted) = (state.asked, state.armed | state.owed | interests);
@@ -236,13 +240,21 @@ impl Readiness {
 
     /// Disarms both directions. What the kernel owes stays owed.
     pub(crate) fn disarm(&self) {
-        self.lock().armed = Interests::empty();
+        if holds(Rule::Disarm) {
+            self.lock().armed = Interests::empty();
+        }
+    }
+
+    /// For the model checks: what still waits for an event.
+    #[cfg(all(loom, test))]
+    pub(crate) fn armed(&self) -> Interests {
+        self.lock().armed
     }
 
     /// Turns an edge into the events that it fires.
     pub(crate) fn edge(&self, kernel: &impl Kernel, edge: &Edge, events: &mut Events) {
         let mut state = self.lock();
-        if edge.stamp != state.stamp {
+        if edge.stamp != state.stamp && holds(Rule::Stamps) {
             return;
         }
         let told = edge.told & state.asked;
@@ -276,7 +288,9 @@ impl Readiness {
                     state.first = direction;
                     continue;
                 }
-                state.armed -= interest;
+                if holds(Rule::OneShot) {
+                    state.armed -= interest;
+                }
             }
             state.owed -= interest;
             self.ticks[direction.index()].fetch_add(1, Ordering::Release);
@@ -289,7 +303,7 @@ impl Readiness {
 
         let unwanted_sends = state.kind == Kind::Datagram && quiet.is_writable();
         let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
-        if left_over || silence {
+        if left_over && holds(Rule::LeftOver) || silence {
             // To ask anew puts what is left over at the back of the kernel's queue, and asks no more for what nobody
             // waits for.
             let wanted = state.armed
@@ -375,7 +389,7 @@ impl State {
     fn record(&mut self, readiness: &Readiness, direction: Direction, tick: Tick) {
         // The lock orders this load after the handling of every edge up to now.
         let now = readiness.ticks[direction.index()].load(Ordering::Relaxed);
-        if now == tick.0 && self.asked.contains(direction.interest()) {
+        if (now == tick.0 || !holds(Rule::Tick)) && self.asked.contains(direction.interest()) {
             self.owed |= direction.interest();
         }
     }
@@ -394,6 +408,9 @@ impl State {
             if self.armed_at[direction.index()] == wait {
                 unsure |= direction.interest();
             }
+        }
+        if !holds(Rule::WaitNumber) {
+            return Interests::empty();
         }
         unsure & ready & self.armed
     }
@@ -420,5 +437,5 @@ fn deliver(
     fits
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{Event, Events};
 use crate::interests::Token;
+use crate::rules::{holds, Rule};
 use crate::sync::{lock, AtomicBool, Mutex, Ordering};
 
 /// See the head of this module.
@@ -47,11 +48,14 @@ impl Wakes {
     /// Adds `token`, and calls `notice` if none is on its way. `false` if the loop is closed.
     pub(crate) fn add(&self, token: Token, notice: impl FnOnce()) -> bool {
         let mut state = lock(&self.state);
-        if self.is_closed() {
+        if self.is_closed() && holds(Rule::NoWakeAfterClose) {
             return false;
         }
         let first = state.waiting.is_empty();
         state.waiting.insert(token);
+        if !holds(Rule::NoticeUnderLock) {
+            drop(state);
+        }
         if first {
             notice();
         }
@@ -64,7 +68,9 @@ impl Wakes {
         if self.closed.swap(true, Ordering::SeqCst) {
             return false;
         }
-        notice();
+        if holds(Rule::NoticeOfClose) {
+            notice();
+        }
         true
     }
 
@@ -81,7 +87,7 @@ impl Wakes {
             state.last = Some(token);
             events.push(Event::wake(token));
         }
-        if !state.waiting.is_empty() {
+        if !state.waiting.is_empty() && holds(Rule::NoticeAgain) {
             notice();
         }
     }
@@ -97,7 +103,7 @@ impl State {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::cell::Cell;

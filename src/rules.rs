@@ -1,0 +1,70 @@
+//! The rules of the state machines of which a model check leaves one out, to see that it would be missed.
+//!
+//! Everywhere else every rule holds, and what asks here is compiled away.
+
+/// A rule that one of the model checks (`unix/model.rs`) proves to be needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// An edge of the wait that was on at the arming is confirmed.
+    WaitNumber,
+    /// That number is written before the wait, and read after what was read from the source.
+    WaitFences,
+    /// A call's end is not recorded if an edge was handled since before the call.
+    Tick,
+    /// A short read after a hang-up proves nothing.
+    OddMarks,
+    /// An edge that was reaped before an asking is void.
+    Stamps,
+    /// The next owner of a slot goes on from the stamp of the last.
+    StampsGoOn,
+    /// What is not owed is asked for.
+    Asking,
+    /// What does not fit is asked for again.
+    LeftOver,
+    /// An event disarms.
+    OneShot,
+    /// To deregister disarms.
+    Disarm,
+    /// A source that is dropped leaves the table and the system's queue.
+    Leave,
+    /// A source enters under the lock of the table, and once.
+    EnterOnce,
+    /// The first wake sends its notice under the lock.
+    NoticeUnderLock,
+    /// Wakes that do not fit send the notice again.
+    NoticeAgain,
+    /// A close sends a notice.
+    NoticeOfClose,
+    /// Nobody adds a wake when the close has taken its turn.
+    NoWakeAfterClose,
+}
+
+#[cfg(not(all(loom, test)))]
+pub(crate) const fn holds(_: Rule) -> bool {
+    true
+}
+
+#[cfg(all(loom, test))]
+pub(crate) use left_out::{holds, without};
+
+#[cfg(all(loom, test))]
+mod left_out {
+    use std::cell::Cell;
+
+    use super::Rule;
+
+    // All threads of a model are coroutines on the thread of its test.
+    std::thread_local! {
+        static LEFT_OUT: Cell<Option<Rule>> = const { Cell::new(None) };
+    }
+
+    pub(crate) fn holds(rule: Rule) -> bool {
+        LEFT_OUT.with(Cell::get) != Some(rule)
+    }
+
+    /// Runs `check` without `rule`.
+    pub(crate) fn without(rule: Rule, check: impl FnOnce()) {
+        LEFT_OUT.with(|left_out| left_out.set(Some(rule)));
+        check();
+    }
+}
