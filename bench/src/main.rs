@@ -1,0 +1,66 @@
+//! minimio side by side with its peers. `-- --help` says how.
+
+mod load;
+mod measure;
+mod options;
+mod peers;
+mod system;
+mod what;
+
+use std::io;
+use std::process::ExitCode;
+
+use measure::Recorder;
+use options::{Options, USAGE};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let options = match Options::parse(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("minimio-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> io::Result<()> {
+    system::most_descriptors();
+    let pinned = system::pin(system::LOAD_CORE);
+    println!(
+        "{}\nserver on core {}, load on core {}{}. The machine may be busy with other things: believe ratios only.",
+        system::about(),
+        system::SERVER_CORE,
+        system::LOAD_CORE,
+        if pinned { "" } else { " (NOT PINNED)" },
+    );
+    let mut recorder = Recorder::new(options)?;
+    let all = options.what == "all";
+    let mut known = false;
+    let mut named = |name| {
+        let wanted = all || options.what == name;
+        known |= wanted;
+        wanted
+    };
+    if named("echo") {
+        what::echo::run(options, &mut recorder)?;
+    }
+    if !known {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{} is not a benchmark; --help lists them", options.what),
+        ));
+    }
+    Ok(())
+}

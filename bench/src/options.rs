@@ -1,0 +1,117 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+pub const USAGE: &str = "\
+minimio-bench: minimio side by side with its peers
+
+usage: cargo run --release --manifest-path bench/Cargo.toml -- WHAT [OPTIONS]
+       cargo run --release --manifest-path bench/Cargo.toml -- report FILES
+
+WHAT   echo     messages echoed: server CPU a message, messages/s, latency, system calls
+       idle     echo on one connection among 1, 100, 1,000 and 10,000 idle ones
+       accept   connections a second: accept, one exchange, close
+       wake     waking a poll from another thread: throughput and latency
+       rearm    registering again: drained and unknown, from the polling thread and from another
+       memory   bytes of heap a registered connection
+       bulk     a gigabyte over one connection
+       build    cold compile time, number of crates, size of a minimal program
+       all      each of them
+       report   docs/benchmarks.md, with charts, from the files that --json wrote
+
+  --connections 1,16,128,512   how many at once (echo, accept, rearm, memory)
+  --size 64,4096               bytes a message (echo)
+  --idle 1,100,1000,10000      how many idle ones (idle)
+  --seconds 0.1                how long each implementation runs in each round
+  --rounds 21                  how often each one has its turn
+  --only NAME,NAME             leave the others out (`bare`, the floor, stays)
+  --json FILE                  append one object a line for every round and implementation
+  --smoke                      a fraction of a second of everything: does it still work?";
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub what: String,
+    pub files: Vec<PathBuf>,
+    pub connections: Option<Vec<usize>>,
+    pub sizes: Vec<usize>,
+    pub idle: Vec<usize>,
+    pub seconds: f64,
+    pub rounds: usize,
+    pub only: Option<Vec<String>>,
+    pub json: Option<PathBuf>,
+    pub smoke: bool,
+}
+
+impl Options {
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Options, String> {
+        let mut arguments = arguments.into_iter();
+        let mut options = Options {
+            what: arguments.next().ok_or("WHAT is missing")?,
+            files: Vec::new(),
+            connections: None,
+            sizes: vec![64, 4096],
+            idle: vec![1, 100, 1_000, 10_000],
+            seconds: 0.1,
+            rounds: 21,
+            only: None,
+            json: None,
+            smoke: false,
+        };
+        while let Some(argument) = arguments.next() {
+            if argument == "--smoke" {
+                options.smoke = true;
+                options.seconds = 0.02;
+                options.rounds = 1;
+                options.connections = Some(vec![1, 16]);
+                options.idle = vec![1, 100];
+                continue;
+            }
+            if !argument.starts_with("--") {
+                options.files.push(argument.into());
+                continue;
+            }
+            let value = arguments
+                .next()
+                .ok_or(format!("{argument} takes a value"))?;
+            match argument.as_str() {
+                "--connections" => options.connections = Some(numbers(&value)?),
+                "--size" => options.sizes = numbers(&value)?,
+                "--idle" => options.idle = numbers(&value)?,
+                "--seconds" => options.seconds = number(&value)?,
+                "--rounds" => options.rounds = number(&value)?,
+                "--only" => options.only = Some(value.split(',').map(str::to_owned).collect()),
+                "--json" => options.json = Some(value.into()),
+                _ => return Err(format!("{argument} is not known")),
+            }
+        }
+        if options.rounds == 0 || !(options.seconds > 0.0 && options.seconds < 3600.0) {
+            return Err("--rounds and --seconds must be more than nothing".into());
+        }
+        Ok(options)
+    }
+
+    pub fn connections_or(&self, default: &[usize]) -> Vec<usize> {
+        self.connections.clone().unwrap_or(default.to_vec())
+    }
+
+    /// Whether an implementation takes part. The floor always does.
+    pub fn wants(&self, name: &str) -> bool {
+        name == crate::measure::FLOOR
+            || self
+                .only
+                .as_ref()
+                .map_or(true, |only| only.iter().any(|wanted| wanted == name))
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text} is not a number"))
+}
+
+fn numbers(text: &str) -> Result<Vec<usize>, String> {
+    let all: Vec<usize> = text.split(',').map(number).collect::<Result<_, _>>()?;
+    if all.contains(&0) {
+        return Err(format!("{text}: at least 1"));
+    }
+    Ok(all)
+}

@@ -1,0 +1,111 @@
+//! `mio`: registered once, edge-triggered; each event is to be drained.
+//!
+//! «Drained» is what its documentation guarantees on every platform: read until `WouldBlock`. A short read is enough
+//! on epoll and kqueue, as many of its users know.
+
+use std::io;
+use std::net;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+
+use super::{accept_all, drain, Peer, EVENTS};
+
+#[derive(Debug)]
+pub struct Mio<const SHORT_READ: bool> {
+    poll: Poll,
+}
+
+impl<const SHORT_READ: bool> Peer for Mio<SHORT_READ> {
+    const NAME: &'static str = if SHORT_READ {
+        "mio-short-read"
+    } else {
+        "mio-drained"
+    };
+
+    type Events = Events;
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+    type Waker = Waker;
+    type Remote<'a> = Registry;
+
+    fn new() -> io::Result<Self> {
+        Ok(Mio { poll: Poll::new()? })
+    }
+
+    fn events() -> Events {
+        Events::with_capacity(EVENTS)
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        self.poll.poll(events, timeout)
+    }
+
+    fn keys(events: &Events) -> impl Iterator<Item = usize> + '_ {
+        events.iter().map(|event| event.token().0)
+    }
+
+    fn wrap(stream: net::TcpStream) -> io::Result<TcpStream> {
+        Ok(TcpStream::from_std(stream))
+    }
+
+    fn adopt(&self, stream: &mut TcpStream, key: usize) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(stream, Token(key), Interest::READABLE)
+    }
+
+    fn release(&self, mut stream: TcpStream) -> io::Result<net::TcpStream> {
+        self.poll.registry().deregister(&mut stream)?;
+        Ok(stream.into())
+    }
+
+    fn close(&self, stream: TcpStream) -> io::Result<()> {
+        drop(stream);
+        Ok(())
+    }
+
+    fn readable(
+        &self,
+        stream: &mut TcpStream,
+        _key: usize,
+        buffer: &mut [u8],
+        sink: impl FnMut(&TcpStream, &[u8]) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        drain(stream, buffer, SHORT_READ, sink)
+    }
+
+    fn listen(&self, listener: net::TcpListener, key: usize) -> io::Result<TcpListener> {
+        let mut listener = TcpListener::from_std(listener);
+        self.poll
+            .registry()
+            .register(&mut listener, Token(key), Interest::READABLE)?;
+        Ok(listener)
+    }
+
+    fn acceptable(
+        &self,
+        listener: &mut TcpListener,
+        _key: usize,
+        mut accepted: impl FnMut(TcpStream) -> io::Result<()>,
+    ) -> io::Result<()> {
+        accept_all(|| listener.accept(), |(stream, _)| accepted(stream))
+    }
+
+    fn waker(&self, key: usize) -> io::Result<Waker> {
+        Waker::new(self.poll.registry(), Token(key))
+    }
+
+    fn wake(waker: &Waker) -> io::Result<()> {
+        waker.wake()
+    }
+
+    fn remote(&self) -> io::Result<Registry> {
+        self.poll.registry().try_clone()
+    }
+
+    fn rearm(registry: &Registry, stream: &mut TcpStream, key: usize) -> io::Result<()> {
+        registry.reregister(stream, Token(key), Interest::READABLE)
+    }
+}
