@@ -122,9 +122,7 @@ impl Load {
         self.last_echo = start;
         let mut count = 0;
         while start.elapsed() < length {
-            for client in &mut self.clients {
-                client.send(&self.message)?;
-            }
+            self.send_all()?;
             let mut under_way = self.clients.len();
             while under_way > 0 {
                 under_way -= self.receive()?;
@@ -132,6 +130,14 @@ impl Load {
             count += self.clients.len() as u64;
         }
         Ok((count, start.elapsed()))
+    }
+
+    /// One message from each client.
+    pub fn send_all(&mut self) -> io::Result<()> {
+        for client in &mut self.clients {
+            client.send(&self.message)?;
+        }
+        Ok(())
     }
 
     /// Takes what is there, and says how many echoes it completed.

@@ -36,6 +36,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> io::Result<()> {
+    if let Some(address) = options.what.strip_prefix("hold:") {
+        return what::idle::hold(address, &options.idle);
+    }
     system::most_descriptors();
     let pinned = system::pin(system::LOAD_CORE);
     println!(
@@ -55,6 +58,24 @@ fn run(options: &Options) -> io::Result<()> {
     };
     if named("echo") {
         what::echo::run(options, &mut recorder)?;
+    }
+    if named("idle") {
+        what::idle::run(options, &mut recorder)?;
+    }
+    if named("accept") {
+        what::accept::run(options, &mut recorder)?;
+    }
+    if named("wake") {
+        what::wake::run(options, &mut recorder)?;
+    }
+    if named("rearm") {
+        what::rearm::run(options, &mut recorder)?;
+    }
+    if named("memory") {
+        what::memory::run(options, &mut recorder)?;
+    }
+    if named("bulk") {
+        what::bulk::run(options, &mut recorder)?;
     }
     if !known {
         return Err(io::Error::new(

@@ -31,9 +31,7 @@ where
     type Listener: Send + 'static;
     type Waker: Send + Sync + 'static;
     /// What registers from another thread.
-    type Remote<'a>: Send
-    where
-        Self: 'a;
+    type Remote: Send + 'static;
 
     fn new() -> io::Result<Self>;
     fn events() -> Self::Events;
@@ -75,9 +73,9 @@ where
     fn waker(&self, key: usize) -> io::Result<Self::Waker>;
     fn wake(waker: &Self::Waker) -> io::Result<()>;
 
-    fn remote(&self) -> io::Result<Self::Remote<'_>>;
+    fn remote(&self) -> io::Result<Self::Remote>;
     /// Asks for the next readable event, from whatever thread.
-    fn rearm(remote: &Self::Remote<'_>, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
+    fn rearm(remote: &Self::Remote, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
 }
 
 /// Reads until `WouldBlock`, or until a short read where that is said to be enough: what edge-triggered queues ask for.

@@ -1,6 +1,38 @@
 //! One module a benchmark.
 
+pub mod accept;
+pub mod bulk;
 pub mod echo;
+pub mod idle;
+pub mod memory;
+pub mod rearm;
+pub mod wake;
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+
+use crate::options::Options;
+use crate::peers::Peer;
+
+/// Those of `all` that the options do not leave out.
+fn wanted<T: Copy>(options: &Options, all: &[(&'static str, T)]) -> Vec<(&'static str, T)> {
+    let mut wanted = all.to_vec();
+    wanted.retain(|(name, _)| options.wants(name));
+    wanted
+}
+
+/// Takes streams in, each under its index.
+fn adopt_all<P: Peer>(queue: &P, streams: Vec<TcpStream>) -> io::Result<Vec<P::Stream>>
+where
+    for<'a> &'a P::Stream: Read + Write,
+{
+    let adopt = |(key, stream)| {
+        let mut stream = P::wrap(stream)?;
+        queue.adopt(&mut stream, key)?;
+        Ok(stream)
+    };
+    streams.into_iter().enumerate().map(adopt).collect()
+}
 
 
 /// Calls a generic function once for each queue: its results, with the names.

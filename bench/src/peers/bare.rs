@@ -12,7 +12,7 @@ use super::{accept_all, read_once, Peer, EVENTS};
 
 #[derive(Debug)]
 pub struct Bare<const AGAIN: bool> {
-    set: OwnedFd,
+    set: Arc<OwnedFd>,
 }
 
 /// A socket without `std`'s methods.
@@ -121,10 +121,12 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     type Stream = Socket;
     type Listener = TcpListener;
     type Waker = Arc<OwnedFd>;
-    type Remote<'a> = BorrowedFd<'a>;
+    type Remote = Arc<OwnedFd>;
 
     fn new() -> io::Result<Self> {
-        Ok(Bare { set: new_set()? })
+        Ok(Bare {
+            set: Arc::new(new_set()?),
+        })
     }
 
     fn events() -> Batch {
@@ -216,13 +218,13 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(())
     }
 
-    fn remote(&self) -> io::Result<BorrowedFd<'_>> {
-        Ok(self.set.as_fd())
+    fn remote(&self) -> io::Result<Arc<OwnedFd>> {
+        Ok(Arc::clone(&self.set))
     }
 
     /// Level-triggered it is never needed; this is what one call costs.
-    fn rearm(set: &BorrowedFd<'_>, stream: &mut Socket, key: usize) -> io::Result<()> {
+    fn rearm(set: &Arc<OwnedFd>, stream: &mut Socket, key: usize) -> io::Result<()> {
         let fd = stream.0.as_raw_fd();
-        control(*set, libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN, key)
+        control(set.as_fd(), libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN, key)
     }
 }

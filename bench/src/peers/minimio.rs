@@ -21,7 +21,7 @@ impl Peer for Minimio {
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Waker = (Registrator, usize);
-    type Remote<'a> = Registrator;
+    type Remote = Registrator;
 
     fn new() -> io::Result<Self> {
         let poll = Poll::new()?;

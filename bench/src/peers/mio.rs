@@ -28,7 +28,7 @@ impl<const SHORT_READ: bool> Peer for Mio<SHORT_READ> {
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Waker = Waker;
-    type Remote<'a> = Registry;
+    type Remote = Registry;
 
     fn new() -> io::Result<Self> {
         Ok(Mio { poll: Poll::new()? })

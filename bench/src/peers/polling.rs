@@ -34,7 +34,7 @@ impl<const LEVEL: bool> Peer for Polling<LEVEL> {
     type Stream = TcpStream;
     type Listener = TcpListener;
     type Waker = Arc<Poller>;
-    type Remote<'a> = &'a Poller;
+    type Remote = Arc<Poller>;
 
     fn new() -> io::Result<Self> {
         Ok(Polling {
@@ -122,11 +122,11 @@ impl<const LEVEL: bool> Peer for Polling<LEVEL> {
         poller.notify()
     }
 
-    fn remote(&self) -> io::Result<&Poller> {
-        Ok(&self.poller)
+    fn remote(&self) -> io::Result<Arc<Poller>> {
+        Ok(Arc::clone(&self.poller))
     }
 
-    fn rearm(poller: &&Poller, stream: &mut TcpStream, key: usize) -> io::Result<()> {
+    fn rearm(poller: &Arc<Poller>, stream: &mut TcpStream, key: usize) -> io::Result<()> {
         poller.modify_with_mode(stream, Event::readable(key), Self::MODE)
     }
 }

@@ -22,15 +22,7 @@ where
     let mut queue = P::new()?;
     let mut events = P::events();
     let mut buffer = [0; BUFFER];
-    let mut streams = streams
-        .into_iter()
-        .enumerate()
-        .map(|(key, stream)| {
-            let mut stream = P::wrap(stream)?;
-            queue.adopt(&mut stream, key)?;
-            Ok(stream)
-        })
-        .collect::<io::Result<Vec<P::Stream>>>()?;
+    let mut streams = super::adopt_all(&queue, streams)?;
     let mut open = true;
     while open {
         match queue.wait(&mut events, None) {

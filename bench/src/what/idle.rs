@@ -1,0 +1,88 @@
+//! `idle`: what a message costs on one busy connection among many idle ones. It should cost the same.
+//!
+//! The idle connections are made once, and each server registers them anew in its turn. Their other ends are held by a
+//! child process, since a process may not have descriptors enough for both.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+
+use super::echo::SERVERS;
+use crate::load::{pairs, prepared, Load, Server};
+use crate::measure::{Recorder, Setting};
+use crate::options::Options;
+
+const SIZE: usize = 64;
+
+/// The names under which figures of a number of idle connections go.
+const FIGURES: [(usize, &str, &str); 4] = [
+    (1, "cpu_us_1_idle", "flat_1_idle"),
+    (100, "cpu_us_100_idle", "flat_100_idle"),
+    (1_000, "cpu_us_1000_idle", "flat_1000_idle"),
+    (10_000, "cpu_us_10000_idle", "flat_10000_idle"),
+];
+
+pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
+    let counts: Vec<_> = FIGURES
+        .into_iter()
+        .filter(|(count, _, _)| options.idle.contains(count))
+        .collect();
+    let most = counts.last().map_or(0, |(count, _, _)| *count);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut holder = Command::new(std::env::current_exe()?)
+        .arg(format!("hold:{}", listener.local_addr()?))
+        .args(["--idle", &most.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut idle = Vec::new();
+    while idle.len() < most {
+        idle.push(prepared(listener.accept()?.0)?);
+    }
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().expect("it is piped")).read_line(&mut line)?;
+
+    let setting = Setting {
+        bench: "idle",
+        connections: 1,
+        size: SIZE,
+        more: vec![("idle", most.into())],
+    };
+    let mut subjects = super::wanted(options, &SERVERS);
+    recorder.rounds(options, &setting, &mut subjects, |serve| {
+        let mut figures = Vec::new();
+        let mut one = None;
+        for (count, cpu_name, flat_name) in &counts {
+            let (mut streams, clients) = pairs(1)?;
+            streams.extend(idle.drain(idle.len() - count..));
+            let server = Server::start(*serve, streams);
+            let mut load = Load::new(clients, SIZE)?;
+            let measured = load.measure(&server, options.seconds)?;
+            load.hang_up()?;
+            let streams = server.join()?;
+            idle.extend(streams.into_iter().skip(1));
+            let (_, cpu) = measured[0];
+            figures.push((*cpu_name, cpu));
+            figures.push((*flat_name, cpu / *one.get_or_insert(cpu)));
+            if *count == most {
+                figures.extend(measured);
+            }
+        }
+        Ok(figures)
+    })?;
+    drop(holder.stdin.take());
+    holder.wait()?;
+    Ok(())
+}
+
+/// The child: makes the connections, and holds them until its input ends.
+pub fn hold(address: &str, count: &[usize]) -> io::Result<()> {
+    crate::system::most_descriptors();
+    let count = count.first().copied().unwrap_or(0);
+    let held = (0..count)
+        .map(|_| TcpStream::connect(address))
+        .collect::<io::Result<Vec<_>>>()?;
+    println!("holding {}", held.len());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! `memory`: bytes of heap a registered connection, counted by the allocator.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::each_peer;
+use crate::load::{pairs, Load};
+use crate::measure::{Figures, Recorder, Setting};
+use crate::options::Options;
+use crate::peers::{Peer, BUFFER};
+
+/// Knows how many bytes are allocated. No server allocates while it is timed.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's duties are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller's duties are passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+type Turn = fn(usize) -> io::Result<Figures>;
+const TURNS: [(&str, Turn); 7] = each_peer!(turn);
+
+pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
+    // It counts: once is enough.
+    let options = &Options {
+        rounds: 1,
+        ..options.clone()
+    };
+    for connections in options.connections_or(&[16, 512, 1_000, 8_000]) {
+        let setting = Setting {
+            bench: "memory",
+            connections,
+            size: 64,
+            more: Vec::new(),
+        };
+        let mut subjects = super::wanted(options, &TURNS);
+        recorder.rounds(options, &setting, &mut subjects, |turn| turn(connections))?;
+    }
+    Ok(())
+}
+
+fn turn<P: Peer>(connections: usize) -> io::Result<Figures>
+where
+    for<'a> &'a P::Stream: Read + Write,
+{
+    let (mut servers, clients) = pairs(connections)?;
+    let mut load = Load::new(clients, 64)?;
+    let mut queue = P::new()?;
+    let mut events = P::events();
+    let mut streams = Vec::with_capacity(connections);
+    let allocated = || ALLOCATED.load(Ordering::Relaxed);
+
+    let before = allocated();
+    // Drained, not consumed: the memory of the vector itself stays out of the difference.
+    for (key, stream) in servers.drain(..).enumerate() {
+        let mut stream = P::wrap(stream)?;
+        queue.adopt(&mut stream, key)?;
+        streams.push(stream);
+    }
+    let idle = allocated() - before;
+    // One message each, echoed.
+    load.send_all()?;
+    let mut echoed = 0;
+    let mut buffer = [0; BUFFER];
+    while echoed < connections {
+        queue.wait(&mut events, None)?;
+        for key in P::keys(&events) {
+            queue.readable(&mut streams[key], key, &mut buffer, |mut stream, bytes| {
+                echoed += 1;
+                stream.write_all(bytes)
+            })?;
+        }
+    }
+    let busy = allocated() - before;
+    for stream in streams {
+        queue.close(stream)?;
+    }
+    let each = |bytes| bytes as f64 / connections as f64;
+    Ok(vec![
+        ("heap_bytes_idle", each(idle)),
+        ("heap_bytes_busy", each(busy)),
+        ("handle_bytes", size_of::<P::Stream>() as f64),
+        ("cpu_us_per_msg", f64::NAN),
+        ("msgs_per_s", f64::NAN),
+    ])
+}
