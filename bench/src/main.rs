@@ -77,6 +77,9 @@ fn run(options: &Options) -> io::Result<()> {
     if named("bulk") {
         what::bulk::run(options, &mut recorder)?;
     }
+    if named("build") {
+        what::build::run(options, &mut recorder)?;
+    }
     if !known {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

@@ -1,6 +1,7 @@
 //! One module a benchmark.
 
 pub mod accept;
+pub mod build;
 pub mod bulk;
 pub mod echo;
 pub mod idle;

@@ -7,7 +7,7 @@ use super::each_peer;
 use crate::load::{pairs, Load, Serve, Server};
 use crate::measure::{Recorder, Setting};
 use crate::options::Options;
-use crate::peers::{Peer, BUFFER};
+use crate::peers::{io_uring, Peer, BUFFER};
 
 pub const SERVERS: [(&str, Serve); 7] = each_peer!(serve);
 
@@ -54,8 +54,10 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     for connections in options.connections_or(&[1, 16, 128, 512]) {
         for &size in &options.sizes {
             let mut subjects = Vec::new();
-            for (name, serve) in SERVERS {
-                if !options.wants(name) {
+            let limit: (_, Serve) = ("io-uring", io_uring::serve);
+            for (name, serve) in SERVERS.into_iter().chain([limit]) {
+                let is_there = name != limit.0 || io_uring::is_available();
+                if !options.wants(name) || !is_there {
                     continue;
                 }
                 let (servers, clients) = pairs(connections)?;
