@@ -108,7 +108,7 @@ impl<S: System> Queue<S> {
     pub(crate) fn begin_wait(&self) -> u32 {
         let wait = next_wait(self.wait_number.load(Ordering::Relaxed));
         self.wait_number.store(wait, Ordering::Relaxed);
-        // Pairs with the fence in `Readiness::arm`.
+        // Pairs with the fence in `Readiness::arm`, which is free on x86.
         if holds(Rule::WaitFences) {
             fence(Ordering::SeqCst);
         }

@@ -36,7 +36,7 @@
 //! * *An edge is reaped before a drain and handled after it.* The poller reaps an edge; a reader takes the bytes and
 //!   registers; the poller handles the edge and would report bytes that are gone. So each wait has a number, arming
 //!   records the number it saw, and an edge of that same wait is unsure: [`Kernel::confirm`] looks, under the lock. The
-//!   number is written before the wait and read after the state is locked, each with a `SeqCst` fence between it and
+//!   number is written before the wait and read after the state is locked, each with a `SeqCst` fence (or what does for one) between it and
 //!   what follows: an arming that does not see the number of a wait comes before that wait reaps anything.
 //!
 //! The tests at the end walk through these, step by step.
@@ -46,7 +46,7 @@ use std::io;
 use crate::event::{Event, Events, Hints};
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
-use crate::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::sync::{fence_after_lock, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 
 /// One of the two ways that bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -224,7 +224,7 @@ impl Readiness {
         // Pairs with the fence in `Queue::begin_wait`: if that wait's number is not seen here, what it reaps is later
         // than everything that this thread has read from the source.
         if holds(Rule::WaitFences) {
-            fence(Ordering::SeqCst);
+            fence_after_lock();
         }
         let wait = wait_number.load(Ordering::Relaxed);
         if state.owed.contains(interests) || !holds(Rule::Asking) {
