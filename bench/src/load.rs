@@ -55,7 +55,9 @@ impl Server {
             told.expect("the load waits for it");
             serve(streams)
         });
-        let (clock, number) = told.recv().expect("it is the first thing that a server does");
+        let (clock, number) = told
+            .recv()
+            .expect("it is the first thing that a server does");
         Server {
             clock,
             number,

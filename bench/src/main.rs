@@ -4,6 +4,7 @@ mod load;
 mod measure;
 mod options;
 mod peers;
+mod report;
 mod system;
 mod what;
 
@@ -15,7 +16,10 @@ use options::{Options, USAGE};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+    if arguments
+        .iter()
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
@@ -38,6 +42,9 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> io::Result<()> {
     if let Some(address) = options.what.strip_prefix("hold:") {
         return what::idle::hold(address, &options.idle);
+    }
+    if options.what == "report" {
+        return report::run(options);
     }
     system::most_descriptors();
     let pinned = system::pin(system::LOAD_CORE);

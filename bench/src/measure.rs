@@ -116,7 +116,10 @@ pub struct Spread {
 
 impl Spread {
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
-        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        let mut values: Vec<f64> = values
+            .into_iter()
+            .filter(|value| value.is_finite())
+            .collect();
         values.sort_by(f64::total_cmp);
         let (least, largest) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -164,10 +167,9 @@ fn print_table(setting: &Setting, rows: &[Row]) {
         return;
     };
     let ours = rows.iter().find(|row| row.name == "minimio");
-    let names: Vec<&str> = floor
-        .rounds
-        .first()
-        .map_or(Vec::new(), |figures| figures.iter().map(|(name, _)| *name).collect());
+    let names: Vec<&str> = floor.rounds.first().map_or(Vec::new(), |figures| {
+        figures.iter().map(|(name, _)| *name).collect()
+    });
     for name in names {
         println!(
             "  {name:<24} {:>12} {:>7} {:>7} {:>7}   {:>7} {:>7} {:>7}",
@@ -260,15 +262,24 @@ mod tests {
     fn a_bucket_is_a_thirty_second_wide() {
         for value in [0, 1, 31, 32, 33, 63, 64, 1_000, 123_456_789, u64::MAX / 2] {
             let least = value_of(bucket(value));
-            assert!(least <= value && value - least <= value / 32, "{value}: {least}");
+            assert!(
+                least <= value && value - least <= value / 32,
+                "{value}: {least}"
+            );
         }
     }
 
     #[test]
     fn the_median_is_the_middle_one() {
         let spread = Spread::of([3.0, 1.0, 2.0]).expect("there are some");
-        assert_eq!((spread.median, spread.least, spread.largest), (2.0, 1.0, 3.0));
-        assert_eq!(Spread::of([1.0, 2.0]).map(|spread| spread.median), Some(1.5));
+        assert_eq!(
+            (spread.median, spread.least, spread.largest),
+            (2.0, 1.0, 3.0)
+        );
+        assert_eq!(
+            Spread::of([1.0, 2.0]).map(|spread| spread.median),
+            Some(1.5)
+        );
         assert!(Spread::of([]).is_none());
     }
 }

@@ -48,7 +48,10 @@ impl CpuClock {
     }
 
     pub fn now(self) -> Duration {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         // SAFETY: the time may be written.
         let failed = unsafe { libc::clock_gettime(self.0, &mut time) };
         assert_eq!(failed, 0, "the thread lives as long as it is measured");
@@ -72,7 +75,9 @@ impl CallCounter {
     pub fn new(thread: i32) -> Option<CallCounter> {
         let id = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
             .iter()
-            .find_map(|at| fs::read_to_string(format!("{at}/events/raw_syscalls/sys_enter/id")).ok())?;
+            .find_map(|at| {
+                fs::read_to_string(format!("{at}/events/raw_syscalls/sys_enter/id")).ok()
+            })?;
         /// The first version of `struct perf_event_attr`.
         #[repr(C)]
         #[derive(Default)]
@@ -90,7 +95,8 @@ impl CallCounter {
             rest: [0; 6],
         };
         // SAFETY: the attributes are as large as they say, and only read.
-        let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, &attributes, thread, -1, -1, 0) };
+        let fd =
+            unsafe { libc::syscall(libc::SYS_perf_event_open, &attributes, thread, -1, -1, 0) };
         // SAFETY: a number that is not negative is a new descriptor.
         (fd >= 0).then(|| CallCounter(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
     }
@@ -108,7 +114,10 @@ impl CallCounter {
 
 /// Raises the limit on descriptors as far as it goes, and tells it.
 pub fn most_descriptors() -> usize {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the limit may be written.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     limit.rlim_cur = limit.rlim_max;
@@ -140,5 +149,9 @@ pub fn about() -> serde_json::Value {
 }
 
 /// As pinned in `Cargo.toml`; a test holds the two together.
-pub const VERSIONS: [(&str, &str); 4] =
-    [("mio", "1.2.5"), ("polling", "3.11.0"), ("libc", "0.2.191"), ("io-uring", "0.7.16")];
+pub const VERSIONS: [(&str, &str); 4] = [
+    ("mio", "1.2.5"),
+    ("polling", "3.11.0"),
+    ("libc", "0.2.191"),
+    ("io-uring", "0.7.16"),
+];

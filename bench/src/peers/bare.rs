@@ -70,7 +70,9 @@ impl Batch {
     }
 
     pub fn keys(&self) -> impl Iterator<Item = usize> + '_ {
-        self.room[..self.count].iter().map(|event| event.u64 as usize)
+        self.room[..self.count]
+            .iter()
+            .map(|event| event.u64 as usize)
     }
 }
 
@@ -148,7 +150,13 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
 
     fn adopt(&self, stream: &mut Socket, key: usize) -> io::Result<()> {
         let fd = stream.0.as_raw_fd();
-        control(self.set.as_fd(), libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN, key)
+        control(
+            self.set.as_fd(),
+            libc::EPOLL_CTL_ADD,
+            fd,
+            libc::EPOLLIN,
+            key,
+        )
     }
 
     fn release(&self, stream: Socket) -> io::Result<TcpStream> {
@@ -174,7 +182,13 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<TcpListener> {
         let fd = listener.as_raw_fd();
-        control(self.set.as_fd(), libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN, key)?;
+        control(
+            self.set.as_fd(),
+            libc::EPOLL_CTL_ADD,
+            fd,
+            libc::EPOLLIN,
+            key,
+        )?;
         Ok(listener)
     }
 
@@ -188,7 +202,12 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         accept_all(
             // SAFETY: no address is asked for, and a new descriptor belongs to nobody else.
             || unsafe {
-                let fd = libc::accept4(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut(), flags);
+                let fd = libc::accept4(
+                    listener.as_raw_fd(),
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    flags,
+                );
                 check(fd).map(|fd| Socket(OwnedFd::from_raw_fd(fd)))
             },
             &mut accepted,

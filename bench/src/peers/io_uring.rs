@@ -42,10 +42,14 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>> {
     let mut open = true;
     while open {
         ring.submit_and_wait(1)?;
-        done.extend(ring.completion().map(|entry| (entry.user_data(), entry.result())));
+        done.extend(
+            ring.completion()
+                .map(|entry| (entry.user_data(), entry.result())),
+        );
         for (number, result) in done.drain(..) {
             let key = (number & (SEND - 1)) as usize;
-            let count = usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))?;
+            let count =
+                usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))?;
             if number & SEND != 0 {
                 if count != received[key] {
                     return Err(io::Error::new(ErrorKind::WriteZero, "a short write"));

@@ -46,8 +46,7 @@ impl Peer for Minimio {
     }
 
     fn adopt(&self, stream: &mut TcpStream, key: usize) -> io::Result<()> {
-        self.registrator
-            .register(stream, key, Interests::READABLE)
+        self.registrator.register(stream, key, Interests::READABLE)
     }
 
     fn release(&self, stream: TcpStream) -> io::Result<net::TcpStream> {

@@ -56,7 +56,9 @@ where
             sent.expect("the load waits for it");
             serve(&mut queue, listener, over)
         });
-        let (waker, clock) = told.recv().expect("it is the first thing that a server does");
+        let (waker, clock) = told
+            .recv()
+            .expect("it is the first thing that a server does");
         let run = |seconds| -> io::Result<(u64, Duration)> {
             let start = Instant::now();
             let mut count = 0;

@@ -98,10 +98,15 @@ fn main() -> std::io::Result<()> {
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     let version = |name: &str| {
         let known = crate::system::VERSIONS.iter();
-        let (_, version) = known.clone().find(|(known, _)| *known == name).expect("a pinned one");
+        let (_, version) = known
+            .clone()
+            .find(|(known, _)| *known == name)
+            .expect("a pinned one");
         *version
     };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()?;
     let mut projects = vec![
         Project {
             name: "bare",
@@ -171,7 +176,18 @@ fn compile(at: &PathBuf) -> io::Result<Figures> {
     cargo(at, &["build", "--release", "--offline"])?;
     let elapsed = start.elapsed().as_secs_f64();
     let size = fs::metadata(target.join("release/minimal"))?.len();
-    let tree = cargo(at, &["tree", "--offline", "--prefix", "none", "--edges", "normal", "--no-dedupe"])?;
+    let tree = cargo(
+        at,
+        &[
+            "tree",
+            "--offline",
+            "--prefix",
+            "none",
+            "--edges",
+            "normal",
+            "--no-dedupe",
+        ],
+    )?;
     let mut crates: Vec<&str> = tree.lines().skip(1).collect();
     crates.sort_unstable();
     crates.dedup();

@@ -60,7 +60,9 @@ where
                 woken()?;
             }
         });
-        let (waker, clock) = told.recv().expect("it is the first thing that a poller does");
+        let (waker, clock) = told
+            .recv()
+            .expect("it is the first thing that a poller does");
         let result = here(&waker, clock);
         over.store(true, Ordering::SeqCst);
         P::wake(&waker)?;
