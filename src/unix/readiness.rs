@@ -36,8 +36,9 @@
 //! * *An edge is reaped before a drain and handled after it.* The poller reaps an edge; a reader takes the bytes and
 //!   registers; the poller handles the edge and would report bytes that are gone. So each wait has a number, arming
 //!   records the number it saw, and an edge of that same wait is unsure: [`Kernel::confirm`] looks, under the lock. The
-//!   number is written before the wait and read after the state is locked, each with a `SeqCst` fence (or what does for one) between it and
-//!   what follows: an arming that does not see the number of a wait comes before that wait reaps anything.
+//!   number is written before the wait and read after the state is locked, each with a `SeqCst` fence (or what does for
+//!   one) between it and what follows: an arming that does not see the number of a wait comes before that wait reaps
+//!   anything.
 //!
 //! The tests at the end walk through these, step by step.
 
