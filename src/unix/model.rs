@@ -163,6 +163,7 @@ impl Fake {
                 told: Interests::all(),
                 ready,
                 odd,
+                waiting: 0,
                 hints: Hints::default(),
             };
             reaped.push(Some((key.slot, edge)));
@@ -300,7 +301,9 @@ impl World {
         let tick = readiness.tick(Direction::Read);
         let result = self.kernel().receive(source, room);
         match &result {
-            Ok(count) if (1..room).contains(count) => readiness.moved_short(Direction::Read, tick),
+            Ok(count) if (1..room).contains(count) => {
+                readiness.moved_short(Direction::Read, tick, *count as usize);
+            }
             Ok(_) => {}
             Err(_) => readiness.would_block(Direction::Read, tick),
         }
@@ -312,7 +315,7 @@ impl World {
         let readiness = &self.sources[source].readiness;
         let tick = readiness.tick(Direction::Write);
         match self.kernel().send_much(source) {
-            Ok(_) => readiness.moved_short(Direction::Write, tick),
+            Ok(count) => readiness.moved_short(Direction::Write, tick, count as usize),
             Err(_) => readiness.would_block(Direction::Write, tick),
         }
     }
