@@ -181,6 +181,7 @@ impl Events {
         fits
     }
 
+    #[cfg(unix)] // A packet of a completion port is one event.
     pub(crate) fn last_mut(&mut self) -> Option<&mut Event> {
         self.batch.last_mut()
     }

@@ -1,5 +1,8 @@
 //! What tests need to see or to break inside. Compiled only under `--cfg minimio_hooks`, and no part of the API.
 
+#[cfg(windows)]
+pub mod windows;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static WITHOUT_EPOLL_PWAIT2: AtomicBool = AtomicBool::new(false);

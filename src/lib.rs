@@ -72,7 +72,11 @@ mod kqueue {
 #[cfg(unix)]
 mod unix;
 
-// The place of the third: windows.rs
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+use windows as backend;
+
 #[cfg(not(any(
     target_os = "linux",
     target_os = "android",
@@ -80,11 +84,12 @@ mod unix;
     target_os = "freebsd",
     target_os = "netbsd",
     target_os = "openbsd",
-    target_os = "dragonfly"
+    target_os = "dragonfly",
+    windows
 )))]
 compile_error!(
-    "minimio has no event queue for this target yet: it knows epoll (Linux, Android) and kqueue \
-     (Apple's systems, FreeBSD, NetBSD, OpenBSD, DragonFly)"
+    "minimio has no event queue for this target: it knows epoll (Linux, Android), kqueue (Apple's systems, FreeBSD, \
+     NetBSD, OpenBSD, DragonFly) and completion ports (Windows)"
 );
 
 mod error;

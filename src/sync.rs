@@ -5,11 +5,10 @@ pub(crate) use loom::sync::{
     atomic::{fence, AtomicBool, AtomicU32, Ordering},
     Mutex, MutexGuard,
 };
+#[cfg(all(unix, not(all(loom, test))))]
+pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
 #[cfg(not(all(loom, test)))]
-pub(crate) use std::sync::{
-    atomic::{fence, AtomicBool, AtomicU32, Ordering},
-    Mutex, MutexGuard,
-};
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// Locks, also after a panic of another holder: every critical section here leaves the state sound at each step, so
 /// poisoning would only turn one thread's bug into everybody's.
@@ -24,6 +23,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// x86 needs no instruction for it: the lock was taken by an atomic read-modify-write, and loads and stores are not
 /// reordered with such an instruction there (Intel's manual, volume 3, «Loads and Stores Are Not Reordered with Locked
 /// Instructions»). Only the compiler must be told. A fence on top costs as much as a third of what arming does.
+#[cfg(unix)]
 #[inline]
 pub(crate) fn fence_after_lock() {
     #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), not(loom)))]

@@ -336,8 +336,7 @@ impl TcpListener {
     /// [`bind`](https://man7.org/linux/man-pages/man2/bind.2.html),
     /// [`listen`](https://man7.org/linux/man-pages/man2/listen.2.html)
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-        let listener = net::TcpListener::bind(address)?;
-        backend::TcpListener::listen(listener).map(|listener| TcpListener { listener })
+        backend::TcpListener::bind(address).map(|listener| TcpListener { listener })
     }
 
     /// Takes over a `std` listener, and makes it non-blocking. Its backlog stays.

@@ -4,14 +4,17 @@
 
 mod common;
 
-use std::io::{ErrorKind, IoSlice, Read, Write};
+#[cfg(not(windows))]
+use std::io::IoSlice;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{self, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(not(windows))]
+use common::until_done;
 use common::{
-    expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done, watchdog, HANG,
-    LOOPBACKS,
+    expect_events, expect_no_events, expect_nothing_queued, kind_of, watchdog, HANG, LOOPBACKS,
 };
 use minimio::{Events, Interests, Poll, Registrator, TcpStream};
 use socket2::{Domain, Socket, Type};

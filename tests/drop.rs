@@ -333,7 +333,11 @@ fn sources_read_and_write_on_after_their_poll_is_dropped() {
     near.write_all(b" and after").unwrap();
     await_bytes(&far, 16);
     let mut buffer = [0; 32];
-    assert_eq!(far.read(&mut buffer).unwrap(), 16);
+    // On Windows the first part is in the lent buffer, and the second still in the socket.
+    let mut count = 0;
+    while count < 16 {
+        count += far.read(&mut buffer[count..]).unwrap();
+    }
     assert_eq!(&buffer[..16], b"before and after");
     far.write_all(b"back").unwrap();
     await_bytes(&near, 4);

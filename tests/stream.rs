@@ -13,9 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, fill,
-    fill_and_arm, kind_of, minimio_pair, pair, pair_over, read_exact_by_events, std_pair,
-    until_done, watchdog, write_all_by_events, HANG, LOOPBACKS,
+    await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, expect_shut_down,
+    fill, fill_and_arm, kind_of, minimio_pair, pair, pair_over, read_exact_by_events, std_pair,
+    under_wine, until_done, watchdog, write_all_by_events, HANG, LOOPBACKS,
 };
 use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream};
 use socket2::SockRef;
@@ -338,7 +338,12 @@ fn bytes_that_come_between_the_event_and_the_read_are_not_reported_twice() {
     peer.write_all(b"second").unwrap();
     await_bytes(&stream, 11);
     let mut buffer = [0; 64];
-    assert_eq!(stream.read(&mut buffer).unwrap(), 11);
+    // On Windows the first message is in the lent buffer, and the second still in the socket.
+    let mut count = 0;
+    while count < 11 {
+        count += stream.read(&mut buffer[count..]).unwrap();
+    }
+    assert_eq!(&buffer[..count], b"firstsecond");
 
     // The kernel has an edge for the second message, but there is nothing behind it.
     registrator.register(&stream, 2, READABLE).unwrap();
@@ -524,7 +529,7 @@ fn after_a_half_close_of_ours_bytes_still_come() {
         registrator.register(&stream, 1, READABLE).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
-        assert_eq!(kind_of(stream.write(b"x")), ErrorKind::BrokenPipe);
+        expect_shut_down(stream.write(b"x"));
         expect_no_events(&mut poll, &mut events);
 
         let answer = pattern(5, 100_000);
@@ -581,7 +586,7 @@ fn a_shutdown_of_both_directions_ends_reading_and_writing() {
     stream.shutdown(Shutdown::Both).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
-    assert_eq!(kind_of(stream.write(b"x")), ErrorKind::BrokenPipe);
+    expect_shut_down(stream.write(b"x"));
     assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
 }
 
@@ -657,7 +662,9 @@ fn a_reset_with_bytes_unread_is_never_an_end_of_stream() {
         await_bytes(&stream, 10);
         reset(peer);
         let (received, error) = read_to_end_by_events(&mut poll, &mut events, &stream);
-        assert_eq!(error, Some(ErrorKind::ConnectionReset));
+        // Wine takes a reset that came before the receive for an end (WINDOWS.md, "reset before the recv starts").
+        let expected = (!under_wine()).then_some(ErrorKind::ConnectionReset);
+        assert_eq!(error, expected);
         assert!(b"last words".starts_with(&received[..]));
     }
 }

@@ -9,8 +9,8 @@ use std::io::{self, ErrorKind};
 use std::net::{self, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use common::{
-    effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done, watchdog,
-    LOOPBACKS,
+    effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, under_wine,
+    until_done, watchdog, LOOPBACKS,
 };
 use minimio::{Events, Interests, Poll, Registrator, UdpSocket};
 use socket2::SockRef;
@@ -325,12 +325,17 @@ fn an_unreachable_port_is_an_event_and_an_error_of_a_connected_socket() {
         socket.connect(nobody(loopback)).unwrap();
         registrator.register(&socket, 1, READABLE).unwrap();
         socket.send(b"anybody?").unwrap();
-        expect_events(&mut poll, &mut events, &[(1, true, false)]);
         let mut buffer = [0; 16];
-        assert_eq!(
-            kind_of(socket.recv(&mut buffer)),
-            ErrorKind::ConnectionRefused
-        );
+        if cfg!(windows) && !under_wine() {
+            // Switched off: there it is the error of whatever is received next.
+            expect_no_events(&mut poll, &mut events);
+        } else {
+            expect_events(&mut poll, &mut events, &[(1, true, false)]);
+            assert_eq!(
+                kind_of(socket.recv(&mut buffer)),
+                ErrorKind::ConnectionRefused
+            );
+        }
         assert_eq!(kind_of(socket.recv(&mut buffer)), ErrorKind::WouldBlock);
 
         // The socket is as good as before.
@@ -338,6 +343,11 @@ fn an_unreachable_port_is_an_event_and_an_error_of_a_connected_socket() {
         registrator.register(&socket, 2, READABLE).unwrap();
         peer.send_to(b"hello", socket.local_addr().unwrap())
             .unwrap();
+        if under_wine() {
+            // There the error ends overlapped receives for good, even with another peer.
+            expect_no_events(&mut poll, &mut events);
+            continue;
+        }
         expect_events(&mut poll, &mut events, &[(2, true, false)]);
         assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
     }

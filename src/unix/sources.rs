@@ -273,7 +273,11 @@ pub(crate) struct TcpListener {
 
 impl TcpListener {
     /// Takes over a listener of ours, whose backlog nobody has chosen.
-    pub(crate) fn listen(listener: net::TcpListener) -> io::Result<TcpListener> {
+    pub(crate) fn bind(address: impl net::ToSocketAddrs) -> io::Result<TcpListener> {
+        TcpListener::listen(net::TcpListener::bind(address)?)
+    }
+
+    fn listen(listener: net::TcpListener) -> io::Result<TcpListener> {
         ffi::listen_with_largest_backlog(listener.as_fd())?;
         TcpListener::from_std(listener)
     }

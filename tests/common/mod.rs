@@ -420,6 +420,18 @@ pub(crate) fn until_done<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std
     }
 }
 
+/// Checks how a write fails after sending was shut down.
+#[track_caller]
+pub(crate) fn expect_shut_down<T: std::fmt::Debug>(result: std::io::Result<T>) {
+    let error = result.unwrap_err();
+    if cfg!(windows) {
+        // WSAESHUTDOWN, for which `std` has no kind.
+        assert_eq!(error.raw_os_error(), Some(10058));
+    } else {
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+}
+
 /// The kind of error of a call that must fail.
 #[track_caller]
 pub(crate) fn kind_of<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKind {
@@ -430,6 +442,16 @@ pub(crate) fn kind_of<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKi
 #[track_caller]
 pub(crate) fn await_readable(stream: &TcpStream) {
     assert_ne!(until_done(|| stream.peek(&mut [0])).unwrap(), 0, "it ended");
+}
+
+/// Makes `stream` a source of `poll` and fills it. On Windows it has lent a copy of what did not fit, then (5.5).
+#[track_caller]
+pub(crate) fn adopt_and_fill(poll: &mut Poll, events: &mut Events, stream: &TcpStream) -> usize {
+    poll.registrator()
+        .register(stream, 0, Interests::WRITABLE)
+        .unwrap();
+    expect_events(poll, events, &[(0, false, true)]);
+    fill(stream)
 }
 
 /// Fills `stream` and arms `WRITABLE`, until no event comes: the stream is full and waits for room. Returns how many

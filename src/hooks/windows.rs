@@ -1,0 +1,45 @@
+//! The Windows backend's: what is in flight, and how long a close is deferred.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+static OPERATIONS: AtomicUsize = AtomicUsize::new(0);
+static REAPERS: AtomicUsize = AtomicUsize::new(0);
+static DEFERRED_CLOSE_MS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// How many operations are in flight, in all ports of the process.
+pub fn live_operations() -> usize {
+    OPERATIONS.load(Ordering::SeqCst)
+}
+
+/// How many reaper threads run.
+pub fn live_reapers() -> usize {
+    REAPERS.load(Ordering::SeqCst)
+}
+
+/// Makes later deferred closes last this long at most.
+pub fn set_deferred_close(limit: Duration) {
+    let ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    DEFERRED_CLOSE_MS.store(ms, Ordering::SeqCst);
+}
+
+pub(crate) fn deferred_close() -> Option<Duration> {
+    let ms = DEFERRED_CLOSE_MS.load(Ordering::SeqCst);
+    (ms != u64::MAX).then(|| Duration::from_millis(ms))
+}
+
+pub(crate) fn operation_started() {
+    OPERATIONS.fetch_add(1, Ordering::SeqCst);
+}
+
+pub(crate) fn operation_ended() {
+    OPERATIONS.fetch_sub(1, Ordering::SeqCst);
+}
+
+pub(crate) fn reaper_started() {
+    REAPERS.fetch_add(1, Ordering::SeqCst);
+}
+
+pub(crate) fn reaper_ended() {
+    REAPERS.fetch_sub(1, Ordering::SeqCst);
+}

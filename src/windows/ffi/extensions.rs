@@ -1,0 +1,250 @@
+//! Winsock's extension functions: `AcceptEx` and `ConnectEx`. They belong to a socket's provider, which is asked for them;
+//! the ones that a library exports may be those of another provider than the socket's.
+
+use core::ffi::c_void;
+use core::mem::size_of;
+use core::ptr;
+use std::net::SocketAddr;
+
+use super::sockets::{checked, owed_if, set_option, WSAIoctl, SOL_SOCKET, WSAEINVAL};
+use super::{size_of_u32, Code, BOOL, DWORD, SOCKADDR_STORAGE, SOCKET, WSAOVERLAPPED};
+
+/// [AcceptEx](https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex)
+pub(crate) const SO_UPDATE_ACCEPT_CONTEXT: i32 = 0x700b;
+/// [ConnectEx](https://learn.microsoft.com/windows/win32/api/mswsock/nc-mswsock-lpfn_connectex)
+pub(crate) const SO_UPDATE_CONNECT_CONTEXT: i32 = 0x7010;
+/// [Winsock IOCTLs](https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls)
+pub(crate) const SIO_GET_EXTENSION_FUNCTION_POINTER: DWORD = 0xc800_0006;
+/// What `AcceptEx` wants beyond the largest address, for each of the two.
+/// [AcceptEx](https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex)
+pub(crate) const ACCEPT_ADDRESS_LEN: usize = size_of::<SOCKADDR_STORAGE>() + 16;
+const ACCEPT_ADDRESS_LEN_U32: DWORD = size_of_u32::<[u8; ACCEPT_ADDRESS_LEN]>();
+
+/// [GUID](https://learn.microsoft.com/windows/win32/api/guiddef/ns-guiddef-guid)
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GUID {
+    pub(crate) data1: u32,
+    pub(crate) data2: u16,
+    pub(crate) data3: u16,
+    pub(crate) data4: [u8; 8],
+}
+
+/// [AcceptEx](https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex)
+pub(crate) type AcceptEx = unsafe extern "system" fn(
+    sListenSocket: SOCKET,
+    sAcceptSocket: SOCKET,
+    lpOutputBuffer: *mut c_void,
+    dwReceiveDataLength: DWORD,
+    dwLocalAddressLength: DWORD,
+    dwRemoteAddressLength: DWORD,
+    lpdwBytesReceived: *mut DWORD,
+    lpOverlapped: *mut WSAOVERLAPPED,
+) -> BOOL;
+pub(crate) const WSAID_ACCEPTEX: GUID = GUID {
+    data1: 0xb536_7df1,
+    data2: 0xcbac,
+    data3: 0x11cf,
+    data4: [0x95, 0xca, 0x00, 0x80, 0x5f, 0x48, 0xa1, 0x92],
+};
+
+/// [GetAcceptExSockaddrs](https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-getacceptexsockaddrs)
+pub(crate) type GetAcceptExSockaddrs = unsafe extern "system" fn(
+    lpOutputBuffer: *const c_void,
+    dwReceiveDataLength: DWORD,
+    dwLocalAddressLength: DWORD,
+    dwRemoteAddressLength: DWORD,
+    LocalSockaddr: *mut *mut SOCKADDR_STORAGE,
+    LocalSockaddrLength: *mut i32,
+    RemoteSockaddr: *mut *mut SOCKADDR_STORAGE,
+    RemoteSockaddrLength: *mut i32,
+);
+pub(crate) const WSAID_GETACCEPTEXSOCKADDRS: GUID = GUID {
+    data1: 0xb536_7df2,
+    data2: 0xcbac,
+    data3: 0x11cf,
+    data4: [0x95, 0xca, 0x00, 0x80, 0x5f, 0x48, 0xa1, 0x92],
+};
+
+/// [ConnectEx](https://learn.microsoft.com/windows/win32/api/mswsock/nc-mswsock-lpfn_connectex)
+pub(crate) type ConnectEx = unsafe extern "system" fn(
+    s: SOCKET,
+    name: *const SOCKADDR_STORAGE,
+    namelen: i32,
+    lpSendBuffer: *const c_void,
+    dwSendDataLength: DWORD,
+    lpdwBytesSent: *mut DWORD,
+    lpOverlapped: *mut WSAOVERLAPPED,
+) -> BOOL;
+pub(crate) const WSAID_CONNECTEX: GUID = GUID {
+    data1: 0x25a2_07b9,
+    data2: 0xddf3,
+    data3: 0x4660,
+    data4: [0x8e, 0xe9, 0x76, 0xe5, 0x8c, 0x74, 0x06, 0x3e],
+};
+
+/// The extension functions that a listener needs, as its provider has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AcceptFunctions {
+    accept_ex: AcceptEx,
+    get_sockaddrs: GetAcceptExSockaddrs,
+}
+
+impl AcceptFunctions {
+    pub(crate) fn of(listener: SOCKET) -> Result<AcceptFunctions, Code> {
+        let accept_ex = extension(listener, &WSAID_ACCEPTEX)?;
+        let get_sockaddrs = extension(listener, &WSAID_GETACCEPTEXSOCKADDRS)?;
+        Ok(AcceptFunctions {
+            // SAFETY: the system gave it for the identifier of this very function, and it is not null.
+            accept_ex: unsafe { core::mem::transmute::<*const c_void, AcceptEx>(accept_ex) },
+            // SAFETY: as above.
+            get_sockaddrs: unsafe {
+                core::mem::transmute::<*const c_void, GetAcceptExSockaddrs>(get_sockaddrs)
+            },
+        })
+    }
+}
+
+/// Asks the socket's provider for an extension function. Never null.
+fn extension(socket: SOCKET, id: &GUID) -> Result<*const c_void, Code> {
+    let mut function: *const c_void = ptr::null();
+    let mut returned_bytes = 0;
+    let function_place: *mut *const c_void = &mut function;
+    // SAFETY: the identifier is readable and the pointer writable for the sizes given; it does not overlap.
+    let returned = unsafe {
+        WSAIoctl(
+            socket,
+            SIO_GET_EXTENSION_FUNCTION_POINTER,
+            (id as *const GUID).cast(),
+            size_of_u32::<GUID>(),
+            function_place.cast(),
+            size_of_u32::<*const c_void>(),
+            &mut returned_bytes,
+            ptr::null_mut(),
+            None,
+        )
+    };
+    checked(returned)?;
+    if function.is_null() {
+        return Err(WSAEINVAL);
+    }
+    Ok(function)
+}
+
+/// Room for the two addresses that `AcceptEx` writes, in a form of its own.
+#[derive(Debug)]
+#[repr(C, align(8))]
+pub(crate) struct AcceptAddresses([u8; 2 * ACCEPT_ADDRESS_LEN]);
+
+impl AcceptAddresses {
+    pub(crate) const fn new() -> AcceptAddresses {
+        AcceptAddresses([0; 2 * ACCEPT_ADDRESS_LEN])
+    }
+}
+
+/// Starts to accept a connection into the fresh socket `accepted`. `Ok`: a packet is owed.
+///
+/// # Safety
+/// - `operation` and `addresses` stay valid, where they are and untouched until the packet was taken.
+/// - Both sockets are open; `functions` are those of `listener`.
+pub(crate) unsafe fn accept_ex(
+    functions: &AcceptFunctions,
+    listener: SOCKET,
+    accepted: SOCKET,
+    addresses: *mut AcceptAddresses,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    let address_len = ACCEPT_ADDRESS_LEN_U32;
+    let mut received = 0;
+    let call = functions.accept_ex;
+    // SAFETY: the caller's duties; room for no data and two addresses is what the lengths say.
+    owed_if(unsafe {
+        call(
+            listener,
+            accepted,
+            addresses.cast(),
+            0,
+            address_len,
+            address_len,
+            &mut received,
+            operation,
+        )
+    })
+}
+
+/// The peer's address, out of what an `AcceptEx` has written.
+pub(crate) fn accepted_peer(
+    functions: &AcceptFunctions,
+    addresses: &AcceptAddresses,
+) -> Option<SocketAddr> {
+    let address_len = ACCEPT_ADDRESS_LEN_U32;
+    let (mut local, mut local_len) = (ptr::null_mut(), 0);
+    let (mut remote, mut remote_len) = (ptr::null_mut(), 0);
+    let call = functions.get_sockaddrs;
+    // SAFETY: the buffer has the lengths that were given to `AcceptEx`; the four places are writable.
+    unsafe {
+        call(
+            addresses.0.as_ptr().cast(),
+            0,
+            address_len,
+            address_len,
+            &mut local,
+            &mut local_len,
+            &mut remote,
+            &mut remote_len,
+        );
+    }
+    let len = usize::try_from(remote_len).ok()?;
+    if remote.is_null() || len > size_of::<SOCKADDR_STORAGE>() {
+        return None;
+    }
+    let mut storage = SOCKADDR_STORAGE::zeroed();
+    let place: *mut SOCKADDR_STORAGE = &mut storage;
+    // SAFETY: the system says that the address lies there, inside the buffer, with that length, which is no longer than
+    // the place it is copied to.
+    unsafe { ptr::copy_nonoverlapping(remote.cast::<u8>(), place.cast::<u8>(), len) };
+    storage.to_std()
+}
+
+/// Makes an accepted socket a full one: its names, options and `shutdown` work only after this.
+pub(crate) fn update_accept_context(accepted: SOCKET, listener: SOCKET) -> Result<(), Code> {
+    // The option's value is the listening socket itself.
+    set_option(
+        accepted,
+        SOL_SOCKET,
+        SO_UPDATE_ACCEPT_CONTEXT,
+        &listener.0.to_ne_bytes(),
+    )
+}
+
+/// Starts to connect the bound socket to `target`. `Ok`: a packet is owed.
+///
+/// # Safety
+/// - `operation` and `target` stay valid, where they are and untouched until the packet was taken.
+/// - `socket` is open.
+pub(crate) unsafe fn connect_ex(
+    socket: SOCKET,
+    target: &(SOCKADDR_STORAGE, i32),
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    let function = extension(socket, &WSAID_CONNECTEX)?;
+    // SAFETY: the system gave it for the identifier of this very function, and it is not null.
+    let call = unsafe { core::mem::transmute::<*const c_void, ConnectEx>(function) };
+    // SAFETY: the caller's duties; nothing is sent along.
+    owed_if(unsafe {
+        call(
+            socket,
+            &target.0,
+            target.1,
+            ptr::null(),
+            0,
+            ptr::null_mut(),
+            operation,
+        )
+    })
+}
+
+/// Makes a socket connected by `ConnectEx` a full one: its names and `shutdown` work only after this.
+pub(crate) fn update_connect_context(socket: SOCKET) -> Result<(), Code> {
+    set_option(socket, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, &[])
+}

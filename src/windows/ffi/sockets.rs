@@ -1,0 +1,576 @@
+//! Winsock: overlapped calls, and the few plain ones that `std` does not have.
+//!
+//! Errors are Winsock's codes, read right after the call, so that a source can keep one and give it out again.
+
+use core::ffi::c_void;
+use core::ptr;
+use std::io;
+use std::net::SocketAddr;
+use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket, RawSocket};
+use std::sync::OnceLock;
+
+use super::{size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
+use super::{SOCKADDR_STORAGE, STORAGE_LEN};
+
+/// A Winsock error code.
+/// [Windows Sockets error codes](https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2)
+pub(crate) type Code = i32;
+
+pub(crate) const WSA_OPERATION_ABORTED: Code = 995;
+/// The operation is in flight.
+pub(crate) const WSA_IO_PENDING: Code = 997;
+pub(crate) const WSAEFAULT: Code = 10014;
+pub(crate) const WSAEINVAL: Code = 10022;
+pub(crate) const WSAEWOULDBLOCK: Code = 10035;
+pub(crate) const WSAENOTSOCK: Code = 10038;
+pub(crate) const WSAEMSGSIZE: Code = 10040;
+pub(crate) const WSAEADDRINUSE: Code = 10048;
+pub(crate) const WSAEADDRNOTAVAIL: Code = 10049;
+pub(crate) const WSAENETUNREACH: Code = 10051;
+pub(crate) const WSAENETRESET: Code = 10052;
+pub(crate) const WSAECONNABORTED: Code = 10053;
+pub(crate) const WSAECONNRESET: Code = 10054;
+pub(crate) const WSAENOBUFS: Code = 10055;
+pub(crate) const WSAENOTCONN: Code = 10057;
+pub(crate) const WSAETIMEDOUT: Code = 10060;
+pub(crate) const WSAECONNREFUSED: Code = 10061;
+pub(crate) const WSAEHOSTUNREACH: Code = 10065;
+
+pub(crate) const INVALID_SOCKET: SOCKET = SOCKET(usize::MAX);
+const SOCKET_ERROR: i32 = -1;
+
+/// [WSASocketW](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw)
+pub(crate) const SOCK_STREAM: i32 = 1;
+/// [WSASocketW](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw)
+pub(crate) const IPPROTO_TCP: i32 = 6;
+/// [WSASocketW](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw)
+pub(crate) const WSA_FLAG_OVERLAPPED: DWORD = 0x01;
+/// [WSASocketW](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw)
+pub(crate) const WSA_FLAG_NO_HANDLE_INHERIT: DWORD = 0x80;
+/// The largest backlog that the provider thinks reasonable.
+/// [listen](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-listen)
+pub(crate) const SOMAXCONN: i32 = 0x7fff_ffff;
+/// [recv](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recv)
+pub(crate) const MSG_PEEK: i32 = 0x2;
+/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
+pub(crate) const SOL_SOCKET: i32 = 0xffff;
+/// For how many seconds the socket has been connected.
+/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
+pub(crate) const SO_CONNECT_TIME: i32 = 0x700c;
+/// [LINGER](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-linger)
+pub(crate) const SO_LINGER: i32 = 0x0080;
+/// Whether an ICMP "port unreachable" makes a later receive fail.
+/// [Winsock IOCTLs](https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls)
+pub(crate) const SIO_UDP_CONNRESET: DWORD = 0x9800_000c;
+/// Whether an ICMP "time exceeded" makes a later receive fail.
+/// [Winsock IOCTLs](https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls)
+pub(crate) const SIO_UDP_NETRESET: DWORD = 0x9800_000f;
+
+/// A piece of memory to send from or receive into.
+/// [WSABUF](https://learn.microsoft.com/windows/win32/api/ws2def/ns-ws2def-wsabuf)
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WSABUF {
+    pub(crate) len: u32,
+    pub(crate) buf: *mut u8,
+}
+
+/// [WSADATA](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-wsadata)
+#[cfg(target_pointer_width = "64")]
+#[repr(C)]
+pub(crate) struct WSADATA {
+    pub(crate) wVersion: u16,
+    pub(crate) wHighVersion: u16,
+    pub(crate) iMaxSockets: u16,
+    pub(crate) iMaxUdpDg: u16,
+    pub(crate) lpVendorInfo: *mut u8,
+    pub(crate) szDescription: [u8; 257],
+    pub(crate) szSystemStatus: [u8; 129],
+}
+
+/// [WSADATA](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-wsadata)
+#[cfg(target_pointer_width = "32")]
+#[repr(C)]
+pub(crate) struct WSADATA {
+    pub(crate) wVersion: u16,
+    pub(crate) wHighVersion: u16,
+    pub(crate) szDescription: [u8; 257],
+    pub(crate) szSystemStatus: [u8; 129],
+    pub(crate) iMaxSockets: u16,
+    pub(crate) iMaxUdpDg: u16,
+    pub(crate) lpVendorInfo: *mut u8,
+}
+
+/// [LINGER](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-linger)
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LINGER {
+    pub(crate) l_onoff: u16,
+    pub(crate) l_linger: u16,
+}
+
+/// Never called: completion routines and ports exclude each other.
+pub(crate) type LPWSAOVERLAPPED_COMPLETION_ROUTINE =
+    Option<unsafe extern "system" fn(DWORD, DWORD, *mut WSAOVERLAPPED, DWORD)>;
+
+#[link(name = "ws2_32")]
+extern "system" {
+    /// <https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-wsastartup>
+    pub(crate) fn WSAStartup(wVersionRequired: u16, lpWSAData: *mut WSADATA) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-wsagetlasterror>
+    pub(crate) fn WSAGetLastError() -> Code;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw>
+    pub(crate) fn WSASocketW(
+        af: i32,
+        kind: i32,
+        protocol: i32,
+        lpProtocolInfo: *const c_void,
+        g: u32,
+        dwFlags: DWORD,
+    ) -> SOCKET;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv>
+    pub(crate) fn WSARecv(
+        s: SOCKET,
+        lpBuffers: *const WSABUF,
+        dwBufferCount: DWORD,
+        lpNumberOfBytesRecvd: *mut DWORD,
+        lpFlags: *mut DWORD,
+        lpOverlapped: *mut WSAOVERLAPPED,
+        lpCompletionRoutine: LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+    ) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasend>
+    pub(crate) fn WSASend(
+        s: SOCKET,
+        lpBuffers: *const WSABUF,
+        dwBufferCount: DWORD,
+        lpNumberOfBytesSent: *mut DWORD,
+        dwFlags: DWORD,
+        lpOverlapped: *mut WSAOVERLAPPED,
+        lpCompletionRoutine: LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+    ) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecvfrom>
+    pub(crate) fn WSARecvFrom(
+        s: SOCKET,
+        lpBuffers: *const WSABUF,
+        dwBufferCount: DWORD,
+        lpNumberOfBytesRecvd: *mut DWORD,
+        lpFlags: *mut DWORD,
+        lpFrom: *mut SOCKADDR_STORAGE,
+        lpFromlen: *mut i32,
+        lpOverlapped: *mut WSAOVERLAPPED,
+        lpCompletionRoutine: LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+    ) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasendto>
+    pub(crate) fn WSASendTo(
+        s: SOCKET,
+        lpBuffers: *const WSABUF,
+        dwBufferCount: DWORD,
+        lpNumberOfBytesSent: *mut DWORD,
+        dwFlags: DWORD,
+        lpTo: *const SOCKADDR_STORAGE,
+        iTolen: i32,
+        lpOverlapped: *mut WSAOVERLAPPED,
+        lpCompletionRoutine: LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+    ) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaioctl>
+    pub(crate) fn WSAIoctl(
+        s: SOCKET,
+        dwIoControlCode: DWORD,
+        lpvInBuffer: *const c_void,
+        cbInBuffer: DWORD,
+        lpvOutBuffer: *mut c_void,
+        cbOutBuffer: DWORD,
+        lpcbBytesReturned: *mut DWORD,
+        lpOverlapped: *mut WSAOVERLAPPED,
+        lpCompletionRoutine: LPWSAOVERLAPPED_COMPLETION_ROUTINE,
+    ) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsagetoverlappedresult>
+    pub(crate) fn WSAGetOverlappedResult(
+        s: SOCKET,
+        lpOverlapped: *const WSAOVERLAPPED,
+        lpcbTransfer: *mut DWORD,
+        fWait: BOOL,
+        lpdwFlags: *mut DWORD,
+    ) -> BOOL;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt>
+    pub(crate) fn setsockopt(
+        s: SOCKET,
+        level: i32,
+        optname: i32,
+        optval: *const u8,
+        optlen: i32,
+    ) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt>
+    pub(crate) fn getsockopt(
+        s: SOCKET,
+        level: i32,
+        optname: i32,
+        optval: *mut u8,
+        optlen: *mut i32,
+    ) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-bind>
+    pub(crate) fn bind(s: SOCKET, name: *const SOCKADDR_STORAGE, namelen: i32) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-listen>
+    pub(crate) fn listen(s: SOCKET, backlog: i32) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-connect>
+    pub(crate) fn connect(s: SOCKET, name: *const SOCKADDR_STORAGE, namelen: i32) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recv>
+    pub(crate) fn recv(s: SOCKET, buf: *mut u8, len: i32, flags: i32) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom>
+    pub(crate) fn recvfrom(
+        s: SOCKET,
+        buf: *mut u8,
+        len: i32,
+        flags: i32,
+        from: *mut SOCKADDR_STORAGE,
+        fromlen: *mut i32,
+    ) -> i32;
+}
+
+/// The code of the Winsock call that failed right before, on this thread.
+fn last_error() -> Code {
+    // SAFETY: it reads a number of this thread.
+    unsafe { WSAGetLastError() }
+}
+
+/// What a call says that returns 0 or `SOCKET_ERROR`.
+pub(super) fn checked(returned: i32) -> Result<(), Code> {
+    if returned == SOCKET_ERROR {
+        return Err(last_error());
+    }
+    Ok(())
+}
+
+/// What an overlapped call says: whether a packet is owed. It is after success at once, too.
+fn owed(returned: i32) -> Result<(), Code> {
+    match checked(returned) {
+        Err(WSA_IO_PENDING) => Ok(()),
+        other => other,
+    }
+}
+
+/// The same for the calls that return a `BOOL`.
+pub(super) fn owed_if(returned: BOOL) -> Result<(), Code> {
+    if returned == FALSE {
+        return owed(SOCKET_ERROR);
+    }
+    Ok(())
+}
+
+/// A length as Winsock takes it. Longer memory is used in part.
+fn len_i32(bytes: usize) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
+}
+
+/// The number of a socket that `std` owns.
+pub(crate) fn socket_of(socket: &impl AsRawSocket) -> SOCKET {
+    // Winsock's own type has a pointer's width.
+    #[allow(clippy::cast_possible_truncation)]
+    SOCKET(socket.as_raw_socket() as usize)
+}
+
+/// Starts Winsock, once for the process and for its whole life. `std` does the same before its first call.
+pub(crate) fn start_winsock() -> io::Result<()> {
+    const VERSION_2_2: u16 = 0x0202;
+    static STARTED: OnceLock<i32> = OnceLock::new();
+    let failed = *STARTED.get_or_init(|| {
+        let mut data = core::mem::MaybeUninit::<WSADATA>::uninit();
+        // SAFETY: `data` is writable, of the right layout (held by tests), and never read.
+        unsafe { WSAStartup(VERSION_2_2, data.as_mut_ptr()) }
+    });
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(failed))
+}
+
+/// Makes a TCP socket for overlapped use that no child process inherits. It blocks, as all do at first.
+pub(crate) fn wsa_socket(family: u16) -> Result<OwnedSocket, Code> {
+    let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
+    // SAFETY: numbers only, and no protocol information.
+    let socket = unsafe {
+        WSASocketW(
+            i32::from(family),
+            SOCK_STREAM,
+            IPPROTO_TCP,
+            ptr::null(),
+            0,
+            flags,
+        )
+    };
+    if socket == INVALID_SOCKET {
+        return Err(last_error());
+    }
+    // SAFETY: the socket was made right now, and nobody else owns it.
+    Ok(unsafe { OwnedSocket::from_raw_socket(socket.0 as RawSocket) })
+}
+
+/// Starts a receive into `buffer`. `Ok`: a packet is owed.
+///
+/// # Safety
+/// - `operation` and the memory of `buffer` stay valid, where they are and untouched until the packet was taken.
+/// - `socket` is open.
+pub(crate) unsafe fn wsa_recv(
+    socket: SOCKET,
+    buffer: WSABUF,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    let mut flags = 0;
+    // No place for the byte count: with an overlapped operation it could be wrong, and the packet has it.
+    // SAFETY: the caller's duties; the `WSABUF` itself and the flags are captured before the call returns.
+    owed(unsafe {
+        WSARecv(
+            socket,
+            &buffer,
+            1,
+            ptr::null_mut(),
+            &mut flags,
+            operation,
+            None,
+        )
+    })
+}
+
+/// Starts a send from `buffer`. `Ok`: a packet is owed.
+///
+/// # Safety
+/// As [`wsa_recv`].
+pub(crate) unsafe fn wsa_send(
+    socket: SOCKET,
+    buffer: WSABUF,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    // SAFETY: the caller's duties; the `WSABUF` itself is captured before the call returns.
+    owed(unsafe { WSASend(socket, &buffer, 1, ptr::null_mut(), 0, operation, None) })
+}
+
+/// Where a datagram's sender and flags are written: lent to the kernel together with the buffer.
+#[derive(Debug)]
+pub(crate) struct Envelope {
+    pub(crate) from: SOCKADDR_STORAGE,
+    pub(crate) from_len: i32,
+    pub(crate) flags: DWORD,
+}
+
+impl Envelope {
+    pub(crate) const fn new() -> Envelope {
+        Envelope {
+            from: SOCKADDR_STORAGE::zeroed(),
+            from_len: STORAGE_LEN,
+            flags: 0,
+        }
+    }
+}
+
+/// Starts to receive a datagram, or with `peek` to wait for one. `Ok`: a packet is owed.
+///
+/// A datagram that is there already, and longer than the buffer, makes the call fail with `WSAEMSGSIZE`. To the kernel
+/// that is a warning and not a failure: the operation was done, and its packet comes. So it counts as `Ok`.
+///
+/// # Safety
+/// - As [`wsa_recv`], and the same for `envelope`.
+pub(crate) unsafe fn wsa_recv_from(
+    socket: SOCKET,
+    buffer: WSABUF,
+    envelope: *mut Envelope,
+    peek: bool,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    let mut fresh = Envelope::new();
+    if peek {
+        fresh.flags = MSG_PEEK as DWORD;
+    }
+    // SAFETY: the caller's duty: it is valid, and no operation in flight has it.
+    unsafe { envelope.write(fresh) };
+    // SAFETY: the place was just written.
+    let flags = unsafe { ptr::addr_of_mut!((*envelope).flags) };
+    // SAFETY: as above.
+    let from = unsafe { ptr::addr_of_mut!((*envelope).from) };
+    // SAFETY: as above.
+    let from_len = unsafe { ptr::addr_of_mut!((*envelope).from_len) };
+    // SAFETY: the caller's duties; the `WSABUF` itself is captured before the call returns.
+    let returned = unsafe {
+        WSARecvFrom(
+            socket,
+            &buffer,
+            1,
+            ptr::null_mut(),
+            flags,
+            from,
+            from_len,
+            operation,
+            None,
+        )
+    };
+    match owed(returned) {
+        Err(WSAEMSGSIZE) => Ok(()),
+        other => other,
+    }
+}
+
+/// Starts to send a datagram, to `target` or to the connected peer. `Ok`: a packet is owed.
+///
+/// # Safety
+/// As [`wsa_recv`].
+pub(crate) unsafe fn wsa_send_to(
+    socket: SOCKET,
+    buffer: WSABUF,
+    target: Option<&SocketAddr>,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    let target = target.map(SOCKADDR_STORAGE::from_std);
+    let (name, name_len) = match &target {
+        Some((name, len)) => (name as *const SOCKADDR_STORAGE, *len),
+        None => (ptr::null(), 0),
+    };
+    // SAFETY: the caller's duties; the `WSABUF` itself and the address are captured before the call returns.
+    owed(unsafe {
+        WSASendTo(
+            socket,
+            &buffer,
+            1,
+            ptr::null_mut(),
+            0,
+            name,
+            name_len,
+            operation,
+            None,
+        )
+    })
+}
+
+/// Makes closing reset the connection at once, whatever is unsent.
+pub(crate) fn set_abortive_close(socket: SOCKET) {
+    let linger = LINGER {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    let bytes = [linger.l_onoff.to_ne_bytes(), linger.l_linger.to_ne_bytes()].concat();
+    // Without it the close is a graceful one: no harm.
+    let _ = set_option(socket, SOL_SOCKET, SO_LINGER, &bytes);
+}
+
+pub(super) fn set_option(
+    socket: SOCKET,
+    level: i32,
+    option: i32,
+    value: &[u8],
+) -> Result<(), Code> {
+    let place = if value.is_empty() {
+        ptr::null()
+    } else {
+        value.as_ptr()
+    };
+    // SAFETY: the value is readable for its length, and not kept.
+    checked(unsafe { setsockopt(socket, level, option, place, len_i32(value.len())) })
+}
+
+/// Whether the socket has a connection, also one that was made by `ConnectEx` and is no full one yet.
+pub(crate) fn is_connected(socket: SOCKET) -> bool {
+    const NOT_CONNECTED: u32 = u32::MAX;
+    let mut seconds = [0; 4];
+    let mut len = len_i32(seconds.len());
+    // SAFETY: the value is writable for the length, and so is the length.
+    let returned = unsafe {
+        getsockopt(
+            socket,
+            SOL_SOCKET,
+            SO_CONNECT_TIME,
+            seconds.as_mut_ptr(),
+            &mut len,
+        )
+    };
+    checked(returned).is_ok() && u32::from_ne_bytes(seconds) != NOT_CONNECTED
+}
+
+/// Keeps ICMP errors from failing the receives of a UDP socket. Providers that do not know the options have no such
+/// failures to switch off.
+pub(crate) fn ignore_icmp_errors(socket: SOCKET) {
+    for option in [SIO_UDP_CONNRESET, SIO_UDP_NETRESET] {
+        let off: BOOL = FALSE;
+        let place: *const BOOL = &off;
+        let mut returned_bytes = 0;
+        // SAFETY: the value is readable for its size; there is no output.
+        let _ = unsafe {
+            WSAIoctl(
+                socket,
+                option,
+                place.cast(),
+                size_of_u32::<BOOL>(),
+                ptr::null_mut(),
+                0,
+                &mut returned_bytes,
+                ptr::null_mut(),
+                None,
+            )
+        };
+    }
+}
+
+/// How an operation failed, in the words of the system: for a status that is not in our table. It must have ended.
+pub(crate) fn wsa_get_overlapped_result(socket: SOCKET, ended: &WSAOVERLAPPED) -> Result<(), Code> {
+    let (mut bytes, mut flags) = (0, 0);
+    // SAFETY: it only reads the block, whose packet was taken, and does not wait.
+    let done = unsafe { WSAGetOverlappedResult(socket, ended, &mut bytes, FALSE, &mut flags) };
+    if done == FALSE {
+        return Err(last_error());
+    }
+    Ok(())
+}
+
+/// Binds a socket.
+pub(crate) fn bind_socket(socket: SOCKET, address: &SocketAddr) -> Result<(), Code> {
+    let (name, len) = SOCKADDR_STORAGE::from_std(address);
+    // SAFETY: the address is readable for its length, and not kept.
+    checked(unsafe { bind(socket, &name, len) })
+}
+
+/// Makes a bound socket listen, with the largest backlog that the system grants.
+pub(crate) fn listen_socket(socket: SOCKET) -> Result<(), Code> {
+    // SAFETY: numbers only.
+    checked(unsafe { listen(socket, SOMAXCONN) })
+}
+
+/// Connects in the plain way; on a non-blocking socket it only starts.
+pub(crate) fn connect_socket(socket: SOCKET, address: &SocketAddr) -> Result<(), Code> {
+    let (name, len) = SOCKADDR_STORAGE::from_std(address);
+    // SAFETY: the address is readable for its length, and not kept.
+    checked(unsafe { connect(socket, &name, len) })
+}
+
+/// What a plain receive would find, without taking it: the number of bytes, at most 1.
+pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
+    let mut byte = 0u8;
+    // SAFETY: one byte is writable.
+    let count = unsafe { recv(socket, &mut byte, 1, MSG_PEEK) };
+    checked(count)?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Receives a datagram without waiting: how much of it fitted, and from whom. What does not fit is cut off.
+pub(crate) fn recv_from(
+    socket: SOCKET,
+    buffer: &mut [u8],
+    peek: bool,
+) -> Result<(usize, Option<SocketAddr>), Code> {
+    let mut from = SOCKADDR_STORAGE::zeroed();
+    let mut from_len = STORAGE_LEN;
+    let flags = if peek { MSG_PEEK } else { 0 };
+    let len = len_i32(buffer.len());
+    // SAFETY: the buffer is writable for the length, and so is the address.
+    let count = unsafe {
+        recvfrom(
+            socket,
+            buffer.as_mut_ptr(),
+            len,
+            flags,
+            &mut from,
+            &mut from_len,
+        )
+    };
+    match checked(count) {
+        Ok(()) => Ok((usize::try_from(count).unwrap_or(0), from.to_std())),
+        Err(WSAEMSGSIZE) => Ok((buffer.len(), from.to_std())),
+        Err(code) => Err(code),
+    }
+}

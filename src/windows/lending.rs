@@ -1,0 +1,216 @@
+//! Memory lent to the kernel: the buffers, and the bound on them.
+//!
+//! A completion queue takes the memory *before* there is anything to put into it. Ten thousand idle connections hold ten
+//! thousand buffers, and whoever can open connections, or keep answers waiting, decides how much memory a server lends:
+//! without a bound that is an attack. So each `Poll` has one, shared by receives and copies of sends ([`Lending`]). Past
+//! it nothing fails and nothing waits: a receive lends **no** memory (it completes when bytes arrive and leaves them in
+//! the socket, from where `read` takes them), and a send copies a single byte (its completion says that there is room).
+//! The price past the bound is one more system call for each read.
+//!
+//! # Invariant
+//! **Hands off what is lent**: from [`LentBuffer::lend`] to [`LentBuffer::take_back`] nobody reads, writes, moves or frees
+//! the memory. The buffer keeps it itself: its memory is reached by a raw pointer alone (a `Box` may not even be moved
+//! while somebody else writes into it), shows no bytes while lent, and is leaked rather than freed if it is dropped lent.
+//! Who lends takes it back when, and only when, the packet was taken or the call has failed.
+
+use std::io::IoSlice;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::ffi::WSABUF;
+
+/// What a stream lends for a receive, unless another size is chosen.
+pub(super) const STREAM_BUFFER: usize = 4 << 10;
+/// The most that a stream lends for a receive, and that is copied for a send.
+pub(super) const MAX_BUFFER: usize = 64 << 10;
+/// Room for any datagram: its length is a number of 16 bits.
+pub(super) const DATAGRAM_BUFFER: usize = 64 << 10;
+
+/// How much the sources of a `Poll` may lend, and do.
+#[derive(Debug)]
+pub(super) struct Lending {
+    limit: usize,
+    // Written by whoever starts or ends an operation. It orders nothing else, so every access is relaxed.
+    lent: AtomicUsize,
+}
+
+impl Lending {
+    pub(super) fn new(limit: usize) -> Lending {
+        Lending {
+            limit,
+            lent: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts `bytes` as lent if the bound allows it.
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
+        let more = |lent: usize| lent.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        self.lent
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
+    }
+
+    /// Counts `bytes` as back.
+    pub(super) fn release(&self, bytes: usize) {
+        let before = self.lent.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "what comes back was lent");
+    }
+
+    pub(super) fn lent_bytes(&self) -> usize {
+        self.lent.load(Ordering::Relaxed)
+    }
+}
+
+/// A buffer that is ours and the kernel's in turn.
+#[derive(Debug)]
+pub(super) struct LentBuffer {
+    /// From `Box::into_raw` of `capacity` bytes; dangling for none.
+    memory: NonNull<u8>,
+    capacity: usize,
+    lent: bool,
+    /// The bytes in it that are still to be used are `start..end`.
+    start: usize,
+    end: usize,
+}
+
+// SAFETY: it owns its memory, like a `Box`; that the kernel writes there meanwhile, "hands off what is lent" takes care of.
+unsafe impl Send for LentBuffer {}
+// SAFETY: as above; all changes need `&mut`.
+unsafe impl Sync for LentBuffer {}
+
+impl LentBuffer {
+    pub(super) const fn new() -> LentBuffer {
+        LentBuffer {
+            memory: NonNull::dangling(),
+            capacity: 0,
+            lent: false,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Makes it `capacity` bytes large and empty. It keeps its memory if it had that size.
+    pub(super) fn prepare(&mut self, capacity: usize) {
+        debug_assert!(!self.lent, "lent memory is not replaced");
+        (self.start, self.end) = (0, 0);
+        if self.capacity != capacity && !self.lent {
+            self.free();
+            let memory = Box::into_raw(vec![0u8; capacity].into_boxed_slice()).cast::<u8>();
+            self.memory = NonNull::new(memory).unwrap_or(NonNull::dangling());
+            self.capacity = capacity;
+        }
+    }
+
+    /// Makes it hold a copy of the first `len` bytes of `slices`, to be sent.
+    pub(super) fn fill(&mut self, slices: &[IoSlice<'_>], len: usize) {
+        self.prepare(len);
+        // SAFETY: the memory is ours, not lent, initialised, and `capacity` bytes long.
+        let mut room = unsafe { slice::from_raw_parts_mut(self.memory.as_ptr(), self.capacity) };
+        for slice in slices {
+            let count = slice.len().min(room.len());
+            let (head, tail) = room.split_at_mut(count);
+            head.copy_from_slice(&slice[..count]);
+            room = tail;
+        }
+        self.end = len - room.len();
+    }
+
+    /// What to give to the kernel for a receive: all of it. From now on it is the kernel's.
+    pub(super) fn lend(&mut self) -> WSABUF {
+        (self.start, self.end) = (0, 0);
+        self.lend_range(0, self.capacity)
+    }
+
+    /// What to give to the kernel for a send: the bytes not used yet.
+    pub(super) fn lend_rest(&mut self) -> WSABUF {
+        self.lend_range(self.start, self.end)
+    }
+
+    fn lend_range(&mut self, start: usize, end: usize) -> WSABUF {
+        debug_assert!(!self.lent, "memory is lent once at a time");
+        self.lent = true;
+        // Offsets stay inside the allocation, `start <= end <= capacity`. No buffer is larger than a datagram.
+        WSABUF {
+            len: u32::try_from(end - start).unwrap_or(u32::MAX),
+            buf: self.memory.as_ptr().wrapping_add(start),
+        }
+    }
+
+    /// The kernel is done with it.
+    pub(super) fn take_back(&mut self) {
+        self.lent = false;
+    }
+
+    /// The kernel has written `len` bytes.
+    pub(super) fn received(&mut self, len: usize) {
+        (self.start, self.end) = (0, len.min(self.capacity));
+    }
+
+    /// The bytes that are still to be used.
+    pub(super) fn unread(&self) -> &[u8] {
+        if self.lent {
+            return &[];
+        }
+        let first = self.memory.as_ptr().wrapping_add(self.start);
+        // SAFETY: the memory is ours, not lent and initialised; `start <= end <= capacity`.
+        unsafe { slice::from_raw_parts(first, self.end - self.start) }
+    }
+
+    pub(super) fn consume(&mut self, len: usize) {
+        self.start = (self.start + len).min(self.end);
+    }
+
+    /// Gives the memory up.
+    pub(super) fn free(&mut self) {
+        if self.capacity == 0 || self.lent {
+            return;
+        }
+        let memory = std::ptr::slice_from_raw_parts_mut(self.memory.as_ptr(), self.capacity);
+        (self.memory, self.capacity, self.start, self.end) = (NonNull::dangling(), 0, 0, 0);
+        // SAFETY: it came from `Box::into_raw` with this length, is not lent, and was just forgotten here.
+        drop(unsafe { Box::from_raw(memory) });
+    }
+}
+
+impl Drop for LentBuffer {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_kept_and_given_back() {
+        let lending = Lending::new(10);
+        assert!(lending.reserve(6));
+        assert!(!lending.reserve(5));
+        assert!(!lending.reserve(usize::MAX));
+        assert!(lending.reserve(4));
+        assert_eq!(lending.lent_bytes(), 10);
+        lending.release(6);
+        assert!(lending.reserve(5));
+    }
+
+    #[test]
+    fn a_buffer_shows_nothing_while_it_is_lent() {
+        let mut buffer = LentBuffer::new();
+        buffer.fill(&[IoSlice::new(b"abc"), IoSlice::new(b"defg")], 5);
+        assert_eq!(buffer.unread(), b"abcde");
+        buffer.consume(2);
+        let lent = buffer.lend_rest();
+        assert_eq!((lent.len, buffer.unread()), (3, &b""[..]));
+        buffer.take_back();
+        assert_eq!(buffer.unread(), b"cde");
+        buffer.prepare(5);
+        assert_eq!(buffer.unread(), b"");
+        assert_eq!(buffer.lend().len, 5);
+        buffer.take_back();
+        buffer.received(9);
+        assert_eq!(buffer.unread(), b"abcde");
+        buffer.free();
+    }
+}

@@ -1,0 +1,566 @@
+//! [`Port`]: the completion port, what is in flight on it, and how a packet finds its source.
+//!
+//! There are four kinds of packets, told apart by their key. The kernel sends *operations*; the others we post. A *note*
+//! makes a poll look at a source for which no operation will tell (bytes that were received before they were asked for,
+//! room to send). A *wake* carries a token instead of a pointer. A *nudge* says nothing: it ends a wait, so that whoever
+//! waits looks at the flags again. Nothing that is posted points to memory: a pointer to a stack variable, or to anything
+//! that may be gone when the packet is taken, has no place in a packet.
+//!
+//! Any thread may take packets, and does when a read or write wants to know how its operation went ([`Port::pump`]). What
+//! it takes is handled without a batch to put events into; an interest that should fire then gets a note.
+//!
+//! # Locks
+//! A source's lock comes before those of this module, which are leaves: nobody takes another one under them. No source's
+//! lock is held while packets are taken, so handling a packet may lock any source. `pumping` comes before all. The system calls under locks (post,
+//! start, cancel) do not block.
+//!
+//! # The end
+//! `gone` stands under the lock of the table of flights, so that after it is set no operation starts, and every one that
+//! started before is in the table when [`Port::abandon`] goes through the sources. `handling` counts packets that were taken
+//! and are being handled: only they may start another operation then (the rest of a send). With the table empty and
+//! nothing being handled, the reaper has nothing to wait for, and the last of them nudges it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::ffi;
+use super::lending::Lending;
+use super::operation::{Kind, Operation, Owner, Sink};
+use crate::error;
+use crate::event::Event;
+use crate::interests::Token;
+use crate::sync::{lock, Mutex};
+use crate::timeout;
+
+const KEY_OPERATION: usize = 0;
+const KEY_NOTE: usize = 1;
+const KEY_WAKE: usize = 2;
+const KEY_NUDGE: usize = 3;
+
+/// The longest wait that is not one without end.
+const MAX_WAIT_MS: u32 = ffi::INFINITE - 1;
+/// How many packets a pump takes at a time.
+const PUMP_BATCH: usize = 16;
+/// How often a pump does so at most: a bound, should others post as fast as it takes.
+const PUMP_ROUNDS: usize = 1 << 12;
+/// How long a dropped stream may keep its socket open for bytes that were accepted.
+const DEFERRED_CLOSE: Duration = Duration::from_secs(60);
+/// Empty sets of wakes larger than this give their memory back.
+const KEPT_WAKES: usize = 64;
+
+/// Hashes addresses and tokens: both are chosen here or by the user, not by a peer, so mixing the bits is enough.
+#[derive(Default)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_usize(usize::from(byte));
+        }
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        // 2^64 over the golden ratio, as in Fibonacci hashing; the table looks at the upper bits and the lower ones.
+        let mixed = (self.0 ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+type ByAddress<T> = HashMap<usize, T, BuildHasherDefault<AddressHasher>>;
+
+/// What is in flight. An entry holds its source.
+#[derive(Default)]
+struct Flights {
+    operations: ByAddress<Arc<dyn Owner>>,
+    /// Notes on their way, by the address of their direction's operation.
+    notes: ByAddress<(Arc<dyn Owner>, Kind)>,
+    /// Packets of operations that were taken and are being handled.
+    handling: usize,
+    /// The `Poll` is gone.
+    gone: bool,
+    /// A reaper waits for the last packet.
+    reaper: bool,
+}
+
+impl Flights {
+    fn is_idle(&self) -> bool {
+        self.operations.is_empty() && self.handling == 0
+    }
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Launch {
+    /// A packet is owed.
+    Flying,
+    /// The `Poll` is gone: nothing was started.
+    Gone,
+    /// The system refused: there will be no packet.
+    Failed(ffi::Code),
+}
+
+/// The queue that sources, registrators and the selector share. Its handle is open as long as any of them lives.
+pub(super) struct Port {
+    port: ffi::CompletionPort,
+    /// Written once, by whoever closes, under the lock of `wakes`; read by everybody. A nudge or the end of the `Poll`
+    /// follows.
+    closed: AtomicBool,
+    lending: Lending,
+    flights: Mutex<Flights>,
+    /// Every source that is tied to the port and not dropped.
+    sources: Mutex<ByAddress<Weak<dyn Owner>>>,
+    /// Read-locked while packets are taken that may have to be posted again, so that a look at the port that must not
+    /// miss any can wait for them.
+    pumping: RwLock<()>,
+    /// The tokens of wakes that were posted and not delivered.
+    wakes: Mutex<HashSet<Token, BuildHasherDefault<AddressHasher>>>,
+    /// Closes that wait for a send, the oldest first.
+    deferred: Mutex<VecDeque<(Instant, Weak<dyn Owner>)>>,
+    /// How many they are: written under their lock, read without it to spare the wait that lock.
+    deferred_count: AtomicUsize,
+}
+
+impl Port {
+    pub(super) fn new(lent_limit: usize) -> io::Result<Port> {
+        Ok(Port {
+            port: ffi::create_completion_port()?,
+            closed: AtomicBool::new(false),
+            lending: Lending::new(lent_limit),
+            flights: Mutex::default(),
+            sources: Mutex::default(),
+            pumping: RwLock::default(),
+            wakes: Mutex::default(),
+            deferred: Mutex::default(),
+            deferred_count: AtomicUsize::new(0),
+        })
+    }
+
+    pub(super) fn lending(&self) -> &Lending {
+        &self.lending
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Marks the loop as closed and ends the wait of whoever polls.
+    pub(super) fn close(&self) -> io::Result<()> {
+        {
+            // Under this lock, so that a wake that succeeds is on the port before anybody sees the loop as closed.
+            let _wakes = lock(&self.wakes);
+            if self.closed.swap(true, Ordering::SeqCst) {
+                return Err(error::closed());
+            }
+        }
+        let nudged = self.nudge();
+        if nudged.is_err() {
+            // Nobody would notice: better not closed, and the caller told.
+            self.closed.store(false, Ordering::SeqCst);
+        }
+        nudged
+    }
+
+    pub(super) fn wake(&self, token: Token) -> io::Result<()> {
+        let mut wakes = lock(&self.wakes);
+        if self.is_closed() {
+            return Err(error::closed());
+        }
+        if !wakes.insert(token) {
+            return Ok(());
+        }
+        let posted = ffi::post_queued_completion_status(&self.port, 0, KEY_WAKE, token);
+        if posted.is_err() {
+            wakes.remove(&token);
+        }
+        posted
+    }
+
+    fn woken(&self, token: Token) {
+        let mut wakes = lock(&self.wakes);
+        wakes.remove(&token);
+        if wakes.is_empty() && wakes.capacity() > KEPT_WAKES {
+            wakes.shrink_to_fit();
+        }
+    }
+
+    fn nudge(&self) -> io::Result<()> {
+        ffi::post_queued_completion_status(&self.port, 0, KEY_NUDGE, 0)
+    }
+
+    /// Starts `operation` by calling `start`, which returns `Ok` if and only if a packet is owed.
+    ///
+    /// It is called under the lock of the operation's direction. A packet may be taken before this returns; whoever took
+    /// it waits for that lock, and finds the state that the caller leaves.
+    pub(super) fn launch(
+        &self,
+        operation: &Operation,
+        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
+    ) -> Launch {
+        self.launch_unless(operation, start, |flights| flights.gone)
+    }
+
+    /// The same for what goes on with an operation whose packet is being handled: that may be after the end.
+    pub(super) fn relaunch(
+        &self,
+        operation: &Operation,
+        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
+    ) -> Launch {
+        self.launch_unless(operation, start, |_| false)
+    }
+
+    fn launch_unless(
+        &self,
+        operation: &Operation,
+        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
+        refused: impl FnOnce(&Flights) -> bool,
+    ) -> Launch {
+        let Some(owner) = operation.owner() else {
+            return Launch::Gone;
+        };
+        let address = operation.address();
+        {
+            let mut flights = lock(&self.flights);
+            if refused(&flights) {
+                return Launch::Gone;
+            }
+            if flights.operations.contains_key(&address) {
+                debug_assert!(
+                    false,
+                    "one flight: an operation in flight is not started again"
+                );
+                return Launch::Failed(ffi::WSAEINVAL);
+            }
+            flights.operations.insert(address, owner);
+        }
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::operation_started();
+        // SAFETY: it is in the table by our own entry, so it was not in flight; the lock of its direction, which the
+        // caller holds, keeps others from starting it.
+        unsafe { operation.reset() };
+        match start(operation.as_overlapped()) {
+            Ok(()) => Launch::Flying,
+            Err(code) => {
+                let owner = lock(&self.flights).operations.remove(&address);
+                #[cfg(minimio_hooks)]
+                crate::hooks::windows::operation_ended();
+                // Not the last reference: the caller has one. Still, no lock is held while it goes.
+                drop(owner);
+                Launch::Failed(code)
+            }
+        }
+    }
+
+    /// Posts a note for the direction of `operation`. Nothing is posted, and that is no error, when the `Poll` is gone.
+    pub(super) fn note(&self, operation: &Operation) -> io::Result<()> {
+        let Some(owner) = operation.owner() else {
+            return Ok(());
+        };
+        let mut flights = lock(&self.flights);
+        if flights.gone {
+            return Ok(());
+        }
+        ffi::post_queued_completion_status(&self.port, 0, KEY_NOTE, operation.address())?;
+        flights
+            .notes
+            .insert(operation.address(), (owner, operation.kind()));
+        Ok(())
+    }
+
+    /// Waits for packets: until the time is up (`None`: never), or a deferred close has waited long enough.
+    pub(super) fn wait(
+        &self,
+        entries: &mut [ffi::OVERLAPPED_ENTRY],
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        let timeout = match self.next_deferred() {
+            Some(due) => Some(timeout.map_or(due, |timeout| timeout.min(due))),
+            None => timeout,
+        };
+        // Without a wait this is the only look: all that was posted before is to be seen, also what a pump has right now.
+        let _no_pump = (timeout == Some(Duration::ZERO))
+            .then(|| self.pumping.write().unwrap_or_else(PoisonError::into_inner));
+        let timeout_ms = timeout.map_or(ffi::INFINITE, |timeout| {
+            timeout::milliseconds(timeout, MAX_WAIT_MS)
+        });
+        ffi::get_queued_completion_status_ex(&self.port, entries, timeout_ms)
+    }
+
+    /// Handles one packet. It makes at most one event. Returns whether the packet is for a poll, and this is none: then
+    /// it must be posted again.
+    pub(super) fn handle(self: &Arc<Self>, entry: &ffi::OVERLAPPED_ENTRY, sink: Sink<'_>) -> bool {
+        let pointer = entry.lpOverlapped as usize;
+        match entry.lpCompletionKey {
+            KEY_OPERATION => self.take(entry, sink),
+            KEY_NOTE => {
+                if sink.is_none() {
+                    return true;
+                }
+                let note = lock(&self.flights).notes.remove(&pointer);
+                if let Some((owner, kind)) = note {
+                    owner.noted(kind, self, sink);
+                }
+            }
+            KEY_WAKE => match sink {
+                None => return true,
+                Some(events) => {
+                    // Removed first: a wake from now on is one more.
+                    self.woken(pointer);
+                    events.push(Event::wake(pointer));
+                }
+            },
+            KEY_NUDGE => return sink.is_none(),
+            _ => debug_assert!(false, "a packet with a key that we never gave"),
+        }
+        false
+    }
+
+    /// Handles the packet of an operation, if it is one of ours.
+    fn take(self: &Arc<Self>, entry: &ffi::OVERLAPPED_ENTRY, sink: Sink<'_>) {
+        let owner = {
+            let mut flights = lock(&self.flights);
+            // Not ours: somebody has a duplicate of the socket. Nothing is known of that pointer, so it is not followed.
+            let Some(owner) = flights.operations.remove(&(entry.lpOverlapped as usize)) else {
+                return;
+            };
+            flights.handling += 1;
+            owner
+        };
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::operation_ended();
+        // SAFETY: it was in the table: so it is an operation of ours, with the state block as its first field, and its
+        // source is held by `owner`.
+        let operation = unsafe { &*entry.lpOverlapped.cast::<Operation>() };
+        // SAFETY: its packet was taken right now. Its direction still counts it as in flight, so nobody starts it.
+        let packet = unsafe { operation.ended(entry.dwNumberOfBytesTransferred) };
+        owner.completed(operation.kind(), packet, self, sink);
+        // May be the last reference: the source's memory goes, and no lock is held.
+        drop(owner);
+        let mut flights = lock(&self.flights);
+        flights.handling -= 1;
+        if flights.gone && flights.reaper && flights.is_idle() {
+            drop(flights);
+            drop(self.nudge());
+        }
+    }
+
+    /// Takes and handles what is on the port, without waiting and without events.
+    pub(super) fn pump(self: &Arc<Self>) {
+        let _pumping = self.pumping.read().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = [ffi::OVERLAPPED_ENTRY::zeroed(); PUMP_BATCH];
+        // Posted again at the end only, or this loop would meet them again.
+        let mut others = Vec::new();
+        for _ in 0..PUMP_ROUNDS {
+            let count =
+                ffi::get_queued_completion_status_ex(&self.port, &mut entries, 0).unwrap_or(0);
+            for entry in &entries[..count] {
+                if self.handle(entry, None) {
+                    others.push((entry.lpCompletionKey, entry.lpOverlapped as usize));
+                }
+            }
+            if count < entries.len() {
+                break;
+            }
+        }
+        if others.is_empty() {
+            return;
+        }
+        // Once the `Poll` is gone nobody takes notes and wakes any more, and nudges are for the reaper.
+        let (gone, reaper) = {
+            let flights = lock(&self.flights);
+            (flights.gone, flights.reaper)
+        };
+        for (key, pointer) in others {
+            if !gone || (reaper && key == KEY_NUDGE) {
+                drop(ffi::post_queued_completion_status(
+                    &self.port, 0, key, pointer,
+                ));
+            }
+        }
+    }
+
+    /// Has the socket of `owner` closed some time from now at the latest.
+    pub(super) fn defer_close(&self, owner: Weak<dyn Owner>) {
+        let limit = DEFERRED_CLOSE;
+        #[cfg(minimio_hooks)]
+        let limit = crate::hooks::windows::deferred_close().unwrap_or(limit);
+        {
+            let mut deferred = lock(&self.deferred);
+            deferred.push_back((Instant::now() + limit, owner));
+            self.deferred_count.store(deferred.len(), Ordering::SeqCst);
+        }
+        // Whoever waits now does so without this end in mind.
+        drop(self.nudge());
+    }
+
+    /// How long the oldest deferred close may still last. Those whose time is over are given up.
+    fn next_deferred(&self) -> Option<Duration> {
+        if self.deferred_count.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        loop {
+            let owner = {
+                let mut deferred = lock(&self.deferred);
+                let due = match deferred.front() {
+                    None => return None,
+                    // The send has ended, and nothing is left of the source.
+                    Some((_, owner)) if owner.strong_count() == 0 => Duration::ZERO,
+                    Some((end, _)) => end.saturating_duration_since(Instant::now()),
+                };
+                if due > Duration::ZERO {
+                    return Some(due);
+                }
+                let owner = deferred.pop_front();
+                self.deferred_count.store(deferred.len(), Ordering::SeqCst);
+                owner
+            };
+            if let Some(owner) = owner.and_then(|(_, owner)| owner.upgrade()) {
+                owner.give_up();
+            }
+        }
+    }
+
+    /// Ends the `Poll`: cancels what would wait for ever, takes what is there, and leaves the rest to a thread.
+    pub(super) fn abandon(self: &Arc<Self>) {
+        self.closed.store(true, Ordering::SeqCst);
+        let notes = {
+            let mut flights = lock(&self.flights);
+            flights.gone = true;
+            std::mem::take(&mut flights.notes)
+        };
+        drop(notes);
+        // A source that is not in the list by now finds the port gone when it starts something.
+        let sources: Vec<Arc<dyn Owner>> = lock(&self.sources)
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for source in sources {
+            source.abandon();
+        }
+        self.pump();
+        {
+            let mut flights = lock(&self.flights);
+            if flights.is_idle() {
+                return;
+            }
+            flights.reaper = true;
+        }
+        let port = Arc::clone(self);
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::reaper_started();
+        let spawned = thread::Builder::new()
+            .name("minimio reaper".into())
+            .spawn(move || port.reap());
+        // Without a thread the rest stays in the table for ever, and so does its memory: lost, but never wrong. Reads and
+        // writes on what still lives go on taking its packets.
+        #[cfg(minimio_hooks)]
+        if spawned.is_err() {
+            crate::hooks::windows::reaper_ended();
+        }
+        drop(spawned);
+    }
+
+    /// The reaper: handles packets until the last one has come.
+    fn reap(self: Arc<Self>) {
+        let mut entries = [ffi::OVERLAPPED_ENTRY::zeroed(); PUMP_BATCH];
+        loop {
+            {
+                let mut flights = lock(&self.flights);
+                if flights.is_idle() {
+                    flights.reaper = false;
+                    break;
+                }
+            }
+            let Ok(count) = self.wait(&mut entries, None) else {
+                break;
+            };
+            for entry in &entries[..count] {
+                self.handle(entry, None);
+            }
+        }
+        drop(self);
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::reaper_ended();
+    }
+}
+
+impl std::fmt::Debug for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Port")
+            .field("port", &self.port)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which port a source belongs to: none at first, then one, for life.
+#[derive(Debug, Default)]
+pub(super) struct Membership {
+    port: OnceLock<Arc<Port>>,
+    /// Held while the source joins, so that the socket is tied once.
+    joining: Mutex<()>,
+}
+
+impl Membership {
+    pub(super) fn port(&self) -> Option<&Arc<Port>> {
+        self.port.get()
+    }
+
+    /// Whether the source belongs to `port`.
+    pub(super) fn is_with(&self, port: &Arc<Port>) -> bool {
+        self.port().is_some_and(|mine| Arc::ptr_eq(mine, port))
+    }
+
+    /// Makes the source, whose socket is open, a member of `port`, unless it is one.
+    pub(super) fn join(
+        &self,
+        port: &Arc<Port>,
+        socket: ffi::SOCKET,
+        owner: &Weak<dyn Owner>,
+    ) -> io::Result<()> {
+        if self.port().is_none() {
+            let _joining = lock(&self.joining);
+            if self.port().is_none() {
+                ffi::create_io_completion_port(socket, &port.port, KEY_OPERATION).map_err(
+                    |error| {
+                        // The system has one code for it, and no other cause is left: both handles are good.
+                        let tied = error.raw_os_error() == Some(ffi::ERROR_INVALID_PARAMETER);
+                        if tied {
+                            error::other_poll()
+                        } else {
+                            error
+                        }
+                    },
+                )?;
+                lock(&port.sources).insert(address_of(owner), Weak::clone(owner));
+                // Last: from here on operations may start, and the end of the `Poll` must know the source.
+                drop(self.port.set(Arc::clone(port)));
+            }
+        }
+        if self.is_with(port) {
+            Ok(())
+        } else {
+            Err(error::other_poll())
+        }
+    }
+
+    /// Takes the source off its port's list.
+    pub(super) fn leave(&self, owner: &Weak<dyn Owner>) {
+        if let Some(port) = self.port() {
+            lock(&port.sources).remove(&address_of(owner));
+        }
+    }
+}
+
+/// What a source is known by: it does not move.
+fn address_of(owner: &Weak<dyn Owner>) -> usize {
+    owner.as_ptr().cast::<()>() as usize
+}
