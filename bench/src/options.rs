@@ -100,7 +100,7 @@ impl Options {
             || self
                 .only
                 .as_ref()
-                .map_or(true, |only| only.iter().any(|wanted| wanted == name))
+                .is_none_or(|only| only.iter().any(|wanted| wanted == name))
     }
 }
 

@@ -155,3 +155,18 @@ pub const VERSIONS: [(&str, &str); 4] = [
     ("libc", "0.2.191"),
     ("io-uring", "0.7.16"),
 ];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_versions_that_are_told_are_the_pinned_ones() {
+        let manifest = include_str!("../Cargo.toml");
+        for (name, version) in super::VERSIONS {
+            let line = manifest
+                .lines()
+                .find(|line| line.starts_with(&format!("{name} =")))
+                .expect("it is a dependency");
+            assert!(line.contains(&format!("\"={version}\"")), "{line}");
+        }
+    }
+}

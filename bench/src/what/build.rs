@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -167,7 +167,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     result
 }
 
-fn compile(at: &PathBuf) -> io::Result<Figures> {
+fn compile(at: &Path) -> io::Result<Figures> {
     let target = at.join("target");
     if target.exists() {
         fs::remove_dir_all(&target)?;
