@@ -142,13 +142,13 @@ pub(crate) fn listen_with_largest_backlog(socket: BorrowedFd<'_>) -> io::Result<
 }
 
 /// Sends from the first [`IOV_MAX`] buffers, and raises no `SIGPIPE`.
+#[allow(clippy::cast_possible_truncation)] // of a number up to IOV_MAX, to whatever the C library counts in
 pub(crate) fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
     let mut message = MaybeUninit::<msghdr>::zeroed();
     // SAFETY: all bytes are zero, which stands for no address, no buffers and no control data.
     let message = unsafe { message.assume_init_mut() };
     // An `IoSlice` is an `iovec` (its documentation says so); the call reads through the pointer only.
     message.msg_iov = buffers.as_ptr().cast_mut().cast();
-    // At most IOV_MAX, so it fits whatever type the C library counts in.
     message.msg_iovlen = buffers.len().min(IOV_MAX) as _;
     // SAFETY: the message and the buffers that it points to are borrowed for the length of the call.
     let sent = unsafe { sendmsg(socket.as_raw_fd(), message, SEND_FLAGS) };
