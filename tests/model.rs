@@ -1,0 +1,633 @@
+//! Random programs on the real kernel, checked step by step against a model that says which events and bytes are
+//! allowed, and which must come.
+//!
+//! Loopback may deliver later than the call that sends, so at each step the model says what *can* be; what *must* come
+//! is waited for at `Settle`, which also ends every program. `MINIMIO_EFFORT` scales the number of programs. A failure
+//! is shrunk to a short program and printed; it belongs into a test of its own, by name.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+use common::{effort, watchdog, HANG, READABLE, WRITABLE};
+use minimio::{Event, Events, Interests, Poll, TcpListener, TcpStream, Token};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use socket2::SockRef;
+
+/// How much unread there may be with room to write still certain: any socket buffer holds more.
+const ROOM_IS_CERTAIN_BELOW: usize = 2_048;
+
+const MOST_STREAMS: usize = 6;
+
+/// A step of a program. Which stream it means is taken modulo their number.
+#[derive(Debug, Clone)]
+enum Step {
+    Connect,
+    Accept,
+    Read { stream: usize, room: usize },
+    Peek { stream: usize, room: usize },
+    Write { stream: usize, count: usize },
+    Register { stream: usize, interests: Interests },
+    Deregister { stream: usize },
+    RegisterListener,
+    DeregisterListener,
+    Shutdown { stream: usize, how: Shutdown },
+    Reset { stream: usize },
+    Drop { stream: usize },
+    Wake { token: Token },
+    Poll { capacity: usize },
+    Settle { capacity: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let stream = || 0..MOST_STREAMS;
+    let size = || {
+        prop_oneof![
+            4 => 0..20_usize,
+            2 => 1_000..1_030_usize,
+            2 => 4_090..4_100_usize,
+            1 => Just(65_537_usize),
+            1 => Just(3_000_000_usize),
+        ]
+    };
+    let interests = prop::sample::select(vec![READABLE, READABLE, WRITABLE, READABLE | WRITABLE]);
+    let how = prop::sample::select(vec![
+        Shutdown::Write,
+        Shutdown::Write,
+        Shutdown::Read,
+        Shutdown::Both,
+    ]);
+    let capacity = || prop_oneof![Just(1_usize), Just(2), Just(64)];
+    prop_oneof![
+        4 => Just(Step::Connect),
+        4 => Just(Step::Accept),
+        12 => (stream(), size()).prop_map(|(stream, room)| Step::Read { stream, room }),
+        3 => (stream(), size()).prop_map(|(stream, room)| Step::Peek { stream, room }),
+        12 => (stream(), size()).prop_map(|(stream, count)| Step::Write { stream, count }),
+        16 => (stream(), interests)
+            .prop_map(|(stream, interests)| Step::Register { stream, interests }),
+        3 => stream().prop_map(|stream| Step::Deregister { stream }),
+        4 => Just(Step::RegisterListener),
+        1 => Just(Step::DeregisterListener),
+        2 => (stream(), how).prop_map(|(stream, how)| Step::Shutdown { stream, how }),
+        1 => stream().prop_map(|stream| Step::Reset { stream }),
+        1 => stream().prop_map(|stream| Step::Drop { stream }),
+        2 => (0..4_usize).prop_map(|token| Step::Wake { token: WAKES + token }),
+        12 => capacity().prop_map(|capacity| Step::Poll { capacity }),
+        3 => capacity().prop_map(|capacity| Step::Settle { capacity }),
+    ]
+}
+
+/// Tokens from here on are wakes.
+const WAKES: Token = 1 << 20;
+
+/// What a stream is known by: its number in order of making.
+type Id = usize;
+
+/// Bytes of which a failure prints the number only.
+#[derive(Default)]
+struct Bytes(VecDeque<u8>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl Deref for Bytes {
+    type Target = VecDeque<u8>;
+
+    fn deref(&self) -> &VecDeque<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut VecDeque<u8> {
+        &mut self.0
+    }
+}
+
+/// What may, and what must, happen on one stream.
+#[derive(Debug, Default)]
+struct Model {
+    armed: [Option<Token>; 2],
+    was_registered: bool,
+    peer: Option<Id>,
+    /// Accepted from the peer's writes and not read here.
+    incoming: Bytes,
+    /// The peer ended its sending, after `incoming`.
+    fin: bool,
+    /// The peer is gone, in whatever way.
+    ended: bool,
+    /// A reset may have come or may come: bytes can be lost, calls can fail.
+    maybe_reset: bool,
+    read_shut: bool,
+    write_shut: bool,
+    /// The connect may not have ended.
+    connecting: bool,
+    /// An event has come in that direction, and no call since: the next call does not block.
+    promised: [bool; 2],
+    /// Counts what was written, to make bytes that differ.
+    written: usize,
+}
+
+impl Model {
+    fn can_fire(&self, interest: Interests) -> bool {
+        interest == WRITABLE || self.must_fire(interest) || self.maybe_reset
+    }
+
+    /// Whether its event, if armed, must come when one waits.
+    fn must_fire(&self, interest: Interests) -> bool {
+        interest == READABLE && (self.fin || self.ended || self.read_shut)
+            || interest == READABLE && !self.incoming.is_empty() && !self.maybe_reset
+    }
+
+    fn may_fail(&self) -> bool {
+        self.maybe_reset || self.ended
+    }
+}
+
+fn index(interest: Interests) -> usize {
+    usize::from(interest == WRITABLE)
+}
+
+struct World {
+    poll: Poll,
+    listener: TcpListener,
+    address: SocketAddr,
+    listener_armed: Option<Token>,
+    listener_registered: bool,
+    listener_promised: bool,
+    /// Connected and not accepted, by the client's address.
+    pending: BTreeMap<SocketAddr, Id>,
+    streams: BTreeMap<Id, TcpStream>,
+    models: BTreeMap<Id, Model>,
+    next_id: Id,
+    next_token: Token,
+    wakes: BTreeSet<Token>,
+}
+
+impl World {
+    fn new() -> World {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        World {
+            poll: Poll::new().unwrap(),
+            address: listener.local_addr().unwrap(),
+            listener,
+            listener_armed: None,
+            listener_registered: false,
+            listener_promised: false,
+            pending: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            models: BTreeMap::new(),
+            next_id: 0,
+            next_token: 0,
+            wakes: BTreeSet::new(),
+        }
+    }
+
+    fn pick(&self, stream: usize) -> Option<Id> {
+        let count = self.streams.len();
+        (count > 0).then(|| *self.streams.keys().nth(stream % count).unwrap())
+    }
+
+    fn token(&mut self) -> Token {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    fn add(&mut self, stream: TcpStream, model: Model) -> Id {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.streams.insert(id, stream);
+        self.models.insert(id, model);
+        id
+    }
+
+    fn model(&mut self, id: Id) -> &mut Model {
+        self.models.get_mut(&id).unwrap()
+    }
+
+    /// What the peer's side of the model is, if there is one.
+    fn peer(&mut self, id: Id) -> Option<&mut Model> {
+        let peer = self.model(id).peer?;
+        self.models.get_mut(&peer)
+    }
+
+    fn take(&mut self, step: &Step) {
+        match *step {
+            Step::Connect => self.connect(),
+            Step::Accept => self.accept(),
+            Step::RegisterListener => {
+                let token = self.token();
+                let registrator = self.poll.registrator();
+                registrator
+                    .register(&self.listener, token, READABLE)
+                    .unwrap();
+                self.listener_armed = Some(token);
+                self.listener_registered = true;
+            }
+            Step::DeregisterListener => {
+                let result = self.poll.registrator().deregister(&self.listener);
+                assert_eq!(result.is_ok(), self.listener_registered);
+                self.listener_armed = None;
+            }
+            Step::Wake { token } => {
+                self.poll.registrator().wake(token).unwrap();
+                self.wakes.insert(token);
+            }
+            Step::Poll { capacity } => drop(self.poll_once(capacity, Duration::ZERO)),
+            Step::Settle { capacity } => self.settle(capacity),
+            Step::Read { stream, .. }
+            | Step::Peek { stream, .. }
+            | Step::Write { stream, .. }
+            | Step::Register { stream, .. }
+            | Step::Deregister { stream }
+            | Step::Shutdown { stream, .. }
+            | Step::Reset { stream }
+            | Step::Drop { stream } => {
+                if let Some(id) = self.pick(stream) {
+                    self.take_on(id, step);
+                }
+            }
+        }
+    }
+
+    fn take_on(&mut self, id: Id, step: &Step) {
+        match *step {
+            Step::Read { room, .. } => self.read(id, room),
+            Step::Peek { room, .. } => self.peek(id, room),
+            Step::Write { count, .. } => self.write(id, count),
+            Step::Register { interests, .. } => {
+                let token = self.token();
+                let registrator = self.poll.registrator();
+                registrator
+                    .register(&self.streams[&id], token, interests)
+                    .unwrap();
+                let model = self.model(id);
+                model.was_registered = true;
+                for interest in interests {
+                    model.armed[index(interest)] = Some(token);
+                }
+            }
+            Step::Deregister { .. } => {
+                let result = self.poll.registrator().deregister(&self.streams[&id]);
+                let model = self.model(id);
+                match result {
+                    Ok(()) => assert!(model.was_registered),
+                    Err(error) => {
+                        assert!(!model.was_registered, "{error}");
+                        assert_eq!(error.kind(), ErrorKind::NotFound);
+                    }
+                }
+                model.armed = [None; 2];
+            }
+            Step::Shutdown { how, .. } => self.shutdown(id, how),
+            Step::Reset { .. } => {
+                let linger = SockRef::from(&self.streams[&id]).set_linger(Some(Duration::ZERO));
+                linger.unwrap();
+                self.drop_stream(id, true);
+            }
+            _ => self.drop_stream(id, false),
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.streams.len() >= MOST_STREAMS {
+            return;
+        }
+        let stream = TcpStream::connect_nonblocking(self.address).unwrap();
+        let from = stream.local_addr().unwrap();
+        let model = Model {
+            connecting: true,
+            ..Model::default()
+        };
+        let id = self.add(stream, model);
+        self.pending.insert(from, id);
+    }
+
+    fn accept(&mut self) {
+        let promised = std::mem::take(&mut self.listener_promised);
+        match self.listener.accept() {
+            Ok((stream, from)) => {
+                let client = self.pending.remove(&from).expect("nobody connected");
+                let mut model = Model {
+                    peer: Some(client),
+                    ..Model::default()
+                };
+                // What the client did before it had a peer.
+                if let Some(before) = self.models.get_mut(&client) {
+                    before.connecting = false;
+                    model.incoming.extend((0..before.written).map(byte_at));
+                    model.fin = before.write_shut;
+                    model.maybe_reset = before.read_shut;
+                }
+                if !self.streams.contains_key(&client) {
+                    model.fin = true;
+                    model.ended = true;
+                    model.maybe_reset = true;
+                }
+                let id = self.add(stream, model);
+                self.model(client).peer = Some(id);
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+                // The kernel may take back one whose client has gone.
+                let gone = self
+                    .pending
+                    .values()
+                    .any(|id| !self.streams.contains_key(id));
+                assert!(!promised || gone, "an event, and nothing to accept");
+            }
+        }
+    }
+
+    /// Checks what a read or a peek gave. Returns the number of bytes.
+    fn check_read(&mut self, id: Id, result: io::Result<usize>, buffer: &[u8]) -> usize {
+        let model = self.model(id);
+        let promised = model.promised[0];
+        match result {
+            Ok(0) if buffer.is_empty() => 0,
+            Ok(0) => {
+                let at_the_end = model.incoming.is_empty() && model.fin;
+                let ended = at_the_end || model.read_shut || model.may_fail();
+                assert!(ended, "an end of stream that nobody made: {model:?}");
+                0
+            }
+            Ok(count) => {
+                assert!(count <= buffer.len());
+                assert!(count <= model.incoming.len(), "bytes that nobody sent");
+                let same = model.incoming.iter().zip(&buffer[..count]);
+                assert!(same.clone().all(|(sent, got)| sent == got), "other bytes");
+                model.connecting = false;
+                count
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(!promised, "an event, and nothing to read: {model:?}");
+                0
+            }
+            Err(error) => {
+                assert!(model.may_fail(), "{error}: {model:?}");
+                0
+            }
+        }
+    }
+
+    fn read(&mut self, id: Id, room: usize) {
+        let mut buffer = vec![0; room];
+        let result = (&self.streams[&id]).read(&mut buffer);
+        let count = self.check_read(id, result, &buffer);
+        let model = self.model(id);
+        model.incoming.drain(..count);
+        if room > 0 {
+            model.promised[0] = false;
+        }
+    }
+
+    fn peek(&mut self, id: Id, room: usize) {
+        let mut buffer = vec![0; room];
+        let result = self.streams[&id].peek(&mut buffer);
+        self.check_read(id, result, &buffer);
+    }
+
+    fn write(&mut self, id: Id, count: usize) {
+        let from = self.model(id).written;
+        let bytes: Vec<u8> = (from..from + count).map(byte_at).collect();
+        let result = (&self.streams[&id]).write(&bytes);
+        let model = self.model(id);
+        let promised = model.promised[1];
+        let had_peer = model.peer.is_some();
+        if count > 0 {
+            model.promised[1] = false;
+        }
+        match result {
+            Ok(taken) => {
+                assert!(taken <= count);
+                assert!(count == 0 || taken > 0, "nothing taken, and no error");
+                assert!(count == 0 || !model.write_shut, "a write after the end");
+                model.written += taken;
+                if count > 0 {
+                    model.connecting = false;
+                }
+                // A peer that is gone, or reads no more, may answer with a reset.
+                let ended = model.ended;
+                if ended && taken > 0 {
+                    model.maybe_reset = true;
+                }
+                let reads_no_more = match self.peer(id) {
+                    Some(peer) => {
+                        peer.incoming.extend(&bytes[..taken]);
+                        peer.read_shut
+                    }
+                    None => had_peer,
+                };
+                if reads_no_more && taken > 0 {
+                    self.model(id).maybe_reset = true;
+                    if let Some(peer) = self.peer(id) {
+                        peer.maybe_reset = true;
+                    }
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(!promised, "an event, and no room: {model:?}");
+            }
+            Err(error) => {
+                assert!(model.may_fail() || model.write_shut, "{error}: {model:?}");
+            }
+        }
+    }
+
+    fn shutdown(&mut self, id: Id, how: Shutdown) {
+        let result = self.streams[&id].shutdown(how);
+        let model = self.model(id);
+        if let Err(error) = result {
+            let excused = model.connecting || model.may_fail() || model.fin || model.write_shut;
+            assert!(excused, "{error}: {model:?}");
+            return;
+        }
+        if how != Shutdown::Write {
+            model.read_shut = true;
+        }
+        if how != Shutdown::Read {
+            model.write_shut = true;
+            if let Some(peer) = self.peer(id) {
+                peer.fin = true;
+            }
+        }
+        // Bytes that arrive at an end which reads no more may be answered with a reset.
+        let model = self.model(id);
+        if model.read_shut && !model.incoming.is_empty() {
+            model.maybe_reset = true;
+            if let Some(peer) = self.peer(id) {
+                peer.maybe_reset = true;
+            }
+        }
+    }
+
+    fn drop_stream(&mut self, id: Id, reset: bool) {
+        drop(self.streams.remove(&id));
+        let model = self.model(id);
+        // Bytes that are left unread, or on their way, make a reset of the end.
+        let discards = reset || !model.incoming.is_empty() || model.maybe_reset || model.read_shut;
+        if let Some(peer) = self.peer(id) {
+            peer.ended = true;
+            peer.fin = true;
+            peer.maybe_reset |= discards;
+        }
+    }
+
+    /// Polls and checks every event. Returns whether any came.
+    fn poll_once(&mut self, capacity: usize, timeout: Duration) -> bool {
+        let mut events = Events::with_capacity(capacity);
+        let count = self.poll.poll(&mut events, Some(timeout)).unwrap();
+        assert!(count == events.len() && count <= capacity);
+        for event in &events {
+            self.check_event(event);
+        }
+        count > 0
+    }
+
+    fn check_event(&mut self, event: &Event) {
+        let token = event.id();
+        if !event.is_readable() && !event.is_writable() {
+            assert!(self.wakes.remove(&token), "a wake that nobody sent");
+            return;
+        }
+        if event.is_readable() && self.listener_armed == Some(token) {
+            assert!(!event.is_writable());
+            assert!(!self.pending.is_empty(), "nobody connects");
+            self.listener_armed = None;
+            self.listener_promised = true;
+            return;
+        }
+        for interest in [READABLE, WRITABLE] {
+            let fired = if interest == READABLE {
+                event.is_readable()
+            } else {
+                event.is_writable()
+            };
+            if fired {
+                self.check_fired(event, interest);
+            }
+        }
+    }
+
+    fn check_fired(&mut self, event: &Event, interest: Interests) {
+        let armed = |model: &&mut Model| model.armed[index(interest)] == Some(event.id());
+        let streams = &self.streams;
+        let model = self
+            .models
+            .iter_mut()
+            .filter(|(id, _)| streams.contains_key(id))
+            .map(|(_, model)| model)
+            .find(armed)
+            .unwrap_or_else(|| panic!("{event:?}: {interest:?} is not armed"));
+        assert!(model.can_fire(interest), "{event:?}: {model:?}");
+        let read_closed = model.fin || model.read_shut || model.may_fail();
+        assert!(
+            !event.is_read_closed() || read_closed,
+            "{event:?}: {model:?}"
+        );
+        let write_closed = model.write_shut || model.may_fail();
+        assert!(
+            !event.is_write_closed() || write_closed,
+            "{event:?}: {model:?}"
+        );
+        assert!(
+            !event.is_error() || model.may_fail(),
+            "{event:?}: {model:?}"
+        );
+        model.armed[index(interest)] = None;
+        model.promised[index(interest)] = true;
+        if interest == WRITABLE {
+            model.connecting = false;
+        }
+    }
+
+    /// What is armed and must come.
+    fn due(&self) -> Vec<(Id, Interests)> {
+        let mut due = Vec::new();
+        for id in self.streams.keys() {
+            let model = &self.models[id];
+            if model.armed[0].is_some() && model.must_fire(READABLE) {
+                due.push((*id, READABLE));
+            }
+            let unread = match model.peer {
+                Some(peer) => self.models[&peer].incoming.len(),
+                None => model.written,
+            };
+            if model.armed[1].is_some() && unread < ROOM_IS_CERTAIN_BELOW {
+                due.push((*id, WRITABLE));
+            }
+        }
+        due
+    }
+
+    fn listener_is_due(&self) -> bool {
+        let waits = |id: &Id| self.streams.contains_key(id);
+        self.listener_armed.is_some() && self.pending.values().any(waits)
+    }
+
+    /// Polls until all has come that must.
+    fn settle(&mut self, capacity: usize) {
+        let end = Instant::now() + HANG;
+        loop {
+            let due = self.due();
+            if due.is_empty() && self.wakes.is_empty() && !self.listener_is_due() {
+                break;
+            }
+            assert!(
+                Instant::now() < end,
+                "lost: {due:?}, wakes {:?}, listener {}; {:?}",
+                self.wakes,
+                self.listener_is_due(),
+                self.models
+            );
+            self.poll_once(capacity, PATIENCE);
+        }
+        while self.poll_once(capacity, Duration::ZERO) {}
+    }
+}
+
+/// How long one wait for what must come lasts. `HANG` bounds them all; shrinking a loss takes that many times over.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[allow(clippy::cast_possible_truncation)] // less than 251
+fn byte_at(place: usize) -> u8 {
+    (place % 251) as u8
+}
+
+fn run(program: &[Step]) {
+    let mut world = World::new();
+    for step in program {
+        world.take(step);
+    }
+    world.settle(64);
+}
+
+// 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 4.1, 4.3, 4.6
+#[test]
+fn random_programs_do_what_the_model_allows() {
+    let _watchdog = watchdog();
+    let config = Config {
+        cases: u32::try_from(effort(150)).unwrap(),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let programs = prop::collection::vec(step(), 1..120);
+    let result = TestRunner::new(config).run(&programs, |program| {
+        run(&program);
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
