@@ -99,6 +99,7 @@ mod event;
 #[allow(missing_docs)] // for this crate's own tests only
 pub mod hooks;
 mod interests;
+#[cfg(unix)]
 mod rules;
 mod source;
 mod sync;

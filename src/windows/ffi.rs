@@ -22,6 +22,8 @@
 // The attribute is for the test that includes this file by its path.
 #[path = "ffi/address.rs"]
 mod address;
+#[path = "ffi/codes.rs"]
+mod codes;
 #[path = "ffi/extensions.rs"]
 mod extensions;
 #[path = "ffi/sockets.rs"]
@@ -31,6 +33,7 @@ use core::ffi::c_void;
 use std::io;
 
 pub(crate) use address::*;
+pub(crate) use codes::*;
 pub(crate) use extensions::*;
 pub(crate) use sockets::*;
 

@@ -6,8 +6,9 @@ use core::mem::size_of;
 use core::ptr;
 use std::net::SocketAddr;
 
-use super::sockets::{checked, owed_if, set_option, WSAIoctl, SOL_SOCKET, WSAEINVAL};
-use super::{size_of_u32, Code, BOOL, DWORD, SOCKADDR_STORAGE, SOCKET, WSAOVERLAPPED};
+use super::codes::{Code, WSAEINVAL};
+use super::sockets::{checked, owed_if, set_option, WSAIoctl, SOL_SOCKET};
+use super::{size_of_u32, BOOL, DWORD, SOCKADDR_STORAGE, SOCKET, WSAOVERLAPPED};
 
 /// [AcceptEx](https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex)
 pub(crate) const SO_UPDATE_ACCEPT_CONTEXT: i32 = 0x700b;

@@ -9,32 +9,9 @@ use std::net::SocketAddr;
 use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket, RawSocket};
 use std::sync::OnceLock;
 
+use super::codes::*;
 use super::{size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
 use super::{SOCKADDR_STORAGE, STORAGE_LEN};
-
-/// A Winsock error code.
-/// [Windows Sockets error codes](https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2)
-pub(crate) type Code = i32;
-
-pub(crate) const WSA_OPERATION_ABORTED: Code = 995;
-/// The operation is in flight.
-pub(crate) const WSA_IO_PENDING: Code = 997;
-pub(crate) const WSAEFAULT: Code = 10014;
-pub(crate) const WSAEINVAL: Code = 10022;
-pub(crate) const WSAEWOULDBLOCK: Code = 10035;
-pub(crate) const WSAENOTSOCK: Code = 10038;
-pub(crate) const WSAEMSGSIZE: Code = 10040;
-pub(crate) const WSAEADDRINUSE: Code = 10048;
-pub(crate) const WSAEADDRNOTAVAIL: Code = 10049;
-pub(crate) const WSAENETUNREACH: Code = 10051;
-pub(crate) const WSAENETRESET: Code = 10052;
-pub(crate) const WSAECONNABORTED: Code = 10053;
-pub(crate) const WSAECONNRESET: Code = 10054;
-pub(crate) const WSAENOBUFS: Code = 10055;
-pub(crate) const WSAENOTCONN: Code = 10057;
-pub(crate) const WSAETIMEDOUT: Code = 10060;
-pub(crate) const WSAECONNREFUSED: Code = 10061;
-pub(crate) const WSAEHOSTUNREACH: Code = 10065;
 
 pub(crate) const INVALID_SOCKET: SOCKET = SOCKET(usize::MAX);
 const SOCKET_ERROR: i32 = -1;
@@ -301,8 +278,10 @@ pub(crate) fn wsa_socket(family: u16) -> Result<OwnedSocket, Code> {
     if socket == INVALID_SOCKET {
         return Err(last_error());
     }
+    #[allow(clippy::cast_possible_truncation)] // It has a pointer's width on every target.
+    let socket = socket.0 as RawSocket;
     // SAFETY: the socket was made right now, and nobody else owns it.
-    Ok(unsafe { OwnedSocket::from_raw_socket(socket.0 as RawSocket) })
+    Ok(unsafe { OwnedSocket::from_raw_socket(socket) })
 }
 
 /// Starts a receive into `buffer`. `Ok`: a packet is owed.

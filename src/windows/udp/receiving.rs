@@ -1,0 +1,269 @@
+//! The receiving direction of a UDP socket: the receive in flight, and the datagram that it brought.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use super::super::ffi;
+use super::super::lending::{LentBuffer, DATAGRAM_BUFFER};
+use super::super::operation::{Direction, Packet, Sink};
+use super::super::port::{Launch, Port};
+use super::super::would_block;
+use super::Shared;
+use crate::event::{Event, Hints};
+use crate::interests::{Interests, Token};
+use crate::sync::{lock, MutexGuard};
+
+/// How many failures that are none of the receiver's one call skips.
+const MAX_SKIPPED: usize = 256;
+
+pub(super) struct Receiving {
+    pub(super) side: Direction,
+    buffer: LentBuffer,
+    /// How much is lent to the receive in flight: 0 for one that peeks.
+    lent: usize,
+    /// Datagrams were taken from the socket since the receive that peeks started.
+    raided: bool,
+    /// The sender of the datagram in the buffer, if there is one.
+    held: Option<SocketAddr>,
+    /// Why there is none. Told once.
+    failed: Option<ffi::Code>,
+}
+
+/// Whether a failed receive only tells what became of a datagram that was sent.
+fn is_about_sending(code: ffi::Code) -> bool {
+    matches!(code, ffi::WSAECONNRESET | ffi::WSAENETRESET)
+}
+
+impl Receiving {
+    pub(super) fn new() -> Receiving {
+        Receiving {
+            side: Direction::default(),
+            buffer: LentBuffer::new(),
+            lent: 0,
+            raided: false,
+            held: None,
+            failed: None,
+        }
+    }
+
+    /// Whether nothing of the socket is with us: no memory at the kernel, no datagram here.
+    pub(super) fn can_be_released(&self) -> bool {
+        self.held.is_none() && (!self.side.in_flight || self.lent == 0)
+    }
+
+    fn has_something(&self) -> bool {
+        self.held.is_some() || self.failed.is_some()
+    }
+}
+
+impl Shared {
+    pub(super) fn receive_noted(&self, port: &Arc<Port>, sink: Sink<'_>) {
+        let mut receiving = lock(&self.receiving);
+        receiving.side.posted = false;
+        self.fire_receive(&mut receiving, false, port, sink);
+    }
+
+    pub(super) fn abandon_receive(&self) {
+        let mut receiving = lock(&self.receiving);
+        receiving.side.armed = None;
+        if receiving.side.in_flight && !receiving.side.closed {
+            ffi::cancel_io_ex(self.socket, self.receive.as_overlapped());
+        }
+    }
+
+    pub(super) fn arm_receive(&self, port: &Arc<Port>, token: Token) -> io::Result<Option<Token>> {
+        let mut receiving = lock(&self.receiving);
+        let before = receiving.side.armed.replace(token);
+        if receiving.side.in_flight || receiving.side.posted {
+            return Ok(before);
+        }
+        if !receiving.has_something() && self.start_receive(&mut receiving, port) {
+            return Ok(before);
+        }
+        if let Err(error) = port.note(&self.receive) {
+            receiving.side.armed = before;
+            return Err(error);
+        }
+        receiving.side.posted = true;
+        Ok(before)
+    }
+
+    /// Starts a receive. Returns whether one is in flight; if not, the `Poll` is gone or `failed` says why.
+    fn start_receive(&self, receiving: &mut Receiving, port: &Port) -> bool {
+        let lends = self.lends.load(Ordering::Relaxed) && port.lending().reserve(DATAGRAM_BUFFER);
+        let mut lent = if lends { DATAGRAM_BUFFER } else { 0 };
+        for _ in 0..MAX_SKIPPED {
+            match self.launch_receive(receiving, port, lent) {
+                Launch::Flying => return true,
+                Launch::Gone => break,
+                Launch::Failed(ffi::WSAENOBUFS) if lent > 0 => {
+                    port.lending().release(lent);
+                    lent = 0;
+                }
+                Launch::Failed(code) => {
+                    receiving.failed = Some(code);
+                    if !is_about_sending(code) {
+                        break;
+                    }
+                }
+            }
+        }
+        port.lending().release(lent);
+        false
+    }
+
+    fn launch_receive(&self, receiving: &mut Receiving, port: &Port, lent: usize) -> Launch {
+        receiving.buffer.prepare(lent);
+        receiving.failed = None;
+        let memory = receiving.buffer.lend();
+        let launch = port.launch(&self.receive, |operation| {
+            // SAFETY: the operation and the envelope are held by the flight, and the buffer by the source ("hands off what
+            // is lent": it is taken back when the packet is handled). The socket is open: the direction is locked and not
+            // closed.
+            unsafe {
+                ffi::wsa_recv_from(
+                    self.socket,
+                    memory,
+                    self.envelope.get(),
+                    lent == 0,
+                    operation,
+                )
+            }
+        });
+        if launch == Launch::Flying {
+            receiving.side.in_flight = true;
+            receiving.raided = false;
+            receiving.lent = lent;
+        } else {
+            receiving.buffer.take_back();
+        }
+        launch
+    }
+
+    pub(super) fn receive_completed(&self, packet: Packet, port: &Arc<Port>, sink: Sink<'_>) {
+        let mut receiving = lock(&self.receiving);
+        receiving.side.in_flight = false;
+        receiving.buffer.take_back();
+        port.lending().release(receiving.lent);
+        if receiving.side.closed {
+            receiving.buffer.free();
+            return;
+        }
+        let mut ready = false;
+        match packet.result(Some(self.socket)) {
+            Ok(_) | Err(ffi::WSAEMSGSIZE) if receiving.lent == 0 => {
+                ready = !receiving.raided || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
+            }
+            Ok(_) | Err(ffi::WSAEMSGSIZE) => {
+                receiving.buffer.received(packet.bytes());
+                // SAFETY: the lock is held and the receive has ended, so the envelope is ours.
+                let from = unsafe { (*self.envelope.get()).from };
+                receiving.held = Some(from.to_std().unwrap_or_else(unknown_sender));
+            }
+            Err(ffi::WSA_OPERATION_ABORTED) => {}
+            Err(code) if is_about_sending(code) => {}
+            Err(code) => receiving.failed = Some(code),
+        }
+        self.fire_receive(&mut receiving, ready, port, sink);
+    }
+
+    /// Makes the event, if the interest is armed and a datagram is there (`ready`: in the socket); if none is, starts a
+    /// receive.
+    pub(super) fn fire_receive(
+        &self,
+        receiving: &mut MutexGuard<'_, Receiving>,
+        ready: bool,
+        port: &Arc<Port>,
+        sink: Sink<'_>,
+    ) {
+        if receiving.side.closed || receiving.side.in_flight {
+            return;
+        }
+        let Some(token) = receiving.side.armed else {
+            return;
+        };
+        if !ready
+            && !receiving.has_something()
+            && (self.start_receive(receiving, port) || !receiving.has_something())
+        {
+            return;
+        }
+        match sink {
+            Some(events) => {
+                receiving.side.armed = None;
+                let hints = Hints {
+                    error: receiving.failed.is_some(),
+                    ..Hints::default()
+                };
+                let fits = events.push(Event::ready(token, Interests::READABLE, hints));
+                debug_assert!(fits, "no more packets are taken than there is room");
+            }
+            None if !receiving.side.posted => {
+                receiving.side.posted = port.note(&self.receive).is_ok()
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn close_receive(&self, receiving: &mut Receiving) {
+        receiving.side.armed = None;
+        receiving.side.closed = true;
+        if receiving.side.in_flight {
+            ffi::cancel_io_ex(self.socket, self.receive.as_overlapped());
+        }
+    }
+
+    /// Receives or peeks a datagram: the one that was received before it was asked for, else from the socket.
+    pub(super) fn next_datagram(
+        &self,
+        buffer: &mut [u8],
+        peek: bool,
+    ) -> io::Result<(usize, SocketAddr)> {
+        let mut pumped = false;
+        loop {
+            let mut receiving = lock(&self.receiving);
+            if let Some(from) = receiving.held {
+                let count = receiving.buffer.unread().len().min(buffer.len());
+                buffer[..count].copy_from_slice(&receiving.buffer.unread()[..count]);
+                if !peek {
+                    receiving.held = None;
+                }
+                return Ok((count, from));
+            }
+            if let Some(code) = receiving.failed.take() {
+                return Err(io::Error::from_raw_os_error(code));
+            }
+            if !receiving.side.in_flight || receiving.lent == 0 {
+                receiving.raided = true;
+                return self.direct_datagram(buffer, peek);
+            }
+            if pumped {
+                return Err(would_block());
+            }
+            drop(receiving);
+            if let Some(port) = self.membership.port() {
+                port.pump();
+            }
+            pumped = true;
+        }
+    }
+
+    fn direct_datagram(&self, buffer: &mut [u8], peek: bool) -> io::Result<(usize, SocketAddr)> {
+        let mut result = Err(ffi::WSAEWOULDBLOCK);
+        for _ in 0..MAX_SKIPPED {
+            result = ffi::recv_from(self.socket, buffer, peek);
+            if !matches!(result, Err(code) if is_about_sending(code)) {
+                break;
+            }
+        }
+        let (count, from) = result.map_err(io::Error::from_raw_os_error)?;
+        Ok((count, from.unwrap_or_else(unknown_sender)))
+    }
+}
+
+/// A connected socket need not say who has sent.
+fn unknown_sender() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)
+}
