@@ -4,7 +4,11 @@
 //! Loopback may deliver later than the call that sends, so at each step the model says what *can* be; what *must* come
 //! is waited for at `Settle`, which also ends every program. `MINIMIO_EFFORT` scales the number of programs. A failure
 //! is shrunk to a short program and printed; it belongs into a test of its own, by name.
+//!
+//! Unix only, for now: the model knows an accepted stream's client by the address that `connect_nonblocking` gave it,
+//! and on Windows a connect starts, and has an address, with the first registration.
 
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod common;
