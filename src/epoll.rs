@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Events, Hints};
+use crate::faults::{fault, Call};
 use crate::interests::Interests;
 use crate::sync::{AtomicBool, Ordering};
 use crate::timeout::{milliseconds, Deadline};
@@ -164,6 +165,7 @@ impl Epoll {
         reaped: &mut [ffi::epoll_event],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
+        fault(Call::Wait)?;
         let timeout = match timeout {
             None => return ffi::epoll_wait(self.set.as_fd(), reaped, -1),
             // A few ns cheaper than the newer call, which has nothing to add.
@@ -201,8 +203,10 @@ impl queue::System for Epoll {
         key: Key,
     ) -> io::Result<()> {
         let operation = if before.is_none() {
+            fault(Call::Watch)?;
             ffi::EPOLL_CTL_ADD
         } else {
+            fault(Call::WatchAnew)?;
             ffi::EPOLL_CTL_MOD
         };
         let mut bits = ffi::EPOLLET;

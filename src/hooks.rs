@@ -2,6 +2,8 @@
 
 #[cfg(windows)]
 pub mod windows;
+#[cfg(unix)]
+pub use crate::faults::{fail, Call};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

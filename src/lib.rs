@@ -94,6 +94,8 @@ compile_error!(
 
 mod error;
 mod event;
+#[cfg(unix)]
+mod faults;
 #[cfg(minimio_hooks)]
 #[doc(hidden)]
 #[allow(missing_docs)] // for this crate's own tests only

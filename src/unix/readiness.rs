@@ -21,7 +21,8 @@
 //!
 //! # Invariants
 //! 1. **armed implies owed.** What waits for an event is something that the kernel will report. Kept by
-//!    [`arm`](Readiness::arm) (it asks unless owed) and [`edge`](Readiness::edge) (clears both, or neither, or asks).
+//!    [`arm`](Readiness::arm) (it asks unless owed) and [`edge`](Readiness::edge) (clears both, or neither, or asks;
+//!    if the kernel refuses that, the next registration makes it good).
 //! 2. **owed implies asked.** `asked` is the interest set that the kernel has. Kept by whoever sets `owed`.
 //! 3. **One stamp an asking.** The kernel hands the stamp of the last asking back with each edge, so an edge that was
 //!    reaped before that asking is known, and void: the asking reported again whatever held.
@@ -228,7 +229,7 @@ impl Readiness {
             fence_after_lock();
         }
         let wait = wait_number.load(Ordering::Relaxed);
-        if state.owed.contains(interests) || !holds(Rule::Asking) {
+        if state.owed.contains(state.armed | interests) || !holds(Rule::Asking) {
             state.set_armed(token, interests, wait);
         } else {
             let (asked, wanted) = (state.asked, state.armed | state.owed | interests);
@@ -316,10 +317,15 @@ impl Readiness {
             state.wasted = 0;
             let asked = state.asked;
             if state.ask(kernel, Some(asked), wanted).is_err() {
-                // Only a descriptor that was closed behind our back gets here. With nothing owed, the next
-                // registration asks the kernel, and its caller learns of the error.
-                state.owed = Interests::empty();
-                state.armed = Interests::empty();
+                // A descriptor that was closed behind our back, or a kernel without memory. What was asked for still
+                // is, so what was not ready stays armed and owed. What was left over stays armed, alone of all not
+                // owed: the next registration asks for it again, and its caller learns of an error.
+                for direction in [Read, Write] {
+                    if (state.armed & state.owed & ready).contains(direction.interest()) {
+                        state.owed -= direction.interest();
+                        self.ticks[direction.index()].fetch_add(1, Ordering::Release);
+                    }
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{Registrator, System};
+use crate::faults::{fault, Call};
 use crate::interests::{Interests, Token};
 use crate::unix::ffi;
 use crate::unix::queue::{Home, Joining, System as _, Watched};
@@ -21,6 +22,14 @@ use crate::unix::readiness::{Direction, Kind, Readiness};
 /// The most bytes that are handed to one call: systems cut off more (Linux just below 2 GiB), and what they cut must
 /// not look like a short read.
 const MOST_BYTES: usize = 1 << 30;
+
+/// Which fault can hit a call in that direction.
+fn moving(direction: Direction) -> Call {
+    match direction {
+        Direction::Read => Call::Receive,
+        Direction::Write => Call::Send,
+    }
+}
 
 /// A socket and what is known of it.
 #[derive(Debug)]
@@ -39,7 +48,9 @@ impl<S: AsFd> Source<S> {
         call: impl FnOnce(&S) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let tick = self.readiness.tick(direction);
-        let result = call(&self.socket).map_err(|error| self.meant(error));
+        let result = fault(moving(direction))
+            .and_then(|()| call(&self.socket))
+            .map_err(|error| self.meant(error));
         match &result {
             Ok(moved) if (1..room).contains(moved) => {
                 self.readiness.moved_short(direction, tick, *moved)
@@ -60,7 +71,9 @@ impl<S: AsFd> Source<S> {
         call: impl FnOnce(&S) -> io::Result<T>,
     ) -> io::Result<T> {
         let tick = self.readiness.tick(direction);
-        let result = call(&self.socket).map_err(|error| self.meant(error));
+        let result = fault(moving(direction))
+            .and_then(|()| call(&self.socket))
+            .map_err(|error| self.meant(error));
         if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             self.readiness.would_block(direction, tick);
         }
@@ -312,10 +325,10 @@ impl TcpListener {
     }
 
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self
-            .handle
-            .source
-            .attempt(Direction::Read, |socket| ffi::accept(socket.as_fd()))?;
+        let (stream, peer) = self.handle.source.attempt(Direction::Read, |socket| {
+            fault(Call::Accept)?;
+            ffi::accept(socket.as_fd())
+        })?;
         Ok((TcpStream::nonblocking(stream.into()), peer))
     }
 }
