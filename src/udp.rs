@@ -137,6 +137,9 @@ impl UdpSocket {
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) with none there; else the socket's, for instance
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when nobody listens at the peer's port.
+    ///
+    /// # Platform notes
+    /// Windows is told not to report that nobody listens, since it would do so on sockets that are not connected, too.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.recv(buffer)
     }
