@@ -11,7 +11,7 @@ use std::net;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -272,8 +272,8 @@ fn a_storm_of_signals_and_tiny_buffers_lose_nothing() {
     let result = unsafe { libc::sigaction(libc::SIGUSR2, &action, std::ptr::null_mut()) };
     assert_eq!(result, 0);
     let total = effort(20_000);
-    let over = AtomicBool::new(false);
-    let over: &'static AtomicBool = Box::leak(Box::new(over));
+    let over = Arc::new(AtomicBool::new(false));
+    let is_over = Arc::clone(&over);
     let exchange = thread::spawn(move || {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
@@ -302,7 +302,7 @@ fn a_storm_of_signals_and_tiny_buffers_lose_nothing() {
                 }
             }
         }
-        over.store(true, Ordering::SeqCst);
+        is_over.store(true, Ordering::SeqCst);
     });
     let mut signals = 0;
     while !over.load(Ordering::SeqCst) && !exchange.is_finished() {
