@@ -186,11 +186,16 @@ fn a_signal_does_not_make_the_look_at_a_quiet_socket_fail() {
     let done = AtomicBool::new(false);
     // SAFETY: it takes nothing and cannot fail.
     let looker = unsafe { libc::pthread_self() };
+    // musl's is a pointer, which threads may not share.
+    let looker = looker as usize;
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
                 // SAFETY: the thread lives, since it waits for this one at the end of the scope.
-                assert_eq!(unsafe { libc::pthread_kill(looker, libc::SIGUSR2) }, 0);
+                assert_eq!(
+                    unsafe { libc::pthread_kill(looker as libc::pthread_t, libc::SIGUSR2) },
+                    0
+                );
             }
         });
         let mut looked = Ok(0);

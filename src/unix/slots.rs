@@ -153,6 +153,9 @@ mod tests {
 
     #[test]
     fn an_entry_is_as_small_as_a_pointer_to_a_source() {
-        assert_eq!(std::mem::size_of::<Entry<std::sync::Arc<dyn Send>>>(), 16);
+        let pointer = std::mem::size_of::<std::sync::Arc<dyn Send>>();
+        let entry = std::mem::size_of::<Entry<std::sync::Arc<dyn Send>>>();
+        // The two numbers of a free slot hide in a wide pointer; of a narrow one they need a word more.
+        assert!(entry <= pointer.max(16), "{entry}");
     }
 }
