@@ -282,3 +282,34 @@ fn decode(entry: &ffi::epoll_event, wait: u32) -> (u32, Edge) {
     };
     (data as u32, edge)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::unix::queue::System as _;
+    use std::os::fd::AsRawFd;
+
+    /// Whether the notice is reaped, and nothing else.
+    fn reaps_a_notice(epoll: &Epoll) -> bool {
+        let mut reaped = [ffi::epoll_event { events: 0, data: 0 }; 2];
+        let count = epoll
+            .wait(&mut reaped, Some(Duration::ZERO))
+            .expect("a set");
+        count == 1 && matches!(reaped[0], ffi::epoll_event { data: NOTICE, .. })
+    }
+
+    // After 2^64 - 2 wakes, which no test can wait for.
+    #[test]
+    fn a_full_eventfd_gives_notice() {
+        let epoll = Epoll::new().expect("a set and an eventfd");
+        let full = (u64::MAX - 1).to_ne_bytes();
+        // SAFETY: eight bytes are there, and read during the call only.
+        let written = unsafe { ffi::sys_write(epoll.notices.as_raw_fd(), full.as_ptr().cast(), 8) };
+        assert_eq!(written, 8);
+        assert!(reaps_a_notice(&epoll));
+        for _ in 0..2 {
+            epoll.notice();
+            assert!(reaps_a_notice(&epoll));
+        }
+    }
+}
