@@ -34,6 +34,8 @@ impl Exhausted {
         let limit = descriptor_limit();
         let filler = File::open("/dev/null").unwrap();
         // A low limit, so that few descriptors fill it.
+        // Signed on FreeBSD and DragonFly, where the conversion cannot fail.
+        #[allow(clippy::unnecessary_fallible_conversions)]
         let low = libc::rlim_t::try_from(filler.as_raw_fd()).unwrap() + 16;
         set_descriptor_limit(&libc::rlimit {
             rlim_cur: low.min(limit.rlim_max),
