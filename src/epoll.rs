@@ -15,122 +15,32 @@
 
 pub(crate) mod ffi;
 
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{Events, Hints};
+use crate::event::Hints;
 use crate::faults::{fault, Call};
 use crate::interests::Interests;
 use crate::sync::{AtomicBool, Ordering};
-use crate::timeout::{milliseconds, Deadline};
+use crate::timeout::milliseconds;
 use crate::unix;
 use crate::unix::queue;
 use crate::unix::readiness::{Edge, Key};
+use crate::unix::selector::{self, Reaped, Wait};
 
 pub(crate) use crate::unix::sources::{TcpListener, TcpStream, UdpSocket};
 
 /// A backend's name for what its queue does.
 pub(crate) type System = Epoll;
+pub(crate) type Selector = selector::Selector<Epoll>;
 pub(crate) type Registrator = queue::Registrator<Epoll>;
-type Queue = queue::Queue<Epoll>;
-
-/// The most entries that one wait reaps: a buffer of 12 KiB (16 where it is not packed), made once.
-const MOST_REAPED: usize = 1024;
 
 /// The key of the eventfd. No source has this slot.
 const NOTICE: u64 = u64::MAX;
 
 const READ_BITS: u32 = ffi::EPOLLIN | ffi::EPOLLRDHUP | ffi::EPOLLPRI;
 const WRITE_BITS: u32 = ffi::EPOLLOUT;
-
-/// See [`crate::Selector`].
-pub(crate) struct Selector {
-    queue: Arc<Queue>,
-    reaped: Vec<ffi::epoll_event>,
-}
-
-impl Selector {
-    pub(crate) fn new(_lent_limit: usize) -> io::Result<Selector> {
-        let reaped = vec![ffi::epoll_event { events: 0, data: 0 }; MOST_REAPED];
-        Ok(Selector {
-            queue: Arc::new(Queue::new(Epoll::new()?)),
-            reaped,
-        })
-    }
-
-    pub(crate) fn registrator(&self) -> Registrator {
-        Registrator::new(&self.queue)
-    }
-
-    /// Fills the batch, which is empty and has room. Returns 0 when the time is over, or when the loop is closed and
-    /// nothing is left in the set.
-    pub(crate) fn select(
-        &mut self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<usize> {
-        let deadline = Deadline::after(timeout);
-        let room = events.capacity().min(self.reaped.len());
-        let mut left = timeout;
-        loop {
-            if self.queue.is_closed() {
-                left = Some(Duration::ZERO);
-            }
-            let wait = self.queue.begin_wait();
-            let count = match self.queue.system().wait(&mut self.reaped[..room], left) {
-                Ok(count) => count,
-                // A signal. Its time counts.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    left = deadline.remaining();
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let batch = self.queue.batch();
-            for (index, entry) in self.reaped[..count].iter().enumerate() {
-                if entry.data == NOTICE {
-                    batch.notice(count - index - 1, events);
-                } else {
-                    let (slot, edge) = decode(entry, wait);
-                    batch.edge(slot, &edge, events);
-                }
-            }
-            drop(batch);
-            if !events.is_empty() {
-                return Ok(events.len());
-            }
-            // Edges that fired nothing may have hidden others: only a wait that had room to spare saw all there is.
-            let saw_all = count < room;
-            left = deadline.remaining();
-            if saw_all && (left == Some(Duration::ZERO) || self.queue.is_closed() && count == 0) {
-                return Ok(0);
-            }
-        }
-    }
-}
-
-impl AsFd for Selector {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.queue.system().set.as_fd()
-    }
-}
-
-impl fmt::Debug for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the buffer, whose contents mean nothing between two waits.
-        self.queue.fmt(f)
-    }
-}
-
-impl Drop for Selector {
-    fn drop(&mut self) {
-        // That it was closed before is no matter.
-        self.queue.close();
-    }
-}
 
 /// The epoll set, and the eventfd in it.
 #[derive(Debug)]
@@ -141,7 +51,10 @@ pub(crate) struct Epoll {
     has_pwait2: AtomicBool,
 }
 
-impl Epoll {
+impl Wait for Epoll {
+    type Entry = ffi::epoll_event;
+    const BLANK: ffi::epoll_event = ffi::epoll_event { events: 0, data: 0 };
+
     fn new() -> io::Result<Epoll> {
         let set = ffi::epoll_create1()?;
         let notices = ffi::eventfd()?;
@@ -158,6 +71,10 @@ impl Epoll {
             notices,
             has_pwait2: AtomicBool::new(true),
         })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.set.as_fd()
     }
 
     fn wait(
@@ -183,6 +100,14 @@ impl Epoll {
         let most = i32::MAX.unsigned_abs();
         let timeout_ms = i32::try_from(milliseconds(timeout, most)).unwrap_or(i32::MAX);
         ffi::epoll_wait(self.set.as_fd(), reaped, timeout_ms)
+    }
+
+    fn translate(&self, entry: &ffi::epoll_event, wait: u32) -> Reaped {
+        if entry.data == NOTICE {
+            return Reaped::Notice;
+        }
+        let (slot, edge) = decode(entry, wait);
+        Reaped::Edge(slot, edge)
     }
 }
 

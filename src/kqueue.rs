@@ -23,119 +23,27 @@ mod notices;
 mod notices;
 pub(crate) mod translate;
 
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::Events;
 use crate::interests::Interests;
 use crate::kqueue::notices::Notices;
 use crate::kqueue::translate::{Changes, NOTICE};
-use crate::timeout::Deadline;
 use crate::unix;
 use crate::unix::queue;
 use crate::unix::readiness::Key;
+use crate::unix::selector::{self, Reaped, Wait};
 
 pub(crate) use crate::unix::sources::{TcpListener, TcpStream, UdpSocket};
 
 /// A backend's name for what its queue does.
 pub(crate) type System = Kqueue;
+pub(crate) type Selector = selector::Selector<Kqueue>;
 pub(crate) type Registrator = queue::Registrator<Kqueue>;
-type Queue = queue::Queue<Kqueue>;
-
-/// The most entries that one wait reaps: a buffer of 32 KiB (64 on FreeBSD, 40 on NetBSD), made once.
-const MOST_REAPED: usize = 1024;
 
 /// The longest that one call waits: a day.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// See [`crate::Selector`].
-pub(crate) struct Selector {
-    queue: Arc<Queue>,
-    reaped: Vec<ffi::kevent>,
-}
-
-impl Selector {
-    pub(crate) fn new(_lent_limit: usize) -> io::Result<Selector> {
-        Ok(Selector {
-            queue: Arc::new(Queue::new(Kqueue::new()?)),
-            reaped: vec![ffi::kevent::ZERO; MOST_REAPED],
-        })
-    }
-
-    pub(crate) fn registrator(&self) -> Registrator {
-        Registrator::new(&self.queue)
-    }
-
-    /// Fills the batch, which is empty and has room. Returns 0 when the time is over, or when the loop is closed and
-    /// nothing is left in the queue.
-    pub(crate) fn select(
-        &mut self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-    ) -> io::Result<usize> {
-        let deadline = Deadline::after(timeout);
-        let room = events.capacity().min(self.reaped.len());
-        let mut left = timeout;
-        loop {
-            if self.queue.is_closed() {
-                left = Some(Duration::ZERO);
-            }
-            let wait = self.queue.begin_wait();
-            let count = match self.queue.system().wait(&mut self.reaped[..room], left) {
-                Ok(count) => count,
-                // A signal. Its time counts.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    left = deadline.remaining();
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let batch = self.queue.batch();
-            for (index, entry) in self.reaped[..count].iter().enumerate() {
-                if entry.udata == NOTICE {
-                    self.queue.system().notices.received();
-                    batch.notice(count - index - 1, events);
-                } else {
-                    let (slot, edge) = translate::edge(entry, wait);
-                    batch.edge(slot, &edge, events);
-                }
-            }
-            drop(batch);
-            if !events.is_empty() {
-                return Ok(events.len());
-            }
-            // Edges that fired nothing may have hidden others: only a wait that had room to spare saw all there is.
-            let saw_all = count < room;
-            left = deadline.remaining();
-            if saw_all && (left == Some(Duration::ZERO) || self.queue.is_closed() && count == 0) {
-                return Ok(0);
-            }
-        }
-    }
-}
-
-impl AsFd for Selector {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.queue.system().queue.as_fd()
-    }
-}
-
-impl fmt::Debug for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the buffer, whose contents mean nothing between two waits.
-        self.queue.fmt(f)
-    }
-}
-
-impl Drop for Selector {
-    fn drop(&mut self) {
-        // That it was closed before is no matter.
-        self.queue.close();
-    }
-}
 
 /// The kqueue, and what sends notices into it.
 #[derive(Debug)]
@@ -145,10 +53,23 @@ pub(crate) struct Kqueue {
 }
 
 impl Kqueue {
+    fn submit(&self, changes: &Changes) -> io::Result<()> {
+        submit(self.queue.as_fd(), changes)
+    }
+}
+
+impl Wait for Kqueue {
+    type Entry = ffi::kevent;
+    const BLANK: ffi::kevent = ffi::kevent::ZERO;
+
     fn new() -> io::Result<Kqueue> {
         let queue = ffi::kqueue()?;
         let notices = Notices::new(queue.as_fd(), NOTICE)?;
         Ok(Kqueue { queue, notices })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
     }
 
     fn wait(&self, reaped: &mut [ffi::kevent], timeout: Option<Duration>) -> io::Result<usize> {
@@ -156,8 +77,14 @@ impl Kqueue {
         ffi::wait(self.queue.as_fd(), reaped, timeout)
     }
 
-    fn submit(&self, changes: &Changes) -> io::Result<()> {
-        submit(self.queue.as_fd(), changes)
+    fn translate(&self, entry: &ffi::kevent, wait: u32) -> Reaped {
+        if entry.udata == NOTICE {
+            // Before the wakes are looked at, so that one which comes meanwhile is announced anew.
+            self.notices.received();
+            return Reaped::Notice;
+        }
+        let (slot, edge) = translate::edge(entry, wait);
+        Reaped::Edge(slot, edge)
     }
 }
 

@@ -33,7 +33,8 @@
 //!   registration.
 //! - **Any thread.** Register, read, write and drop on one thread while another polls; each takes effect at once.
 //! - **Nothing stale.** A source that was dropped or deregistered yields no event in a poll that starts later.
-//! - **Nothing blocks** but [`Poll::poll`], [`TcpStream::connect`] and the name look-ups of `bind` and `connect`.
+//! - **Nothing blocks** but [`Poll::poll`] ([`Selector::select`]), [`TcpStream::connect`],
+//!   [`TcpStream::connect_timeout`] and the look-up of names, where an address may be one.
 //!
 //! # Where to find what
 //! [`Poll`] waits; [`Registrator`] registers, wakes and closes, from any thread; [`TcpStream`], [`TcpListener`] and

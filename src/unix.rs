@@ -6,20 +6,22 @@
 //!
 //! ```text
 //!   sources    TcpStream, TcpListener, UdpSocket: makes the calls, tells the state machine how they ended
-//!      |
+//!      |    selector         the loop around a wait
+//!      |   /
 //!   queue      one Poll: which source sits in which slot, what the wait is numbered, the wakes, the closing
 //!      |   \
 //!      |    slots, wakes      a table with generations; a set of tokens
 //!   readiness  what is armed, and what the kernel still owes
 //! ```
 //!
-//! A backend adds a type that implements [`readiness::Kernel`] and the loop around its system call.
+//! A backend adds a type that implements [`queue::System`] and [`selector::Wait`]: it translates, and no more.
 
 pub(crate) mod ffi;
 #[cfg(all(loom, test))]
 mod model;
 pub(crate) mod queue;
 pub(crate) mod readiness;
+pub(crate) mod selector;
 pub(crate) mod slots;
 pub(crate) mod sources;
 pub(crate) mod wakes;
