@@ -247,7 +247,8 @@ impl Poll {
     /// As [`Poll::new`].
     ///
     /// # Platform notes
-    /// Only Windows lends memory. Elsewhere the bound is accepted and means nothing.
+    /// Only Windows lends memory. Elsewhere the bound is accepted and means nothing. A datagram that finds its socket
+    /// full is copied also past the bound, one a socket: it cannot be sent in part.
     pub fn with_lent_limit(bytes: usize) -> io::Result<Poll> {
         let queue = backend::Selector::new(bytes)?;
         let selector = Selector { queue };
@@ -509,6 +510,7 @@ impl Registrator {
         &self.queue
     }
 
+    #[inline]
     fn check_open(&self) -> io::Result<()> {
         if self.is_closed() {
             return Err(error::closed());

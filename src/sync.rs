@@ -18,11 +18,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A `SeqCst` fence, for where the last thing before it was to take a [`lock`].
+/// A `SeqCst` fence, for where nothing but loads came since a [`lock`] was taken.
 ///
-/// x86 needs no instruction for it: the lock was taken by an atomic read-modify-write, and loads and stores are not
-/// reordered with such an instruction there (Intel's manual, volume 3, «Loads and Stores Are Not Reordered with Locked
-/// Instructions»). Only the compiler must be told. A fence on top costs as much as a third of what arming does.
+/// x86 needs no instruction for it: the lock was taken by an atomic read-modify-write, loads and stores are not
+/// reordered with such an instruction there, nor loads with loads (Intel's manual, volume 3, «Memory Ordering»). Only
+/// the compiler must be told. A fence on top costs as much as a third of what arming does.
 #[cfg(unix)]
 #[inline]
 pub(crate) fn fence_after_lock() {

@@ -144,7 +144,7 @@ impl<S: System> Queue<S> {
             return Ok(false);
         }
         let key = table.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
-        state.enter(&self.at(joining.source.fd()), key, token, interests)?;
+        state.enter(&self.at(&*joining.source), key, token, interests)?;
         table.insert(Arc::clone(&joining.source));
         // It was empty a moment ago, and is set under the lock of the source's state only.
         let was_empty = joining.home.set(Arc::clone(self)).is_ok();
@@ -152,10 +152,10 @@ impl<S: System> Queue<S> {
         Ok(true)
     }
 
-    fn at<'a>(&'a self, fd: BorrowedFd<'a>) -> At<'a, S> {
+    fn at<'a>(&'a self, source: &'a dyn Watched) -> At<'a, S> {
         At {
             system: &self.system,
-            fd,
+            source,
         }
     }
 }
@@ -187,7 +187,7 @@ impl<S: System> Batch<'_, S> {
         if let Some(source) = self.table.get(slot) {
             source
                 .readiness()
-                .edge(&self.queue.at(source.fd()), edge, events);
+                .edge(&self.queue.at(&**source), edge, events);
         }
     }
 
@@ -242,7 +242,7 @@ impl<S: System> Registrator<S> {
         let queue = self.home_of(home).ok_or_else(error::other_poll)?;
         source
             .readiness()
-            .arm(&queue.at(source.fd()), token, interests, &queue.wait_number)
+            .arm(&queue.at(source), token, interests, &queue.wait_number)
     }
 
     pub(crate) fn deregister(&self, source: &dyn Watched, home: &Home<S>) -> io::Result<()> {
@@ -285,18 +285,18 @@ impl<S: System> Registrator<S> {
     }
 }
 
-/// The system's queue, for one descriptor.
+/// The system's queue, for one source. Mostly it is not asked anything.
 struct At<'a, S> {
     system: &'a S,
-    fd: BorrowedFd<'a>,
+    source: &'a dyn Watched,
 }
 
 impl<S: System> Kernel for At<'_, S> {
     fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()> {
-        self.system.ask(self.fd, before, interests, key)
+        self.system.ask(self.source.fd(), before, interests, key)
     }
 
     fn confirm(&self, interests: Interests) -> Interests {
-        self.system.confirm(self.fd, interests)
+        self.system.confirm(self.source.fd(), interests)
     }
 }

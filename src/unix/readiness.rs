@@ -3,7 +3,8 @@
 //! **The idea.** The kernel is asked edge-triggered and which interest is *armed* is kept here. Each direction of a
 //! source has one more bit, *owed*: whatever makes it ready, now or later, will still be reported by the kernel. To arm
 //! a direction that is owed costs nothing; to arm another asks the kernel anew, which reports at once if the condition
-//! holds. The price is a lock that is taken once an edge and once a registration, and hardly ever contended.
+//! holds. The price is a lock that is taken once an edge and once a registration, and hardly ever contended. The end of
+//! a read or write is noted without it.
 //!
 //! **How a direction comes to be owed.**
 //!
@@ -24,7 +25,11 @@
 //!    [`arm`](Readiness::arm) (it asks unless owed) and [`edge`](Readiness::edge) (clears both, or neither, or asks;
 //!    if the kernel refuses that, the next registration makes it good).
 //! 2. **owed implies asked.** `asked` is the interest set that the kernel has. Kept by whoever sets `owed`.
-//! 3. **One stamp an asking.** The kernel hands the stamp of the last asking back with each edge, so an edge that was
+//! 3. **A note is of its tick.** A direction is owed, too, if `drained` holds its present tick: a call that began when no
+//!    later edge had been handled met the end. Kept by [`note`](Readiness::note), which writes the tick from before the
+//!    call, and [`edge`](Readiness::edge), which moves the tick. A note that is lost (two readers write over each other)
+//!    costs a question to the kernel, no event. Whoever decides by `owed` takes the notes in first.
+//! 4. **One stamp an asking.** The kernel hands the stamp of the last asking back with each edge, so an edge that was
 //!    reaped before that asking is known, and void: the asking reported again whatever held.
 //!
 //! # Interleavings
@@ -33,7 +38,7 @@
 //! * *An edge is handled between a call and the record of its end.* A reader gets `WouldBlock`; new bytes come, their
 //!   edge is reaped and handled (owed: no); the reader now records "owed". Nothing is owed any more, so the next
 //!   registration would wait for ever. So every direction has a [`Tick`], which an edge moves: it is taken before the
-//!   call, and a record with an old tick is dropped.
+//!   call, and a note of an old tick says nothing.
 //! * *An edge is reaped before a drain and handled after it.* The poller reaps an edge; a reader takes the bytes and
 //!   registers; the poller handles the edge and would report bytes that are gone. So each wait has a number, arming
 //!   records the number it saw, and an edge of that same wait is unsure: [`Kernel::confirm`] looks, under the lock. The
@@ -121,9 +126,31 @@ pub(crate) trait Kernel {
     fn confirm(&self, interests: Interests) -> Interests;
 }
 
-/// How many edges of a direction had been handled, see the head of this module.
+/// How many edges of a direction had been handled, see the head of this module, and what the last one said of short
+/// transfers: one of the `MARK`s, in the lowest bits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tick(u32);
+
+const MARKS: u32 = 0b11;
+/// A short transfer has met the end.
+const MARK_PLAIN: u32 = 0;
+/// A short transfer proves nothing.
+const MARK_ODD: u32 = 1;
+/// The edge counted the bytes that wait. A short read of fewer has met something else.
+const MARK_COUNTED: u32 = 2;
+
+/// No tick is this: it would have a mark that there is not.
+const NO_TICK: u32 = u32::MAX;
+
+impl Tick {
+    fn mark(self) -> u32 {
+        self.0 & MARKS
+    }
+
+    fn after(self, mark: u32) -> Tick {
+        Tick((self.0 & !MARKS).wrapping_add(MARKS + 1) | mark)
+    }
+}
 
 /// Two wakes that fired nothing are allowed, since the second may have been on its way when the first came.
 const WASTED_WAKES: u8 = 2;
@@ -146,6 +173,10 @@ pub(crate) struct Readiness {
     /// Moved by the poller when it handles an edge (release, under the lock), read by whoever is about to make a call
     /// (acquire): a call that comes after the handling sees it moved.
     ticks: [AtomicU32; 2],
+    /// The tick at which a call began that met the end, or [`NO_TICK`]. Written after the call (release) and read under
+    /// the lock (acquire): who sees the note comes after the call.
+    drained: [AtomicU32; 2],
+    kind: Kind,
     state: Mutex<State>,
 }
 
@@ -159,12 +190,10 @@ pub(crate) struct State {
     armed: Interests,
     owed: Interests,
     asked: Interests,
-    odd: Interests,
     /// Of the bytes that the last edge counted, how many no short read has moved.
     waiting: u64,
     /// Edges in a row that fired nothing.
     wasted: u8,
-    kind: Kind,
     /// The direction whose turn it is when the batch has room for one event only.
     first: Direction,
 }
@@ -173,6 +202,8 @@ impl Readiness {
     pub(crate) fn new(kind: Kind) -> Readiness {
         Readiness {
             ticks: [AtomicU32::new(0), AtomicU32::new(0)],
+            drained: [AtomicU32::new(NO_TICK), AtomicU32::new(NO_TICK)],
+            kind,
             state: Mutex::new(State {
                 tokens: [0; 2],
                 armed_at: [SURE; 2],
@@ -181,10 +212,8 @@ impl Readiness {
                 armed: Interests::empty(),
                 owed: Interests::empty(),
                 asked: Interests::empty(),
-                odd: Interests::empty(),
                 waiting: 0,
                 wasted: 0,
-                kind,
                 first: Read,
             }),
         }
@@ -200,18 +229,54 @@ impl Readiness {
     }
 
     /// Records that a call which began at `tick` ended in `WouldBlock`.
+    #[inline]
     pub(crate) fn would_block(&self, direction: Direction, tick: Tick) {
-        self.lock().record(self, direction, tick);
+        self.note(direction, tick);
     }
 
     /// Records that a call on a stream which began at `tick` moved some bytes, and fewer than it had room for.
+    #[inline]
     pub(crate) fn moved_short(&self, direction: Direction, tick: Tick, moved: usize) {
-        let mut state = self.lock();
-        let left = direction == Read && state.left_after(moved);
-        let odd = state.odd.contains(direction.interest()) && holds(Rule::OddMarks);
-        if state.kind == Kind::Stream && !left && !odd {
-            state.record(self, direction, tick);
+        let met_the_end = match tick.mark() {
+            MARK_ODD => !holds(Rule::OddMarks),
+            MARK_COUNTED => self.took_all_that_was_counted(direction, tick, moved),
+            _ => true,
+        };
+        if met_the_end && self.kind == Kind::Stream {
+            self.note(direction, tick);
         }
+    }
+
+    #[cold]
+    fn took_all_that_was_counted(&self, direction: Direction, tick: Tick, moved: usize) -> bool {
+        let mut state = self.lock();
+        // Under the lock no edge writes another count.
+        let is_of_this_count = self.tick(direction).0 == tick.0;
+        is_of_this_count && !state.left_after(moved)
+    }
+
+    fn note(&self, direction: Direction, tick: Tick) {
+        self.drained[direction.index()].store(tick.0, Ordering::Release);
+    }
+
+    /// Takes the notes in: see the invariants. The lock is held, so no tick moves.
+    fn take_notes(&self, state: &mut State) {
+        for direction in [Read, Write] {
+            let drained = self.drained[direction.index()].load(Ordering::Acquire);
+            let now = self.ticks[direction.index()].load(Ordering::Relaxed);
+            let holds_still = drained == now || drained != NO_TICK && !holds(Rule::Tick);
+            if holds_still && state.asked.contains(direction.interest()) {
+                state.owed |= direction.interest();
+            }
+        }
+    }
+
+    /// Moves the tick, which makes what was noted void. The lock is held: nobody else writes it.
+    fn move_tick(&self, direction: Direction, mark: u32) {
+        // The old tick alone makes the note void, but 2^30 edges later it would be valid again.
+        self.drained[direction.index()].store(NO_TICK, Ordering::Relaxed);
+        let next = self.tick(direction).after(mark);
+        self.ticks[direction.index()].store(next.0, Ordering::Release);
     }
 
     /// Arms `interests` of a source that is in the queue. `wait_number` is the queue's. On an error nothing changes.
@@ -223,8 +288,9 @@ impl Readiness {
         wait_number: &AtomicU32,
     ) -> io::Result<()> {
         let mut state = self.lock();
+        self.take_notes(&mut state);
         // Pairs with the fence in `Queue::begin_wait`: if that wait's number is not seen here, what it reaps is later
-        // than everything that this thread has read from the source.
+        // than everything that this thread has read from the source, or seen noted.
         if holds(Rule::WaitFences) {
             fence_after_lock();
         }
@@ -260,9 +326,23 @@ impl Readiness {
             return;
         }
         let told = edge.told & state.asked;
-        state.odd = (state.odd - told) | (edge.odd & told);
         if told.is_readable() {
             state.waiting = edge.waiting;
+        }
+        let mark = |direction: Direction| {
+            if edge.odd.contains(direction.interest()) {
+                MARK_ODD
+            } else if direction == Read && edge.waiting > 0 {
+                MARK_COUNTED
+            } else {
+                MARK_PLAIN
+            }
+        };
+        for direction in [Read, Write] {
+            let is_told = told.contains(direction.interest());
+            if is_told && self.tick(direction).mark() != mark(direction) {
+                self.move_tick(direction, mark(direction));
+            }
         }
 
         let mut ready = edge.ready;
@@ -295,7 +375,7 @@ impl Readiness {
                 }
             }
             state.owed -= interest;
-            self.ticks[direction.index()].fetch_add(1, Ordering::Release);
+            self.move_tick(direction, self.tick(direction).mark());
         }
         state.wasted = if pushed.is_some() || left_over {
             0
@@ -303,11 +383,12 @@ impl Readiness {
             state.wasted.saturating_add(1)
         };
 
-        let unwanted_sends = state.kind == Kind::Datagram && quiet.is_writable();
+        let unwanted_sends = self.kind == Kind::Datagram && quiet.is_writable();
         let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
         if left_over && holds(Rule::LeftOver) || silence {
             // To ask anew puts what is left over at the back of the kernel's queue, and asks no more for what nobody
             // waits for.
+            self.take_notes(&mut state);
             let wanted = state.armed
                 | if state.wasted >= WASTED_WAKES {
                     Interests::empty()
@@ -323,7 +404,7 @@ impl Readiness {
                 for direction in [Read, Write] {
                     if (state.armed & state.owed & ready).contains(direction.interest()) {
                         state.owed -= direction.interest();
-                        self.ticks[direction.index()].fetch_add(1, Ordering::Release);
+                        self.move_tick(direction, self.tick(direction).mark());
                     }
                 }
             }
@@ -390,14 +471,6 @@ impl State {
                 self.tokens[direction.index()] = token;
                 self.armed_at[direction.index()] = wait;
             }
-        }
-    }
-
-    fn record(&mut self, readiness: &Readiness, direction: Direction, tick: Tick) {
-        // The lock orders this load after the handling of every edge up to now.
-        let now = readiness.ticks[direction.index()].load(Ordering::Relaxed);
-        if (now == tick.0 || !holds(Rule::Tick)) && self.asked.contains(direction.interest()) {
-            self.owed |= direction.interest();
         }
     }
 
