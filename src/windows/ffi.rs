@@ -128,6 +128,15 @@ impl OVERLAPPED_ENTRY {
             dwNumberOfBytesTransferred: 0,
         }
     }
+
+    /// What would have come of a packet that was posted with this key and pointer.
+    pub(crate) fn posted(key: usize, pointer: usize) -> OVERLAPPED_ENTRY {
+        OVERLAPPED_ENTRY {
+            lpCompletionKey: key,
+            lpOverlapped: pointer as *mut WSAOVERLAPPED,
+            ..OVERLAPPED_ENTRY::zeroed()
+        }
+    }
 }
 
 // SAFETY: an entry is four numbers. Nothing here follows its pointer, and `Port` follows none that is not in its table

@@ -5,6 +5,7 @@
 //! without a bound that is an attack. So each `Poll` has one, shared by receives and copies of sends ([`Lending`]). Past
 //! it nothing fails and nothing waits: a receive lends **no** memory (it completes when bytes arrive and leaves them in
 //! the socket, from where `read` takes them), and a send copies a single byte (its completion says that there is room).
+//! A datagram that finds its socket full cannot be cut so: one a socket is copied past the bound ([`Lending::exceed`]).
 //! The price past the bound is one more system call for each read.
 //!
 //! # Invariant
@@ -49,6 +50,11 @@ impl Lending {
         self.lent
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok()
+    }
+
+    /// Counts `bytes` as lent whatever the bound says.
+    pub(super) fn exceed(&self, bytes: usize) {
+        self.lent.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts `bytes` as back.

@@ -213,7 +213,8 @@ impl Shared {
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
             None if !accepting.side.posted => {
-                accepting.side.posted = port.note(&self.accept).is_ok()
+                port.note_surely(&self.accept);
+                accepting.side.posted = true;
             }
             None => {}
         }

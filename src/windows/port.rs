@@ -7,7 +7,8 @@
 //! that may be gone when the packet is taken, has no place in a packet.
 //!
 //! Any thread may take packets, and does when a read or write wants to know how its operation went ([`Port::pump`]). What
-//! it takes is handled without a batch to put events into; an interest that should fire then gets a note.
+//! it takes is handled without a batch to put events into; an interest that should fire then gets a note. Where the system
+//! refuses to post what nobody can be told of, it is *kept* here, and the next wait begins with it.
 //!
 //! # Locks
 //! A source's lock comes before those of this module, which are leaves: nobody takes another one under them. No source's
@@ -127,6 +128,10 @@ pub(super) struct Port {
     deferred: Mutex<VecDeque<(Instant, Weak<dyn Owner>)>>,
     /// How many they are: written under their lock, read without it to spare the wait that lock.
     deferred_count: AtomicUsize,
+    /// Packets that could not be posted, as key and pointer, in their order.
+    kept: Mutex<VecDeque<(usize, usize)>>,
+    /// How many: as with `deferred_count`.
+    kept_count: AtomicUsize,
 }
 
 impl Port {
@@ -141,6 +146,8 @@ impl Port {
             wakes: Mutex::default(),
             deferred: Mutex::default(),
             deferred_count: AtomicUsize::new(0),
+            kept: Mutex::default(),
+            kept_count: AtomicUsize::new(0),
         })
     }
 
@@ -261,6 +268,25 @@ impl Port {
 
     /// Posts a note for the direction of `operation`. Nothing is posted, and that is no error, when the `Poll` is gone.
     pub(super) fn note(&self, operation: &Operation) -> io::Result<()> {
+        self.note_by(operation, |pointer| {
+            ffi::post_queued_completion_status(&self.port, 0, KEY_NOTE, pointer)
+        })
+    }
+
+    /// The same for an interest that was armed before: nobody is there to be told of a failure.
+    pub(super) fn note_surely(&self, operation: &Operation) {
+        let noted = self.note_by(operation, |pointer| {
+            self.post_or_keep(KEY_NOTE, pointer);
+            Ok(())
+        });
+        debug_assert!(noted.is_ok());
+    }
+
+    fn note_by(
+        &self,
+        operation: &Operation,
+        post: impl FnOnce(usize) -> io::Result<()>,
+    ) -> io::Result<()> {
         let Some(owner) = operation.owner() else {
             return Ok(());
         };
@@ -268,11 +294,34 @@ impl Port {
         if flights.gone {
             return Ok(());
         }
-        ffi::post_queued_completion_status(&self.port, 0, KEY_NOTE, operation.address())?;
+        post(operation.address())?;
         flights
             .notes
             .insert(operation.address(), (owner, operation.kind()));
         Ok(())
+    }
+
+    /// Posts a packet that must not be lost, or keeps it.
+    fn post_or_keep(&self, key: usize, pointer: usize) {
+        if ffi::post_queued_completion_status(&self.port, 0, key, pointer).is_err() {
+            let mut kept = lock(&self.kept);
+            kept.push_back((key, pointer));
+            self.kept_count.store(kept.len(), Ordering::SeqCst);
+        }
+    }
+
+    /// Hands out packets that were kept.
+    fn take_kept(&self, entries: &mut [ffi::OVERLAPPED_ENTRY]) -> usize {
+        if self.kept_count.load(Ordering::SeqCst) == 0 {
+            return 0;
+        }
+        let mut kept = lock(&self.kept);
+        let count = kept.len().min(entries.len());
+        for (entry, (key, pointer)) in entries.iter_mut().zip(kept.drain(..count)) {
+            *entry = ffi::OVERLAPPED_ENTRY::posted(key, pointer);
+        }
+        self.kept_count.store(kept.len(), Ordering::SeqCst);
+        count
     }
 
     /// Waits for packets: until the time is up (`None`: never), or a deferred close has waited long enough.
@@ -288,6 +337,10 @@ impl Port {
         // Without a wait this is the only look: all that was posted before is to be seen, also what a pump has right now.
         let _no_pump = (timeout == Some(Duration::ZERO))
             .then(|| self.pumping.write().unwrap_or_else(PoisonError::into_inner));
+        let kept = self.take_kept(entries);
+        if kept > 0 {
+            return Ok(kept);
+        }
         let timeout_ms = timeout.map_or(ffi::INFINITE, |timeout| {
             timeout::milliseconds(timeout, MAX_WAIT_MS)
         });
@@ -354,6 +407,8 @@ impl Port {
 
     /// Takes and handles what is on the port, without waiting and without events.
     pub(super) fn pump(self: &Arc<Self>) {
+        // Also where nobody polls, a deferred close has its end.
+        let _ = self.next_deferred();
         let _pumping = self.pumping.read().unwrap_or_else(PoisonError::into_inner);
         let mut entries = [ffi::OVERLAPPED_ENTRY::zeroed(); PUMP_BATCH];
         // Posted again at the end only, or this loop would meet them again.
@@ -380,9 +435,7 @@ impl Port {
         };
         for (key, pointer) in others {
             if !gone || (reaper && key == KEY_NUDGE) {
-                drop(ffi::post_queued_completion_status(
-                    &self.port, 0, key, pointer,
-                ));
+                self.post_or_keep(key, pointer);
             }
         }
     }

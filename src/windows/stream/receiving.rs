@@ -265,7 +265,8 @@ impl Shared {
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
             None if !receiving.side.posted => {
-                receiving.side.posted = port.note(&self.receive).is_ok()
+                port.note_surely(&self.receive);
+                receiving.side.posted = true;
             }
             None => {}
         }

@@ -253,7 +253,8 @@ impl Shared {
             }
             None => {
                 if !sending.side.posted {
-                    sending.side.posted = port.note(&self.send).is_ok();
+                    port.note_surely(&self.send);
+                    sending.side.posted = true;
                 }
                 false
             }

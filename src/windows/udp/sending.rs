@@ -124,9 +124,8 @@ impl Shared {
         if bytes.len() > DATAGRAM_BUFFER {
             return Err(io::Error::from_raw_os_error(ffi::WSAEMSGSIZE));
         }
-        if !port.lending().reserve(bytes.len()) {
-            return Err(would_block());
-        }
+        // Also past the bound: a datagram cannot be sent in part, and there is no other way to learn when there is room.
+        port.lending().exceed(bytes.len());
         sending.copy.fill(&[IoSlice::new(bytes)], bytes.len());
         sending.lent = bytes.len();
         let memory = sending.copy.lend_rest();
@@ -187,7 +186,10 @@ impl Shared {
                 let fits = events.push(Event::ready(token, Interests::WRITABLE, hints));
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
-            None if !sending.side.posted => sending.side.posted = port.note(&self.send).is_ok(),
+            None if !sending.side.posted => {
+                port.note_surely(&self.send);
+                sending.side.posted = true;
+            }
             None => {}
         }
     }
