@@ -48,12 +48,18 @@ fn run(options: &Options) -> io::Result<()> {
     }
     system::most_descriptors();
     let pinned = system::pin(system::LOAD_CORE);
+    let where_they_run = if pinned {
+        format!(
+            "server on core {}, load on core {}",
+            system::SERVER_CORE,
+            system::LOAD_CORE
+        )
+    } else {
+        "NOT PINNED to cores".into()
+    };
     println!(
-        "{}\nserver on core {}, load on core {}{}. The machine may be busy with other things: believe ratios only.",
+        "{}\n{where_they_run}. The machine may be busy with other things: believe ratios only.",
         system::about(),
-        system::SERVER_CORE,
-        system::LOAD_CORE,
-        if pinned { "" } else { " (NOT PINNED)" },
     );
     let mut recorder = Recorder::new(options)?;
     let all = options.what == "all";

@@ -31,6 +31,7 @@ pub struct Setting {
 struct Row {
     name: &'static str,
     rounds: Vec<Figures>,
+    failed: bool,
 }
 
 /// Writes down what was measured.
@@ -65,18 +66,48 @@ impl Recorder {
             .map(|(name, _)| Row {
                 name,
                 rounds: Vec::new(),
+                failed: false,
             })
             .collect();
         for round in 0..options.rounds {
             for ((name, subject), row) in subjects.iter_mut().zip(&mut rows) {
-                let figures = turn(subject)
-                    .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
+                if row.failed {
+                    continue;
+                }
+                let result = turn(subject);
+                let Some(figures) = self.allow(setting, name, result)? else {
+                    row.failed = true;
+                    continue;
+                };
                 self.write(setting, name, round, &figures)?;
                 row.rounds.push(figures);
             }
         }
         print_table(setting, &rows);
         Ok(())
+    }
+
+    /// Where a peer may fail, that it did is printed and written down, and the others go on: `None`. A failure of ours
+    /// or of the floor ends the run.
+    pub fn allow<T>(
+        &mut self,
+        setting: &Setting,
+        name: &str,
+        result: io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        let error = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
+        };
+        let must_run = name == FLOOR || name.starts_with("minimio");
+        if must_run || !system::PEERS_MAY_FAIL {
+            return Err(io::Error::new(error.kind(), format!("{name}: {error}")));
+        }
+        println!("{}: {name} does not run here: {error}", setting.bench);
+        let mut object = setting.object(name);
+        object.insert("error".into(), error.to_string().into());
+        self.put(object)?;
+        Ok(None)
     }
 
     fn write(
@@ -86,23 +117,35 @@ impl Recorder {
         round: usize,
         figures: &Figures,
     ) -> io::Result<()> {
-        let Some(file) = &mut self.json else {
-            return Ok(());
-        };
-        let mut object = Map::new();
-        object.insert("bench".into(), setting.bench.into());
-        object.insert("platform".into(), system::platform().into());
-        object.insert("impl".into(), name.into());
-        object.insert("connections".into(), setting.connections.into());
-        object.insert("size".into(), setting.size.into());
+        let mut object = setting.object(name);
         object.insert("round".into(), round.into());
-        for (key, value) in &setting.more {
-            object.insert((*key).into(), value.clone());
-        }
         for (key, value) in figures {
             object.insert((*key).into(), (*value).into());
         }
-        writeln!(file, "{}", Value::Object(object))
+        self.put(object)
+    }
+
+    fn put(&mut self, object: Map<String, Value>) -> io::Result<()> {
+        match &mut self.json {
+            Some(file) => writeln!(file, "{}", Value::Object(object)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Setting {
+    /// What every line about an implementation begins with.
+    fn object(&self, name: &str) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("bench".into(), self.bench.into());
+        object.insert("platform".into(), system::platform().into());
+        object.insert("impl".into(), name.into());
+        object.insert("connections".into(), self.connections.into());
+        object.insert("size".into(), self.size.into());
+        for (key, value) in &self.more {
+            object.insert((*key).into(), value.clone());
+        }
+        object
     }
 }
 

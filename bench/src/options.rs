@@ -21,7 +21,9 @@ WHAT   echo     messages echoed: server CPU a message, messages/s, latency, syst
 
   --connections 1,16,128,512   how many at once (echo, accept, rearm, memory)
   --size 64,4096               bytes a message (echo)
-  --idle 1,100,1000,10000      how many idle ones (idle)
+  --idle 1,100,1000,10000      how many idle ones (idle; on Windows up to 1000)
+  --megabytes 1024             how much is sent (bulk; on Windows 64)
+  --triple TARGET              compile for another target (build)
   --seconds 0.1                how long each implementation runs in each round
   --rounds 21                  how often each one has its turn
   --only NAME,NAME             leave the others out (`bare`, the floor, stays)
@@ -35,6 +37,8 @@ pub struct Options {
     pub connections: Option<Vec<usize>>,
     pub sizes: Vec<usize>,
     pub idle: Vec<usize>,
+    pub megabytes: usize,
+    pub triple: Option<String>,
     pub seconds: f64,
     pub rounds: usize,
     pub only: Option<Vec<String>>,
@@ -50,7 +54,13 @@ impl Options {
             files: Vec::new(),
             connections: None,
             sizes: vec![64, 4096],
-            idle: vec![1, 100, 1_000, 10_000],
+            // Each server needs its own on Windows, where they cannot go from queue to queue.
+            idle: match cfg!(windows) {
+                true => vec![1, 100, 1_000],
+                false => vec![1, 100, 1_000, 10_000],
+            },
+            megabytes: if cfg!(windows) { 64 } else { 1024 },
+            triple: None,
             seconds: 0.1,
             rounds: 21,
             only: None,
@@ -64,6 +74,7 @@ impl Options {
                 options.rounds = 1;
                 options.connections = Some(vec![1, 16]);
                 options.idle = vec![1, 100];
+                options.megabytes = if cfg!(windows) { 1 } else { 16 };
                 continue;
             }
             if !argument.starts_with("--") {
@@ -77,6 +88,8 @@ impl Options {
                 "--connections" => options.connections = Some(numbers(&value)?),
                 "--size" => options.sizes = numbers(&value)?,
                 "--idle" => options.idle = numbers(&value)?,
+                "--megabytes" => options.megabytes = number(&value)?,
+                "--triple" => options.triple = Some(value),
                 "--seconds" => options.seconds = number(&value)?,
                 "--rounds" => options.rounds = number(&value)?,
                 "--only" => options.only = Some(value.split(',').map(str::to_owned).collect()),

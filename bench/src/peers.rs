@@ -4,6 +4,7 @@
 //! their documentation tells a user to do on an event, and that is in [`Peer::readable`] and its neighbours.
 
 pub mod bare;
+#[cfg(target_os = "linux")]
 pub mod io_uring;
 pub mod minimio;
 pub mod mio;
@@ -44,12 +45,15 @@ where
     fn wrap(stream: TcpStream) -> io::Result<Self::Stream>;
     /// Takes a stream in, interested in reading.
     fn adopt(&self, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
-    /// Gives it back, out of the queue.
+    /// Chooses how much memory a stream lends to the kernel, before it is adopted, where the queue lends any.
+    fn lend(_stream: &mut Self::Stream, _bytes: usize) -> io::Result<()> {
+        Ok(())
+    }
+    /// Gives it back, out of the queue. On Windows it would belong to the queue's port for life.
+    #[cfg(not(windows))]
     fn release(&self, stream: Self::Stream) -> io::Result<TcpStream>;
     /// Closes a stream that was adopted.
-    fn close(&self, stream: Self::Stream) -> io::Result<()> {
-        self.release(stream).map(drop)
-    }
+    fn close(&self, stream: Self::Stream) -> io::Result<()>;
 
     /// What to do on an event: reads as much as the documentation asks, hands each piece to `sink`, and asks for the
     /// next event. `false` at the end of the stream.
@@ -76,6 +80,11 @@ where
     fn remote(&self) -> io::Result<Self::Remote>;
     /// Asks for the next readable event, from whatever thread.
     fn rearm(remote: &Self::Remote, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
+
+    /// How many bytes of the heap that many idle streams have lent to the kernel.
+    fn lent_bytes(&self, _streams: usize) -> usize {
+        0
+    }
 }
 
 /// Reads until `WouldBlock`, or until a short read where that is said to be enough: what edge-triggered queues ask for.

@@ -1,159 +1,42 @@
-//! What the system is asked about threads: where they run, what they have used, how often they called.
-//!
-//! Windows: `SetThreadAffinityMask` and `QueryThreadCycleTime` belong here, in a module beside `linux`.
+//! What the system is asked about threads: where they run, what they have used, how often they called. And what the
+//! report has to say about the machine.
 
-use std::fs;
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(windows)]
+mod windows;
 
-/// The platform's name in the output.
-pub fn platform() -> &'static str {
-    std::env::consts::OS
-}
+#[cfg(target_os = "linux")]
+pub use linux::*;
+#[cfg(windows)]
+pub use windows::*;
 
 /// The core of the threads under test, and that of the load. They differ where there are two.
 pub const SERVER_CORE: usize = 0;
 pub const LOAD_CORE: usize = 1;
 
-/// Keeps the calling thread on one core; says whether it did.
-pub fn pin(core: usize) -> bool {
-    // SAFETY: all zero bytes are an empty set.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the number is below the size of the set.
-    unsafe { libc::CPU_SET(core % cores(), &mut set) };
-    // SAFETY: the set is as large as said, and only read.
-    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) == 0 }
-}
-
-/// How many cores are on, whatever this thread is pinned to.
-pub fn cores() -> usize {
-    // SAFETY: it takes a number.
-    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
-    usize::try_from(count).map_or(1, |count| count.max(1))
-}
-
-/// The CPU time of one thread, to be read from any thread.
-#[derive(Debug, Clone, Copy)]
-pub struct CpuClock(libc::clockid_t);
-
-impl CpuClock {
-    /// The calling thread's own. It is good as long as that thread lives.
-    pub fn of_this_thread() -> CpuClock {
-        let mut clock = 0;
-        // SAFETY: the thread exists, and the clock may be written.
-        let failed = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) };
-        assert_eq!(failed, 0, "a living thread has a clock");
-        CpuClock(clock)
-    }
-
-    pub fn now(self) -> Duration {
-        let mut time = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        // SAFETY: the time may be written.
-        let failed = unsafe { libc::clock_gettime(self.0, &mut time) };
-        assert_eq!(failed, 0, "the thread lives as long as it is measured");
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-}
-
-/// The kernel's number of the calling thread.
-pub fn thread_number() -> i32 {
-    // SAFETY: it takes nothing.
-    unsafe { libc::gettid() }
-}
-
-/// Counts the system calls of one thread, by the kernel's own trace point. It slows each of them down: nothing may be
-/// timed meanwhile.
-#[derive(Debug)]
-pub struct CallCounter(OwnedFd);
-
-impl CallCounter {
-    /// `None` where the kernel, or its rights, do not allow it (it needs root and a mounted tracefs).
-    pub fn new(thread: i32) -> Option<CallCounter> {
-        let id = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-            .iter()
-            .find_map(|at| {
-                fs::read_to_string(format!("{at}/events/raw_syscalls/sys_enter/id")).ok()
-            })?;
-        /// The first version of `struct perf_event_attr`.
-        #[repr(C)]
-        #[derive(Default)]
-        struct Attributes {
-            kind: u32,
-            size: u32,
-            config: u64,
-            rest: [u64; 6],
-        }
-        const PERF_TYPE_TRACEPOINT: u32 = 2;
-        let attributes = Attributes {
-            kind: PERF_TYPE_TRACEPOINT,
-            size: size_of::<Attributes>() as u32,
-            config: id.trim().parse().ok()?,
-            rest: [0; 6],
-        };
-        // SAFETY: the attributes are as large as they say, and only read.
-        let fd =
-            unsafe { libc::syscall(libc::SYS_perf_event_open, &attributes, thread, -1, -1, 0) };
-        // SAFETY: a number that is not negative is a new descriptor.
-        (fd >= 0).then(|| CallCounter(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
-    }
-
-    pub fn count(&self) -> io::Result<u64> {
-        let mut count = [0; 8];
-        // SAFETY: there is room for the 8 bytes.
-        let got = unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
-        if got != 8 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(u64::from_ne_bytes(count))
-    }
-}
-
-/// Raises the limit on descriptors as far as it goes, and tells it.
-pub fn most_descriptors() -> usize {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the limit may be written.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the limit is only read.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
-}
-
-/// Machine, kernel and compiler, for the report.
+/// Machine, system, compiler and crates: the first line of the JSON of a run.
 pub fn about() -> serde_json::Value {
-    let first_after = |text: &str, key: &str| {
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        Some(line.split(':').nth(1)?.trim().to_owned())
-    };
-    let processor = fs::read_to_string("/proc/cpuinfo")
-        .ok()
-        .and_then(|text| first_after(&text, "model name"));
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     serde_json::json!({
         "bench": "about",
         "platform": platform(),
-        "processor": processor.unwrap_or_default(),
+        "processor": processor(),
         "cores": cores(),
-        "kernel": kernel.trim(),
-        "load_before": load.trim(),
+        "system": system(),
+        "load_before": load_average(),
+        "rustc": env!("BENCH_RUSTC"),
+        "minimio": env!("BENCH_COMMIT"),
         "versions": VERSIONS.map(|(name, version)| format!("{name} {version}")),
     })
 }
 
 /// As pinned in `Cargo.toml`; a test holds the two together.
-pub const VERSIONS: [(&str, &str); 4] = [
+pub const VERSIONS: [(&str, &str); 5] = [
     ("mio", "1.2.5"),
     ("polling", "3.11.0"),
     ("libc", "0.2.191"),
     ("io-uring", "0.7.16"),
+    ("windows-sys", "0.61.2"),
 ];
 
 #[cfg(test)]

@@ -35,15 +35,33 @@ where
     streams.into_iter().enumerate().map(adopt).collect()
 }
 
+/// What a thread returned; a panic of a peer's becomes an error like any other.
+pub fn joined<T>(result: std::thread::Result<io::Result<T>>) -> io::Result<T> {
+    result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied());
+        let text = text.unwrap_or("without words");
+        Err(io::Error::other(format!("it panicked: {text}")))
+    })
+}
+
 /// Calls a generic function once for each queue: its results, with the names.
 macro_rules! each_peer {
     ($function:ident) => {
-        [
+        &[
             (
                 <crate::peers::bare::Bare<false> as crate::peers::Peer>::NAME,
                 $function::<crate::peers::bare::Bare<false>> as _,
             ),
-            ("minimio", $function::<crate::peers::minimio::Minimio> as _),
+            (
+                "minimio",
+                $function::<crate::peers::minimio::Minimio<false>> as _,
+            ),
+            #[cfg(windows)]
+            (
+                "minimio-drained",
+                $function::<crate::peers::minimio::Minimio<true>> as _,
+            ),
             (
                 "mio-drained",
                 $function::<crate::peers::mio::Mio<false>> as _,

@@ -38,6 +38,7 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>> {
         let receive = receive(stream, key, &mut buffers[key]);
         push(&mut ring, &receive)?;
     }
+    let mut in_flight = streams.len();
     let mut done = Vec::with_capacity(ENTRIES as usize);
     let mut open = true;
     while open {
@@ -46,6 +47,7 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>> {
             ring.completion()
                 .map(|entry| (entry.user_data(), entry.result())),
         );
+        in_flight -= done.len();
         for (number, result) in done.drain(..) {
             let key = (number & (SEND - 1)) as usize;
             let count =
@@ -67,15 +69,30 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>> {
                 let receive = receive(&streams[key], key, &mut buffers[key]);
                 push(&mut ring, &send)?;
                 push(&mut ring, &receive)?;
+                in_flight += 2;
             }
         }
     }
-    // The receives that are still in flight write into the buffers: they end with the ring, which goes first.
+    // The receives that are still in flight write into the buffers, which live until each has ended. Closing the ring
+    // would cancel them too, but not before it returns.
+    reap(&mut ring, in_flight)?;
     drop(ring);
     for stream in &streams {
         stream.set_nonblocking(true)?;
     }
     Ok(streams)
+}
+
+/// Cancels everything, and takes the completions of what was in flight, and of the cancelling.
+fn reap(ring: &mut IoUring, in_flight: usize) -> io::Result<()> {
+    let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
+    push(ring, &cancel)?;
+    let mut left = in_flight + 1;
+    while left > 0 {
+        ring.submit_and_wait(1)?;
+        left -= ring.completion().count();
+    }
+    Ok(())
 }
 
 fn receive(stream: &TcpStream, key: usize, buffer: &mut [u8; BUFFER]) -> squeue::Entry {

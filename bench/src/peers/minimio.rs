@@ -1,4 +1,7 @@
 //! `minimio`: one event a registration; read once, register again.
+//!
+//! `minimio-drained` reads to `WouldBlock` first, as nobody has to. It is there on Windows, where `mio` makes its users
+//! do that: one more read costs more there than the event.
 
 use std::io;
 use std::net;
@@ -6,16 +9,20 @@ use std::time::Duration;
 
 use minimio::{Event, Events, Interests, Poll, Registrator, TcpListener, TcpStream};
 
-use super::{accept_all, read_once, Peer, EVENTS};
+use super::{accept_all, drain, read_once, Peer, EVENTS};
 
 #[derive(Debug)]
-pub struct Minimio {
+pub struct Minimio<const DRAINED: bool> {
     poll: Poll,
     registrator: Registrator,
 }
 
-impl Peer for Minimio {
-    const NAME: &'static str = "minimio";
+impl<const DRAINED: bool> Peer for Minimio<DRAINED> {
+    const NAME: &'static str = if DRAINED {
+        "minimio-drained"
+    } else {
+        "minimio"
+    };
 
     type Events = Events;
     type Stream = TcpStream;
@@ -45,10 +52,16 @@ impl Peer for Minimio {
         TcpStream::from_std(stream)
     }
 
+    fn lend(stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+        stream.set_lent_buffer(bytes);
+        Ok(())
+    }
+
     fn adopt(&self, stream: &mut TcpStream, key: usize) -> io::Result<()> {
         self.registrator.register(stream, key, Interests::READABLE)
     }
 
+    #[cfg(not(windows))]
     fn release(&self, stream: TcpStream) -> io::Result<net::TcpStream> {
         Ok(stream.into_std()?)
     }
@@ -65,7 +78,11 @@ impl Peer for Minimio {
         buffer: &mut [u8],
         sink: impl FnMut(&TcpStream, &[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
-        let open = read_once(stream, buffer, sink)?;
+        let open = if DRAINED {
+            drain(stream, buffer, false, sink)?
+        } else {
+            read_once(stream, buffer, sink)?
+        };
         if open {
             self.registrator
                 .register(stream, key, Interests::READABLE)?;
@@ -105,5 +122,9 @@ impl Peer for Minimio {
 
     fn rearm(registrator: &Registrator, stream: &mut TcpStream, key: usize) -> io::Result<()> {
         registrator.register(stream, key, Interests::READABLE)
+    }
+
+    fn lent_bytes(&self, _streams: usize) -> usize {
+        self.registrator.lent_bytes()
     }
 }

@@ -1,7 +1,8 @@
 //! `mio`: registered once, edge-triggered; each event is to be drained.
 //!
 //! «Drained» is what its documentation guarantees on every platform: read until `WouldBlock`. A short read is enough
-//! on epoll and kqueue, as many of its users know.
+//! on epoll and kqueue, as many of its users know. On Windows only `WouldBlock` asks for the next event: there the
+//! short read is followed by `reregister`.
 
 use std::io;
 use std::net;
@@ -56,6 +57,7 @@ impl<const SHORT_READ: bool> Peer for Mio<SHORT_READ> {
             .register(stream, Token(key), Interest::READABLE)
     }
 
+    #[cfg(not(windows))]
     fn release(&self, mut stream: TcpStream) -> io::Result<net::TcpStream> {
         self.poll.registry().deregister(&mut stream)?;
         Ok(stream.into())
@@ -69,11 +71,16 @@ impl<const SHORT_READ: bool> Peer for Mio<SHORT_READ> {
     fn readable(
         &self,
         stream: &mut TcpStream,
-        _key: usize,
+        key: usize,
         buffer: &mut [u8],
         sink: impl FnMut(&TcpStream, &[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
-        drain(stream, buffer, SHORT_READ, sink)
+        let open = drain(stream, buffer, SHORT_READ, sink)?;
+        if cfg!(windows) && SHORT_READ && open {
+            let registry = self.poll.registry();
+            registry.reregister(stream, Token(key), Interest::READABLE)?;
+        }
+        Ok(open)
     }
 
     fn listen(&self, listener: net::TcpListener, key: usize) -> io::Result<TcpListener> {

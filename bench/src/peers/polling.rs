@@ -67,9 +67,14 @@ impl<const LEVEL: bool> Peer for Polling<LEVEL> {
         }
     }
 
+    #[cfg(not(windows))]
     fn release(&self, stream: TcpStream) -> io::Result<TcpStream> {
         self.poller.delete(&stream)?;
         Ok(stream)
+    }
+
+    fn close(&self, stream: TcpStream) -> io::Result<()> {
+        self.poller.delete(&stream)
     }
 
     fn readable(

@@ -5,7 +5,6 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ const LISTENER: usize = usize::MAX / 2;
 const WAKE: usize = usize::MAX / 2 + 1;
 
 type Turn = fn(usize, usize, f64) -> io::Result<Figures>;
-const TURNS: [(&str, Turn); 7] = each_peer!(turn);
+const TURNS: &[(&str, Turn)] = each_peer!(turn);
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     for connections in options.connections_or(&[1, 16]) {
@@ -30,7 +29,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
             size: 64,
             more: Vec::new(),
         };
-        let mut subjects = super::wanted(options, &TURNS);
+        let mut subjects = super::wanted(options, TURNS);
         recorder.rounds(options, &setting, &mut subjects, |turn| {
             turn(connections, 64, options.seconds)
         })?;
@@ -75,7 +74,7 @@ where
         over.store(true, Ordering::SeqCst);
         // If it ended by an earlier event, there is nothing left to be woken.
         drop(P::wake(&waker));
-        server.join().expect("it returns its errors")?;
+        super::joined(server.join())?;
         Ok(vec![
             ("cpu_us_per_msg", cpu.as_secs_f64() * 1e6 / count as f64),
             ("msgs_per_s", count as f64 / elapsed.as_secs_f64()),
@@ -97,15 +96,7 @@ fn volley(address: SocketAddr, connections: usize, size: usize) -> io::Result<()
         if answer.len() != size {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let linger = libc::linger {
-            l_onoff: 1,
-            l_linger: 0,
-        };
-        let length = size_of::<libc::linger>() as libc::socklen_t;
-        let (level, name) = (libc::SOL_SOCKET, libc::SO_LINGER);
-        let value = std::ptr::from_ref(&linger).cast();
-        // SAFETY: the value is as long as said, and only read.
-        unsafe { libc::setsockopt(client.as_raw_fd(), level, name, value, length) };
+        system::reset_on_close(&client);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `bulk`: a gigabyte over one connection, received with a large buffer.
+//! `bulk`: a gigabyte over one connection, received with a large buffer. What lends memory to the kernel lends as much.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -15,17 +15,17 @@ use crate::system::{self, CpuClock};
 const CHUNK: usize = 64 << 10;
 
 type Turn = fn(usize) -> io::Result<Figures>;
-const TURNS: [(&str, Turn); 7] = each_peer!(turn);
+const TURNS: &[(&str, Turn)] = each_peer!(turn);
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
-    let bytes = if options.smoke { 16 << 20 } else { 1 << 30 };
+    let bytes = options.megabytes << 20;
     let setting = Setting {
         bench: "bulk",
         connections: 1,
         size: CHUNK,
         more: vec![("bytes", bytes.into())],
     };
-    let mut subjects = super::wanted(options, &TURNS);
+    let mut subjects = super::wanted(options, TURNS);
     recorder.rounds(options, &setting, &mut subjects, |turn| turn(bytes))
 }
 
@@ -44,6 +44,7 @@ where
         let mut queue = P::new()?;
         let mut events = P::events();
         let mut stream = P::wrap(server)?;
+        P::lend(&mut stream, CHUNK)?;
         queue.adopt(&mut stream, 0)?;
         let mut buffer = vec![0; CHUNK];
         let mut received = 0;
@@ -67,7 +68,7 @@ where
         left -= client.write(&chunk[..left.min(CHUNK)])?;
     }
     client.shutdown(Shutdown::Write)?;
-    let (received, cpu) = receiver.join().expect("it returns its errors")?;
+    let (received, cpu) = super::joined(receiver.join())?;
     if received != bytes {
         return Err(ErrorKind::UnexpectedEof.into());
     }

@@ -7,11 +7,12 @@ use super::each_peer;
 use crate::load::{pairs, Load, Serve, Server};
 use crate::measure::{Recorder, Setting};
 use crate::options::Options;
-use crate::peers::{io_uring, Peer, BUFFER};
+use crate::peers::{Peer, BUFFER};
 
-pub const SERVERS: [(&str, Serve); 7] = each_peer!(serve);
+const SERVERS: &[(&str, Serve)] = each_peer!(serve);
 
-/// Echoes until one of the streams ends, and gives them back.
+/// Echoes until one of the streams ends, and gives them back (on Windows it closes them: they could not go to another
+/// queue).
 ///
 /// The clients have one message under way each, and no message is larger than a socket's buffer: a short write cannot
 /// be, so it is an error.
@@ -38,10 +39,25 @@ where
             })?;
         }
     }
+    let streams = streams.into_iter();
+    #[cfg(not(windows))]
+    return streams.map(|stream| queue.release(stream)).collect();
+    #[cfg(windows)]
     streams
-        .into_iter()
-        .map(|stream| queue.release(stream))
-        .collect()
+        .map(|stream| queue.close(stream))
+        .collect::<io::Result<()>>()
+        .map(|()| Vec::new())
+}
+
+/// Those that take part: each queue, and on Linux the limit, if the kernel has it.
+pub fn servers(options: &Options) -> Vec<(&'static str, Serve)> {
+    #[cfg(target_os = "linux")]
+    let limit: Option<(_, Serve)> = crate::peers::io_uring::is_available()
+        .then_some(("io-uring", crate::peers::io_uring::serve));
+    #[cfg(not(target_os = "linux"))]
+    let limit = None;
+    let all: Vec<_> = SERVERS.iter().copied().chain(limit).collect();
+    super::wanted(options, &all)
 }
 
 struct Subject {
@@ -54,12 +70,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     for connections in options.connections_or(&[1, 16, 128, 512]) {
         for &size in &options.sizes {
             let mut subjects = Vec::new();
-            let limit: (_, Serve) = ("io-uring", io_uring::serve);
-            for (name, serve) in SERVERS.into_iter().chain([limit]) {
-                let is_there = name != limit.0 || io_uring::is_available();
-                if !options.wants(name) || !is_there {
-                    continue;
-                }
+            for (name, serve) in servers(options) {
                 let (servers, clients) = pairs(connections)?;
                 let server = Server::start(serve, servers);
                 let mut load = Load::new(clients, size)?;
@@ -84,9 +95,11 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
                 figures.extend(subject.calls.map(|calls| ("calls_per_msg", calls)));
                 Ok(figures)
             })?;
-            for (_, subject) in subjects {
-                subject.load.hang_up()?;
-                subject.server.join()?;
+            for (name, subject) in subjects {
+                // If its server has ended with an error, that is the one to tell.
+                let hung_up = subject.load.hang_up();
+                let ended = subject.server.join().and(hung_up);
+                recorder.allow(&setting, name, ended)?;
             }
         }
     }

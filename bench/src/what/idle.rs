@@ -1,13 +1,14 @@
 //! `idle`: what a message costs on one busy connection among many idle ones. It should cost the same.
 //!
 //! The idle connections are made once, and each server registers them anew in its turn. Their other ends are held by a
-//! child process, since a process may not have descriptors enough for both.
+//! child process, since a process may not have descriptors enough for both. On Windows a socket belongs to one port for
+//! life: there each turn makes its own.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
-use super::echo::SERVERS;
+use super::echo;
 use crate::load::{pairs, prepared, Load, Server};
 use crate::measure::{Recorder, Setting};
 use crate::options::Options;
@@ -28,39 +29,27 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
         .filter(|(count, _, _)| options.idle.contains(count))
         .collect();
     let most = counts.last().map_or(0, |(count, _, _)| *count);
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut holder = Command::new(std::env::current_exe()?)
-        .arg(format!("hold:{}", listener.local_addr()?))
-        .args(["--idle", &most.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut idle = Vec::new();
-    while idle.len() < most {
-        idle.push(prepared(listener.accept()?.0)?);
-    }
-    let mut line = String::new();
-    BufReader::new(holder.stdout.take().expect("it is piped")).read_line(&mut line)?;
-
+    let mut idle = Idle::new(if cfg!(windows) { 0 } else { most })?;
     let setting = Setting {
         bench: "idle",
         connections: 1,
         size: SIZE,
         more: vec![("idle", most.into())],
     };
-    let mut subjects = super::wanted(options, &SERVERS);
+    let mut subjects = echo::servers(options);
     recorder.rounds(options, &setting, &mut subjects, |serve| {
         let mut figures = Vec::new();
         let mut one = None;
         for (count, cpu_name, flat_name) in &counts {
             let (mut streams, clients) = pairs(1)?;
-            streams.extend(idle.drain(idle.len() - count..));
+            let (idle_ends, _other_ends) = idle.take(*count)?;
+            streams.extend(idle_ends);
             let server = Server::start(*serve, streams);
             let mut load = Load::new(clients, SIZE)?;
             let measured = load.measure(&server, options.seconds)?;
             load.hang_up()?;
             let streams = server.join()?;
-            idle.extend(streams.into_iter().skip(1));
+            idle.streams.extend(streams.into_iter().skip(1));
             let (_, cpu) = measured[0];
             figures.push((*cpu_name, cpu));
             figures.push((*flat_name, cpu / *one.get_or_insert(cpu)));
@@ -70,9 +59,58 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
         }
         Ok(figures)
     })?;
-    drop(holder.stdin.take());
-    holder.wait()?;
-    Ok(())
+    idle.end()
+}
+
+/// Connections on which nothing happens, that wait for their next server.
+struct Idle {
+    streams: Vec<TcpStream>,
+    holder: Option<Child>,
+}
+
+impl Idle {
+    fn new(count: usize) -> io::Result<Idle> {
+        let mut idle = Idle {
+            streams: Vec::new(),
+            holder: None,
+        };
+        if count == 0 {
+            return Ok(idle);
+        }
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let mut holder = Command::new(std::env::current_exe()?)
+            .arg(format!("hold:{}", listener.local_addr()?))
+            .args(["--idle", &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        while idle.streams.len() < count {
+            idle.streams.push(prepared(listener.accept()?.0)?);
+        }
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().expect("it is piped")).read_line(&mut line)?;
+        idle.holder = Some(holder);
+        Ok(idle)
+    }
+
+    /// So many for a server; and their other ends, if they have to be held meanwhile.
+    fn take(&mut self, count: usize) -> io::Result<(Vec<TcpStream>, Vec<TcpStream>)> {
+        match self.holder {
+            Some(_) => Ok((
+                self.streams.split_off(self.streams.len() - count),
+                Vec::new(),
+            )),
+            None => pairs(count),
+        }
+    }
+
+    fn end(mut self) -> io::Result<()> {
+        if let Some(mut holder) = self.holder.take() {
+            drop(holder.stdin.take());
+            holder.wait()?;
+        }
+        Ok(())
+    }
 }
 
 /// The child: makes the connections, and holds them until its input ends.

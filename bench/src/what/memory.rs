@@ -1,4 +1,5 @@
-//! `memory`: bytes of heap a registered connection, counted by the allocator.
+//! `memory`: bytes of heap a registered connection, counted by the allocator; and how many of them are lent to the
+//! kernel.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Read, Write};
@@ -33,7 +34,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 type Turn = fn(usize) -> io::Result<Figures>;
-const TURNS: [(&str, Turn); 7] = each_peer!(turn);
+const TURNS: &[(&str, Turn)] = each_peer!(turn);
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     // It counts: once is enough.
@@ -41,14 +42,17 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
         rounds: 1,
         ..options.clone()
     };
-    for connections in options.connections_or(&[16, 512, 1_000, 8_000]) {
+    for connections in options.connections_or(match cfg!(windows) {
+        true => &[16, 512, 1_000],
+        false => &[16, 512, 1_000, 8_000],
+    }) {
         let setting = Setting {
             bench: "memory",
             connections,
             size: 64,
             more: Vec::new(),
         };
-        let mut subjects = super::wanted(options, &TURNS);
+        let mut subjects = super::wanted(options, TURNS);
         recorder.rounds(options, &setting, &mut subjects, |turn| turn(connections))?;
     }
     Ok(())
@@ -73,6 +77,7 @@ where
         streams.push(stream);
     }
     let idle = allocated() - before;
+    let lent = queue.lent_bytes(connections);
     // One message each, echoed.
     load.send_all()?;
     let mut echoed = 0;
@@ -91,11 +96,19 @@ where
         queue.close(stream)?;
     }
     let each = |bytes| bytes as f64 / connections as f64;
-    Ok(vec![
+    let mut figures = vec![
         ("heap_bytes_idle", each(idle)),
         ("heap_bytes_busy", each(busy)),
+    ];
+    if cfg!(windows) {
+        // The lent ones are among them: with them taken off, what the queue keeps for itself.
+        figures.push(("lent_bytes_idle", each(lent)));
+        figures.push(("own_bytes_idle", each(idle - lent)));
+    }
+    figures.extend([
         ("handle_bytes", size_of::<P::Stream>() as f64),
         ("cpu_us_per_msg", f64::NAN),
         ("msgs_per_s", f64::NAN),
-    ])
+    ]);
+    Ok(figures)
 }

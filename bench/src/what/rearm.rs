@@ -29,7 +29,7 @@ struct Case {
 }
 
 type Turn = fn(Case) -> io::Result<Figures>;
-const TURNS: [(&str, Turn); 7] = each_peer!(turn);
+const TURNS: &[(&str, Turn)] = each_peer!(turn);
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     for from_another in [false, true] {
@@ -47,7 +47,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
                 from_another,
                 seconds: options.seconds,
             };
-            let mut subjects = super::wanted(options, &TURNS);
+            let mut subjects = super::wanted(options, TURNS);
             recorder.rounds(options, &setting, &mut subjects, |turn| turn(case))?;
         }
     }
@@ -94,7 +94,7 @@ where
             over.store(true, Ordering::SeqCst);
             // If it ended by an earlier event, there is nothing left to be woken.
             drop(P::wake(&waker));
-            poller.join().expect("it returns its errors")
+            super::joined(poller.join())
         })?;
     } else {
         let mut events = P::events();
@@ -110,7 +110,7 @@ where
         }
     }
     for stream in streams {
-        queue.release(stream)?;
+        queue.close(stream)?;
     }
     let ns = Spread::of(each).map_or(f64::NAN, |spread| spread.median);
     Ok(vec![

@@ -16,8 +16,8 @@ use crate::peers::Peer;
 use crate::system::{self, CpuClock};
 
 type Turn = fn(f64) -> io::Result<Figures>;
-const LATENCY: [(&str, Turn); 7] = each_peer!(latency);
-const THROUGHPUT: [(&str, Turn); 7] = each_peer!(throughput);
+const LATENCY: &[(&str, Turn)] = each_peer!(latency);
+const THROUGHPUT: &[(&str, Turn)] = each_peer!(throughput);
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     for (kind, turns) in [("latency", LATENCY), ("throughput", THROUGHPUT)] {
@@ -27,7 +27,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
             size: 0,
             more: vec![("kind", kind.into())],
         };
-        let mut subjects = super::wanted(options, &turns);
+        let mut subjects = super::wanted(options, turns);
         let turn = |turn: &mut Turn| turn(options.seconds);
         recorder.rounds(options, &setting, &mut subjects, turn)?;
     }
@@ -67,7 +67,7 @@ where
         over.store(true, Ordering::SeqCst);
         // If it ended by an earlier wake, there is nothing left to be woken.
         drop(P::wake(&waker));
-        poller.join().expect("it returns its errors")?;
+        super::joined(poller.join())?;
         result
     })
 }

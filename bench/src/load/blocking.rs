@@ -1,0 +1,73 @@
+//! On Windows: volleys, by a thread that blocks. It writes to every connection, then reads from each in order.
+//!
+//! Under Wine each look at a socket is a request to the Wine server, which the server under test needs too: a load that
+//! looks again and again would measure itself.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::STALLED;
+use crate::measure::Histogram;
+
+/// The clients of one server.
+#[derive(Debug)]
+pub struct Load {
+    clients: Vec<TcpStream>,
+    sent_at: Vec<Instant>,
+    message: Vec<u8>,
+    buffer: Vec<u8>,
+    pub(super) latencies: Histogram,
+}
+
+impl Load {
+    pub fn new(clients: Vec<TcpStream>, size: usize) -> io::Result<Load> {
+        for client in &clients {
+            client.set_nonblocking(false)?;
+            client.set_read_timeout(Some(STALLED))?;
+        }
+        Ok(Load {
+            sent_at: vec![Instant::now(); clients.len()],
+            clients,
+            message: (0..size).map(|at| (at % 251) as u8).collect(),
+            buffer: vec![0; size],
+            latencies: Histogram::new(),
+        })
+    }
+
+    /// Sends volleys for that long: one message from each client, then their echoes. Says how many came.
+    pub fn run(&mut self, length: Duration) -> io::Result<(u64, Duration)> {
+        self.latencies.clear();
+        let start = Instant::now();
+        let mut count = 0;
+        while start.elapsed() < length {
+            self.send_all()?;
+            for (client, sent_at) in self.clients.iter_mut().zip(&self.sent_at) {
+                client.read_exact(&mut self.buffer)?;
+                if self.buffer != self.message {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "not what was sent",
+                    ));
+                }
+                self.latencies.add(sent_at.elapsed().as_nanos() as u64);
+            }
+            count += self.clients.len() as u64;
+        }
+        Ok((count, start.elapsed()))
+    }
+
+    /// One message from each client.
+    pub fn send_all(&mut self) -> io::Result<()> {
+        for (client, sent_at) in self.clients.iter_mut().zip(&mut self.sent_at) {
+            *sent_at = Instant::now();
+            client.write_all(&self.message)?;
+        }
+        Ok(())
+    }
+
+    /// Ends one connection, which ends the server.
+    pub fn hang_up(&self) -> io::Result<()> {
+        self.clients[0].shutdown(Shutdown::Write)
+    }
+}

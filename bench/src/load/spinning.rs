@@ -1,0 +1,125 @@
+//! On Linux: volleys, whose echoes are taken as they come, by a thread that never sleeps.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::STALLED;
+use crate::measure::Histogram;
+use crate::peers::bare::epoll::{control, new_set, wait, Batch};
+
+/// The clients of one server.
+#[derive(Debug)]
+pub struct Load {
+    set: OwnedFd,
+    batch: Batch,
+    clients: Vec<Client>,
+    pub(super) message: Vec<u8>,
+    buffer: Vec<u8>,
+    last_echo: Instant,
+    pub latencies: Histogram,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: TcpStream,
+    got: usize,
+    sent_at: Instant,
+}
+
+impl Load {
+    pub fn new(streams: Vec<TcpStream>, size: usize) -> io::Result<Load> {
+        let set = new_set()?;
+        for (key, stream) in streams.iter().enumerate() {
+            let fd = stream.as_raw_fd();
+            control(set.as_fd(), libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN, key)?;
+        }
+        let sent_at = Instant::now();
+        let client = |stream| Client {
+            stream,
+            got: 0,
+            sent_at,
+        };
+        Ok(Load {
+            set,
+            batch: Batch::new(),
+            clients: streams.into_iter().map(client).collect(),
+            message: (0..size).map(|at| (at % 251) as u8).collect(),
+            buffer: vec![0; size],
+            last_echo: sent_at,
+            latencies: Histogram::new(),
+        })
+    }
+
+    /// Sends volleys for that long: one message from each client, then their echoes. Says how many came.
+    ///
+    /// It never sleeps. So no send of the server's has to wake it, which would cost the server more than the message
+    /// and depend on what else the machine does; and it never touches a socket that has nothing to read, so the two
+    /// do not meet at a socket's lock.
+    pub fn run(&mut self, length: Duration) -> io::Result<(u64, Duration)> {
+        self.latencies.clear();
+        let start = Instant::now();
+        self.last_echo = start;
+        let mut count = 0;
+        while start.elapsed() < length {
+            self.send_all()?;
+            let mut under_way = self.clients.len();
+            while under_way > 0 {
+                under_way -= self.receive()?;
+            }
+            count += self.clients.len() as u64;
+        }
+        Ok((count, start.elapsed()))
+    }
+
+    /// One message from each client.
+    pub fn send_all(&mut self) -> io::Result<()> {
+        for client in &mut self.clients {
+            client.send(&self.message)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what is there, and says how many echoes it completed.
+    fn receive(&mut self) -> io::Result<usize> {
+        wait(self.set.as_fd(), &mut self.batch, 0)?;
+        let now = Instant::now();
+        let mut complete = 0;
+        for key in self.batch.keys() {
+            let client = &mut self.clients[key];
+            let left = self.message.len() - client.got;
+            let got = client.stream.read(&mut self.buffer[..left])?;
+            if got == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            if self.buffer[..got] != self.message[client.got..client.got + got] {
+                return Err(io::Error::new(ErrorKind::InvalidData, "not what was sent"));
+            }
+            client.got += got;
+            if client.got == self.message.len() {
+                client.got = 0;
+                complete += 1;
+                self.last_echo = now;
+                self.latencies.add((now - client.sent_at).as_nanos() as u64);
+            }
+        }
+        if complete == 0 && now.saturating_duration_since(self.last_echo) > STALLED {
+            return Err(io::Error::new(ErrorKind::TimedOut, "a message was lost"));
+        }
+        Ok(complete)
+    }
+
+    /// Ends one connection, which ends the server.
+    pub fn hang_up(&self) -> io::Result<()> {
+        self.clients[0].stream.shutdown(Shutdown::Write)
+    }
+}
+
+impl Client {
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        self.sent_at = Instant::now();
+        // One message is under way at a time, and the socket's buffer is larger than that.
+        self.stream.write_all(message)
+    }
+}
