@@ -1,22 +1,25 @@
-//! `report`: `docs/benchmarks.md`, with a chart a benchmark, from the files that `--json` wrote.
+//! `report`: `docs/benchmarks.md`, with its charts, from the files that `--json` wrote.
 
-use std::collections::BTreeMap;
+mod chart;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use plotters::prelude::*;
 use serde_json::Value;
 
 use crate::measure::{Spread, FLOOR};
 use crate::options::Options;
+use chart::Panel;
 
 /// The order of the rows.
-const ORDER: [&str; 8] = [
+const ORDER: [&str; 9] = [
     FLOOR,
     "bare-again",
     "minimio",
+    "minimio-drained",
     "mio-short-read",
     "mio-drained",
     "polling-level",
@@ -24,9 +27,8 @@ const ORDER: [&str; 8] = [
     "io-uring",
 ];
 
-/// What says which setting an object belongs to; everything else that is a number is a figure.
+/// What says which setting an object belongs to; every other number is a figure.
 const SETTING: [&str; 8] = [
-    "platform",
     "connections",
     "size",
     "state",
@@ -34,19 +36,125 @@ const SETTING: [&str; 8] = [
     "kind",
     "idle",
     "bytes",
+    "triple",
 ];
 
-/// The figures that a chart shows, the first that there is.
-const CHARTED: [&str; 5] = [
-    "waker_cpu_us_per_wake",
-    "ns_per_register",
-    "compile_s",
-    "heap_bytes_idle",
-    "cpu_us_per_msg",
+/// The benchmarks in their order: what each is, and the figures of which there is a chart.
+const BENCHES: [(&str, &str, &[&str]); 8] = [
+    (
+        "echo",
+        "A message is sent on each connection, echoed by the server, read, and the next is sent.",
+        &["cpu_us_per_msg", "msgs_per_s"],
+    ),
+    (
+        "idle",
+        "`echo` of 64 bytes on one connection, while the server has registered more on which nothing happens. *Flat* is \
+         an implementation's own cost to its cost with one idle connection.",
+        &["cpu_us_per_msg"],
+    ),
+    (
+        "accept",
+        "A message is a whole connection: accept, one exchange of 64 bytes, close.",
+        &["cpu_us_per_msg", "msgs_per_s"],
+    ),
+    (
+        "wake",
+        "A message is a wake from another thread. *Latency*: two threads wake each other in turn, both asleep in between. \
+         *Throughput*: one wakes as fast as it can; wakes may merge.",
+        &["p50_us", "waker_cpu_us_per_wake"],
+    ),
+    (
+        "rearm",
+        "What asking for the next event costs the caller. *Drained*: a short read left nothing. *Unknown*: the read \
+         filled its buffer. `mio` and the level-triggered ones never need the call on Linux; it is told all the same.",
+        &["ns_per_register"],
+    ),
+    (
+        "memory",
+        "Bytes of user-space heap a registered connection, counted by the allocator. On Windows the buffers lent to \
+         the kernel are among them. A ratio to `bare` on Linux has no meaning: its streams need no heap.",
+        &["own_bytes_idle", "heap_bytes_idle"],
+    ),
+    (
+        "bulk",
+        "Much over one connection; a message is 64 KiB.",
+        &["cpu_us_per_msg", "gigabytes_per_s"],
+    ),
+    (
+        "build",
+        "A minimal program from nothing, in release: time, crates, size.",
+        &["compile_s"],
+    ),
 ];
+
+/// What a figure is called, its unit, and whether more of it is better.
+fn described(figure: &str) -> (String, &'static str, &'static str) {
+    const LOWER: &str = "lower is better";
+    const HIGHER: &str = "higher is better";
+    let (name, unit, better) = match figure {
+        "cpu_us_per_msg" => ("CPU time of the server thread a message", "µs", LOWER),
+        "msgs_per_s" => ("Messages a second", "1/s", HIGHER),
+        "p50_us" => ("Latency, median", "µs", LOWER),
+        "p99_us" => ("Latency, 99th percentile", "µs", LOWER),
+        "p999_us" => ("Latency, 99.9th percentile", "µs", LOWER),
+        "calls_per_msg" => ("System calls of the server a message", "calls", LOWER),
+        "waker_cpu_us_per_wake" => ("CPU time of the waking thread a wake", "µs", LOWER),
+        "ns_per_register" => ("Time of one registration", "ns", LOWER),
+        "heap_bytes_idle" => ("Heap a connection, idle", "bytes", LOWER),
+        "heap_bytes_busy" => ("Heap a connection, after a message", "bytes", LOWER),
+        "lent_bytes_idle" => ("Of that, lent to the kernel, idle", "bytes", LOWER),
+        "own_bytes_idle" => ("Heap a connection that is not lent, idle", "bytes", LOWER),
+        "handle_bytes" => ("Size of a stream's handle", "bytes", LOWER),
+        "gigabytes_per_s" => ("Throughput", "GB/s", HIGHER),
+        "compile_s" => ("Compile time", "s", LOWER),
+        "crates" => ("Crates", "crates", LOWER),
+        "program_bytes" => ("Size of the program", "bytes", LOWER),
+        other => {
+            let idle = |prefix| other.strip_prefix(prefix)?.strip_suffix("_idle");
+            if let Some(count) = idle("cpu_us_") {
+                let name = format!("CPU time of the server thread a message, {count} idle");
+                return (name, "µs", LOWER);
+            }
+            if let Some(count) = idle("flat_") {
+                return (format!("Flat, {count} idle"), "to its own with 1", LOWER);
+            }
+            return (other.into(), "", "");
+        }
+    };
+    (name.into(), unit, better)
+}
 
 /// Implementation, then round, then figures.
-type Rounds = BTreeMap<String, BTreeMap<u64, BTreeMap<String, f64>>>;
+#[derive(Default)]
+struct Rounds {
+    of: BTreeMap<String, BTreeMap<u64, BTreeMap<String, f64>>>,
+    failures: BTreeMap<String, String>,
+}
+
+impl Rounds {
+    fn values(&self, name: &str, figure: &str) -> Vec<f64> {
+        let rounds = self.of.get(name).into_iter().flat_map(BTreeMap::values);
+        rounds
+            .filter_map(|figures| figures.get(figure).copied())
+            .collect()
+    }
+
+    /// The ratio to another, round by round.
+    fn ratio(&self, name: &str, to: &str, figure: &str) -> Option<Spread> {
+        let (above, below) = (self.of.get(name)?, self.of.get(to)?);
+        Spread::of(above.iter().filter_map(|(round, figures)| {
+            Some(figures.get(figure)? / below.get(round)?.get(figure)?)
+        }))
+    }
+
+    fn bars(&self, figure: &str) -> Vec<(&'static str, Spread)> {
+        let bar = |name| Some((name, self.ratio(name, FLOOR, figure)?));
+        ORDER.into_iter().filter_map(bar).collect()
+    }
+}
+
+/// The settings of one benchmark on one platform, in the order of the files.
+type Settings = Vec<(String, Rounds)>;
 
 pub fn run(options: &Options) -> io::Result<()> {
     if options.files.is_empty() {
@@ -55,45 +163,51 @@ pub fn run(options: &Options) -> io::Result<()> {
             "report which files?",
         ));
     }
-    let mut machines = Vec::new();
-    let mut settings: Vec<(String, Rounds)> = Vec::new();
+    let mut machines: Vec<Value> = Vec::new();
+    let mut all: BTreeMap<(String, usize), Settings> = BTreeMap::new();
     for path in &options.files {
         for line in fs::read_to_string(path)?.lines() {
             let value: Value = serde_json::from_str(line)?;
             if value["bench"] == "about" {
                 machines.push(value);
             } else {
-                add(&mut settings, &value);
+                add(&mut all, &value)?;
             }
         }
     }
-    machines.dedup_by_key(|machine| (machine["kernel"].clone(), machine["platform"].clone()));
-
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
-    fs::create_dir_all(docs.join("benchmarks"))?;
+    let charts = docs.join("benchmarks");
+    fs::create_dir_all(&charts)?;
     let mut text = String::from(HEAD);
-    for machine in &machines {
-        let name = |key: &str| machine[key].to_string().replace('"', "");
-        let versions = name("versions").replace(['[', ']'], "").replace(',', ", ");
-        _ = writeln!(
-            text,
-            "- {}: kernel {}, {} ({} cores), {versions}; load average before: {}",
-            name("platform"),
-            name("kernel"),
-            name("processor"),
-            name("cores"),
-            name("load_before"),
-        );
-    }
-    for (title, rounds) in &settings {
-        section(&mut text, title, rounds);
-        let file = file_name(title);
-        if let Some(figure) = chart(&docs.join("benchmarks").join(&file), title, rounds)? {
-            _ = writeln!(text, "\n![{figure}, as a ratio to bare](benchmarks/{file})");
+    let platforms: BTreeSet<String> = all.keys().map(|(platform, _)| platform.clone()).collect();
+    for platform in &platforms {
+        _ = writeln!(text, "\n## {platform}\n");
+        about(&mut text, platform, &machines);
+        for (index, (bench, meaning, charted)) in BENCHES.iter().enumerate() {
+            let Some(settings) = all.get(&(platform.clone(), index)) else {
+                continue;
+            };
+            section(&mut text, bench, meaning, settings);
+            for figure in *charted {
+                let panels = panels(settings, figure);
+                if panels.is_empty() {
+                    continue;
+                }
+                let (name, _, better) = described(figure);
+                let file = format!("{platform}-{bench}-{figure}.svg");
+                let title = format!("{platform}, {bench}: {}", name.replace('`', ""));
+                chart::draw(&charts.join(&file), &title, better, &panels)
+                    .map_err(io::Error::other)?;
+                _ = writeln!(
+                    text,
+                    "\n![{name}, as a ratio to bare, {better}](benchmarks/{file})"
+                );
+            }
         }
     }
     fs::write(docs.join("benchmarks.md"), text)?;
-    println!("docs/benchmarks.md: {} settings", settings.len());
+    readme(&charts, &all)?;
+    println!("docs/benchmarks.md: {} platforms", platforms.len());
     Ok(())
 }
 
@@ -102,182 +216,225 @@ const HEAD: &str = "\
 
 Made by `cargo run --release --manifest-path bench/Cargo.toml -- report FILES`; not edited by hand.
 
-Every implementation had its turn in every round. A ratio is taken to `bare` (a level-triggered epoll loop straight on
-`libc`) **in the same round**; the table has the median over the rounds, with the least and the largest, and in the last
-column the median of minimio's figure to this one's, round by round. The machine is shared and noisy: `bare-again` is the
-code of `bare` once more, and what it differs by is noise. Absolute figures are of this machine on that day.
+Every implementation had its turn in every round. `bare` is the floor: a loop straight on the system's queue
+(level-triggered epoll on Linux, a completion port with one lent buffer a connection on Windows). `bare-again` is the
+code of `bare` once more: what it differs by is noise. A cell of a table is
 
+> median of the figure · **median of its ratio to `bare` in the same round** (least to largest ratio) · minimio's figure
+> to this one's, median over the rounds
+
+and a bar of a chart is the ratio to `bare`, with a line from the least to the largest; the black line is `bare` itself.
+Absolute figures are of this machine on that day.
 ";
 
-fn add(settings: &mut Vec<(String, Rounds)>, value: &Value) {
-    let mut title = value["bench"].as_str().unwrap_or("?").to_owned();
-    for key in SETTING {
-        match &value[key] {
-            Value::Null => {}
-            Value::Number(number) if number.as_u64() == Some(0) => {}
-            Value::String(text) => _ = write!(title, ", {text}"),
-            other => _ = write!(title, ", {key} {other}"),
+/// The machine: one line for each that is new.
+fn about(text: &mut String, platform: &str, machines: &[Value]) {
+    let mut told = BTreeSet::new();
+    for machine in machines {
+        let name = |key: &str| machine[key].to_string().replace('"', "");
+        if name("platform") != platform {
+            continue;
+        }
+        let versions = name("versions").replace(['[', ']'], "").replace(',', ", ");
+        let line = format!(
+            "- {}, {} cores; {}; {}; minimio at {}, {versions}",
+            name("processor"),
+            name("cores"),
+            name("system"),
+            name("rustc"),
+            name("minimio"),
+        );
+        if told.insert(line.clone()) {
+            let load = name("load_before");
+            let load = load.split(' ').next().unwrap_or_default().to_owned();
+            _ = writeln!(text, "{line}. Load average before: {load}.");
         }
     }
+    if platform.starts_with("wine") {
+        text.push_str(WINE);
+    }
+}
+
+const WINE: &str = "
+Under Wine the Wine server does the work of the sockets for everybody, one request after the other: messages a second say
+what an implementation asks of it. CPU time is the server thread's own, by Linux's clock of it, without what the Wine
+server did for it. Threads are not pinned to cores. The load writes to every connection, then reads from each in order,
+and blocks. System calls and compile times are not measured under Wine. None of this says how fast Windows is.
+";
+
+fn add(all: &mut BTreeMap<(String, usize), Settings>, value: &Value) -> io::Result<()> {
+    let text = |key: &str| value[key].as_str().unwrap_or("?").to_owned();
+    let bench = text("bench");
+    let index = BENCHES.iter().position(|(known, _, _)| *known == bench);
+    let index = index.ok_or(io::Error::new(
+        ErrorKind::InvalidData,
+        format!("{bench} is not a benchmark"),
+    ))?;
+    let mut parts = Vec::new();
+    for key in SETTING {
+        let number = value[key].as_u64();
+        match (key, number, value[key].as_str()) {
+            (_, Some(0), _) => {}
+            ("connections", Some(1), _) => parts.push("1 connection".into()),
+            ("connections", Some(count), _) => parts.push(format!("{count} connections")),
+            ("size", Some(size), _) => parts.push(format!("{size} B")),
+            ("bytes", Some(bytes), _) => parts.push(format!("{} MiB in all", bytes >> 20)),
+            ("idle", Some(count), _) => parts.push(format!("{count} idle")),
+            ("thread", _, Some(thread)) => {
+                parts.push(format!("from the {thread} thread").replace("the another", "another"))
+            }
+            (_, _, Some(word)) => parts.push(word.into()),
+            _ => {}
+        }
+    }
+    let title = parts.join(", ");
+    let settings = all.entry((text("platform"), index)).or_default();
     let at = settings.iter().position(|(known, _)| *known == title);
     let at = at.unwrap_or_else(|| {
-        settings.push((title, Rounds::new()));
+        settings.push((title, Rounds::default()));
         settings.len() - 1
     });
-    let name = value["impl"].as_str().unwrap_or("?").to_owned();
-    let rounds = settings[at].1.entry(name).or_default();
-    let figures = rounds.entry(rounds.len() as u64).or_default();
+    let rounds = &mut settings[at].1;
+    if let Some(error) = value["error"].as_str() {
+        rounds.failures.insert(text("impl"), error.to_owned());
+        return Ok(());
+    }
+    // A second run's rounds come after those of the first.
+    let turns = rounds.of.entry(text("impl")).or_default();
+    let figures = turns.entry(turns.len() as u64).or_default();
     for (key, figure) in value.as_object().into_iter().flatten() {
-        let Some(figure) = figure.as_f64() else {
-            continue;
-        };
-        if key != "round" && !SETTING.contains(&key.as_str()) {
-            figures.insert(key.clone(), figure);
+        if let Some(figure) = figure.as_f64() {
+            if key != "round" && !SETTING.contains(&key.as_str()) {
+                figures.insert(key.clone(), figure);
+            }
         }
     }
+    Ok(())
 }
 
-fn values(rounds: &Rounds, name: &str, figure: &str) -> Vec<f64> {
-    let rounds = rounds.get(name).into_iter().flat_map(BTreeMap::values);
-    rounds
-        .filter_map(|figures| figures.get(figure).copied())
-        .collect()
-}
-
-fn ratio(rounds: &Rounds, name: &str, to: &str, figure: &str) -> Option<Spread> {
-    let (above, below) = (values(rounds, name, figure), values(rounds, to, figure));
-    Spread::of(above.iter().zip(&below).map(|(above, below)| above / below))
-}
-
-fn section(text: &mut String, title: &str, rounds: &Rounds) {
-    let count = rounds.get(FLOOR).map_or(0, BTreeMap::len);
-    _ = writeln!(text, "\n## {title}\n\n{count} rounds.");
-    let names: Vec<&str> = ORDER
-        .into_iter()
-        .filter(|name| rounds.contains_key(*name))
+fn section(text: &mut String, bench: &str, meaning: &str, settings: &Settings) {
+    _ = writeln!(text, "\n### {bench}\n\n{meaning}");
+    let counts: BTreeSet<usize> = settings
+        .iter()
+        .map(|(_, rounds)| rounds.of.get(FLOOR).map_or(0, BTreeMap::len))
         .collect();
-    let mut figures: Vec<&String> = rounds
-        .values()
+    let counts: Vec<String> = counts.iter().map(usize::to_string).collect();
+    _ = writeln!(text, "Rounds: {}.", counts.join(" or "));
+    for (title, rounds) in settings {
+        for (name, error) in &rounds.failures {
+            _ = writeln!(text, "\n**`{name}` did not run** with {title}: {error}");
+        }
+    }
+    let figures: BTreeSet<&String> = settings
+        .iter()
+        .flat_map(|(_, rounds)| rounds.of.values())
         .flat_map(BTreeMap::values)
         .flat_map(BTreeMap::keys)
         .collect();
-    figures.sort();
-    figures.dedup();
     for figure in figures {
+        // The same as the time of one registration, in other units.
+        if bench == "rearm" && figure != "ns_per_register" {
+            continue;
+        }
+        let (name, unit, better) = described(figure);
+        let shown: Vec<&(String, Rounds)> = settings
+            .iter()
+            .filter(|(_, rounds)| {
+                rounds
+                    .of
+                    .keys()
+                    .any(|name| !rounds.values(name, figure).is_empty())
+            })
+            .collect();
+        let titles: Vec<&str> = shown.iter().map(|(title, _)| title.as_str()).collect();
         _ = writeln!(
             text,
-            "\n| {figure} | median | to bare | min | max | minimio to it |\n| --- | --- | --- | --- | --- | --- |"
+            "\n**{name}** ({unit}; {better}; ratio to `bare`)\n\n| | {} |\n| --- |{}",
+            titles.join(" | "),
+            " --- |".repeat(titles.len())
         );
-        for name in &names {
-            let Some(value) = Spread::of(values(rounds, name, figure)) else {
-                continue;
-            };
-            let floor = ratio(rounds, name, FLOOR, figure).map_or("| | ".into(), |spread| {
-                let Spread {
-                    median,
-                    least,
-                    largest,
-                } = spread;
-                format!("{median:.3} | {least:.3} | {largest:.3}")
-            });
-            let ours = ratio(rounds, "minimio", name, figure)
-                .map_or(String::new(), |spread| format!("{:.3}", spread.median));
-            _ = writeln!(text, "| {name} | {:.4} | {floor} | {ours} |", value.median);
+        for row in ORDER {
+            let cells: Vec<String> = shown
+                .iter()
+                .map(|(_, rounds)| cell(rounds, row, figure))
+                .collect();
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                _ = writeln!(text, "| {row} | {} |", cells.join(" | "));
+            }
         }
     }
 }
 
-fn file_name(title: &str) -> String {
-    let clean = |letter: char| {
-        if letter.is_ascii_alphanumeric() {
-            letter
-        } else {
-            '-'
-        }
+fn cell(rounds: &Rounds, name: &str, figure: &str) -> String {
+    let Some(value) = Spread::of(rounds.values(name, figure)) else {
+        return String::new();
     };
-    title
-        .replace(", ", "-")
-        .chars()
-        .map(clean)
-        .collect::<String>()
-        + ".svg"
-}
-
-/// Bars of the median, with lines from the least to the largest. `None` where nothing compares with the floor.
-fn chart(path: &Path, title: &str, rounds: &Rounds) -> io::Result<Option<&'static str>> {
-    let bars_of = |figure: &str| -> Vec<(&str, Spread)> {
-        let bar = |name| Some((name, ratio(rounds, name, FLOOR, figure)?));
-        ORDER.into_iter().filter_map(bar).collect()
-    };
-    let found = CHARTED.into_iter().find(|figure| bars_of(figure).len() > 1);
-    let Some(figure) = found else { return Ok(None) };
-    let bars = bars_of(figure);
-    draw(
-        path,
-        &format!("{title}: {figure}, to bare (lower is better)"),
-        &bars,
-    )
-    .map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(Some(figure))
-}
-
-fn draw(
-    path: &Path,
-    title: &str,
-    bars: &[(&str, Spread)],
-) -> Result<(), Box<dyn std::error::Error>> {
-    let height = 90 + 36 * bars.len() as u32;
-    let root = SVGBackend::new(path, (760, height)).into_drawing_area();
-    root.fill(&WHITE)?;
-    // What the largest round was may be far out: it is cut off where the medians end.
-    let most = bars
-        .iter()
-        .map(|(_, spread)| spread.median)
-        .fold(1.0, f64::max)
-        * 1.25;
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 16))
-        .margin(12)
-        .set_label_area_size(LabelAreaPosition::Left, 120)
-        .set_label_area_size(LabelAreaPosition::Bottom, 24)
-        .build_cartesian_2d(0.0..most, (0..bars.len() as i32 - 1).into_segmented())?;
-    let label = |at: &SegmentValue<i32>| match at {
-        SegmentValue::CenterOf(at) | SegmentValue::Exact(at) => {
-            let from_top = bars.len() as i32 - 1 - at;
-            usize::try_from(from_top)
-                .ok()
-                .and_then(|at| bars.get(at))
-                .map_or(String::new(), |(name, _)| (*name).to_owned())
-        }
-        SegmentValue::Last => String::new(),
-    };
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .y_label_formatter(&label)
-        .y_labels(bars.len())
-        .draw()?;
-    for (index, (name, spread)) in bars.iter().enumerate() {
-        let row = bars.len() as i32 - 1 - index as i32;
-        let (low, high) = (SegmentValue::Exact(row), SegmentValue::Exact(row + 1));
-        let colour = match *name {
-            "minimio" => RGBColor(0x1b, 0x7f, 0x5c),
-            "bare" | "bare-again" => RGBColor(0x99, 0x99, 0x99),
-            _ => RGBColor(0x5b, 0x7d, 0xb1),
-        };
-        let mut bar = Rectangle::new([(0.0, low), (spread.median, high)], colour.filled());
-        bar.set_margin(5, 5, 0, 0);
-        chart.draw_series([bar])?;
-        let centre = SegmentValue::CenterOf(row);
-        let (least, largest) = (spread.least, spread.largest.min(most));
-        let line = PathElement::new(
-            vec![(least, centre.clone()), (largest, centre.clone())],
-            BLACK,
-        );
-        chart.draw_series([line])?;
-        let number = format!("{:.3}", spread.median);
-        chart.draw_series([Text::new(number, (0.01 * most, centre), ("sans-serif", 13))])?;
+    let mut cell = significant(value.median);
+    if let Some(spread) = rounds.ratio(name, FLOOR, figure) {
+        let Spread {
+            median,
+            least,
+            largest,
+        } = spread;
+        cell += &format!(" · **{median:.3}** ({least:.2} to {largest:.2})");
     }
-    root.present()?;
-    Ok(())
+    if let Some(ours) = rounds.ratio("minimio", name, figure) {
+        cell += &format!(" · {:.3}", ours.median);
+    }
+    cell
+}
+
+/// Four figures, or all before the point.
+fn significant(value: f64) -> String {
+    match value.abs() {
+        large if large >= 1000.0 => format!("{value:.0}"),
+        large if large >= 100.0 => format!("{value:.1}"),
+        large if large >= 10.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+fn panels(settings: &Settings, figure: &str) -> Vec<Panel> {
+    let panel = |(title, rounds): &(String, Rounds)| {
+        let bars = rounds.bars(figure);
+        (bars.len() > 1).then(|| Panel {
+            title: title.clone(),
+            bars,
+        })
+    };
+    settings.iter().filter_map(panel).collect()
+}
+
+/// The one chart that matters: many connections, what a message costs on Linux, and what comes through under Wine.
+fn readme(charts: &Path, all: &BTreeMap<(String, usize), Settings>) -> io::Result<()> {
+    let wanted = [
+        (
+            "linux-x86_64",
+            "512 connections, 64 B",
+            "cpu_us_per_msg",
+            "Linux, 512 connections: CPU a message, lower is better",
+        ),
+        (
+            "wine-x86_64",
+            "128 connections, 64 B",
+            "msgs_per_s",
+            "Wine, 128 connections: messages/s, higher is better",
+        ),
+    ];
+    let panels: Vec<Panel> = wanted
+        .into_iter()
+        .filter_map(|(platform, setting, figure, title)| {
+            let settings = all.get(&(platform.to_owned(), 0))?;
+            let (_, rounds) = settings.iter().find(|(known, _)| known == setting)?;
+            Some(Panel {
+                title: title.into(),
+                bars: rounds.bars(figure),
+            })
+        })
+        .collect();
+    if panels.is_empty() {
+        return Ok(());
+    }
+    let title = "Echo of 64 bytes";
+    chart::draw(&charts.join("readme.svg"), title, "", &panels).map_err(io::Error::other)
 }
