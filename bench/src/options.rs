@@ -14,7 +14,7 @@ WHAT   echo     messages echoed: server CPU a message, messages/s, latency, syst
        wake     waking a poll from another thread: throughput and latency
        rearm    registering again: drained and unknown, from the polling thread and from another
        memory   bytes of heap a registered connection
-       bulk     a gigabyte over one connection
+       bulk     much over one connection
        build    cold compile time, number of crates, size of a minimal program
        all      each of them
        report   docs/benchmarks.md, with charts, from the files that --json wrote

@@ -39,14 +39,18 @@ where
             })?;
         }
     }
-    let streams = streams.into_iter();
     #[cfg(not(windows))]
-    return streams.map(|stream| queue.release(stream)).collect();
+    return streams
+        .into_iter()
+        .map(|stream| queue.release(stream))
+        .collect();
     #[cfg(windows)]
-    streams
-        .map(|stream| queue.close(stream))
-        .collect::<io::Result<()>>()
-        .map(|()| Vec::new())
+    {
+        for stream in streams {
+            queue.close(stream)?;
+        }
+        Ok(Vec::new())
+    }
 }
 
 /// Those that take part: each queue, and on Linux the limit, if the kernel has it.
