@@ -259,7 +259,9 @@ const WINE: &str = "
 Under Wine the Wine server does the work of the sockets for everybody, one request after the other: messages a second say
 what an implementation asks of it. CPU time is the server thread's own, by Linux's clock of it, without what the Wine
 server did for it. Threads are not pinned to cores. The load writes to every connection, then reads from each in order,
-and blocks. System calls and compile times are not measured under Wine. None of this says how fast Windows is.
+and blocks. System calls and compile times are not measured under Wine. `rearm`: on the polling thread `mio` and
+`polling` put the registration off to their next wait, whose cost is not in it; `bare` and minimio start the receive at
+once. None of this says how fast Windows is.
 ";
 
 fn add(all: &mut BTreeMap<(String, usize), Settings>, value: &Value) -> io::Result<()> {
