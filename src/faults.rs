@@ -1,15 +1,16 @@
-//! Where a test can make a system call fail, under `--cfg minimio_hooks`. Elsewhere what asks here is compiled away.
+//! Where a test can make a system call fail or move less than it was asked, under `--cfg minimio_hooks`. Elsewhere what
+//! asks here is compiled away.
 
 #[cfg(minimio_hooks)]
-pub(crate) use injected::fault;
+pub use injected::{fail, shorten, Call};
 #[cfg(minimio_hooks)]
-pub use injected::{fail, Call};
+pub(crate) use injected::{fault, granted, within, within_mut};
 #[cfg(not(minimio_hooks))]
-pub(crate) use none::{fault, Call};
+pub(crate) use none::{fault, granted, within, within_mut, Call};
 
 #[cfg(not(minimio_hooks))]
 mod none {
-    use std::io;
+    use std::io::{self, IoSlice, IoSliceMut};
 
     /// The calls that can be made to fail.
     #[allow(dead_code)] // not every backend makes each
@@ -26,13 +27,36 @@ mod none {
     pub(crate) const fn fault(_: Call) -> io::Result<()> {
         Ok(())
     }
+
+    /// How many of `room` bytes the next call may be handed: all.
+    pub(crate) const fn granted(_: Call, room: usize) -> usize {
+        room
+    }
+
+    /// Makes a call with the first `room` bytes of the buffers, which are all.
+    pub(crate) fn within<T>(
+        buffers: &[IoSlice<'_>],
+        _room: usize,
+        call: impl FnOnce(&[IoSlice<'_>]) -> T,
+    ) -> T {
+        call(buffers)
+    }
+
+    /// As [`within`].
+    pub(crate) fn within_mut<T>(
+        buffers: &mut [IoSliceMut<'_>],
+        _room: usize,
+        call: impl FnOnce(&mut [IoSliceMut<'_>]) -> T,
+    ) -> T {
+        call(buffers)
+    }
 }
 
 #[cfg(minimio_hooks)]
 mod injected {
     use std::cell::RefCell;
     use std::collections::HashMap;
-    use std::io;
+    use std::io::{self, IoSlice, IoSliceMut};
 
     /// The calls that can be made to fail.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +78,7 @@ mod injected {
     // A thread's own, so that tests beside each other do not meet.
     std::thread_local! {
         static DUE: RefCell<HashMap<Call, (i32, usize)>> = RefCell::default();
+        static SHORT: RefCell<HashMap<Call, (usize, usize)>> = RefCell::default();
     }
 
     /// Makes the next `times` calls of that sort on this thread fail with the system's error `code`, unmade.
@@ -69,5 +94,56 @@ mod injected {
             }
             _ => Ok(()),
         })
+    }
+
+    /// Hands to the next `times` calls of that sort on this thread that move bytes of a stream, at most `most` bytes of
+    /// what the user gives, and at least one: so the system moves less although more is there, or there is more room.
+    pub fn shorten(call: Call, most: usize, times: usize) {
+        SHORT.with(|short| short.borrow_mut().insert(call, (most.max(1), times)));
+    }
+
+    pub(crate) fn granted(call: Call, room: usize) -> usize {
+        SHORT.with(|short| match short.borrow_mut().get_mut(&call) {
+            Some((most, times)) if *times > 0 => {
+                *times -= 1;
+                room.min(*most)
+            }
+            _ => room,
+        })
+    }
+
+    pub(crate) fn within<T>(
+        buffers: &[IoSlice<'_>],
+        room: usize,
+        call: impl FnOnce(&[IoSlice<'_>]) -> T,
+    ) -> T {
+        // What counts allocations runs with the hooks, too.
+        if buffers.iter().map(|buffer| buffer.len()).sum::<usize>() == room {
+            return call(buffers);
+        }
+        let mut left = room;
+        let cut = buffers.iter().map(|buffer| {
+            let count = buffer.len().min(left);
+            left -= count;
+            IoSlice::new(&buffer[..count])
+        });
+        call(&cut.collect::<Vec<_>>())
+    }
+
+    pub(crate) fn within_mut<T>(
+        buffers: &mut [IoSliceMut<'_>],
+        room: usize,
+        call: impl FnOnce(&mut [IoSliceMut<'_>]) -> T,
+    ) -> T {
+        if buffers.iter().map(|buffer| buffer.len()).sum::<usize>() == room {
+            return call(buffers);
+        }
+        let mut left = room;
+        let cut = buffers.iter_mut().map(|buffer| {
+            let count = buffer.len().min(left);
+            left -= count;
+            IoSliceMut::new(&mut buffer[..count])
+        });
+        call(&mut cut.collect::<Vec<_>>())
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(windows)]
 pub mod windows;
 #[cfg(unix)]
-pub use crate::faults::{fail, Call};
+pub use crate::faults::{fail, shorten, Call};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::thread::JoinHandleExt;
@@ -18,8 +18,8 @@ use std::time::Duration;
 use common::{
     effort, expect_events, expect_no_events, minimio_pair, pair, watchdog, BOTH, READABLE, WRITABLE,
 };
-use minimio::hooks::{fail, Call};
-use minimio::{Events, Poll, TcpListener, UdpSocket};
+use minimio::hooks::{fail, shorten, Call};
+use minimio::{Events, Poll, TcpListener, TcpStream, UdpSocket};
 use socket2::SockRef;
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -255,6 +255,196 @@ fn a_poll_that_cannot_be_made_leaves_no_descriptor() {
         assert_eq!(made.unwrap_err().raw_os_error(), Some(libc::EMFILE));
     }
     Poll::new().unwrap();
+    counted.end();
+}
+
+/// Reads with room for 10 bytes, in one buffer or in four.
+fn read_ten(mut stream: &TcpStream, vectored: bool) -> Vec<u8> {
+    let mut bytes = vec![0; 10];
+    let count = if vectored {
+        let (first, rest) = bytes.split_at_mut(2);
+        let (second, third) = rest.split_at_mut(4);
+        let mut buffers = [first, &mut [], second, third].map(IoSliceMut::new);
+        stream.read_vectored(&mut buffers).unwrap()
+    } else {
+        stream.read(&mut bytes).unwrap()
+    };
+    bytes.truncate(count);
+    bytes
+}
+
+fn write_in(mut stream: &TcpStream, bytes: &[u8], vectored: bool) -> usize {
+    if vectored {
+        let (first, second) = bytes.split_at(bytes.len().min(2));
+        let buffers = [first, &[], second].map(IoSlice::new);
+        stream.write_vectored(&buffers).unwrap()
+    } else {
+        stream.write(bytes).unwrap()
+    }
+}
+
+// 6.1, 2.3: as many bytes as the system was asked for, though fewer than the user asked for, prove no end of them.
+#[test]
+fn a_receive_that_was_handed_less_than_the_buffer_is_no_drain() {
+    let _watchdog = watchdog();
+    let counted = Counted::begin();
+    for vectored in [false, true] {
+        for most in 1..9 {
+            let (mut poll, mut events) = poll_and_events();
+            let registrator = poll.registrator();
+            let (stream, mut peer) = pair();
+            peer.write_all(b"0123456789").unwrap();
+            common::await_bytes(&stream, 10);
+            let mut read = Vec::new();
+            while read.len() < 10 {
+                registrator.register(&stream, 1, READABLE).unwrap();
+                expect_events(&mut poll, &mut events, &[(1, true, false)]);
+                shorten(Call::Receive, most, 1);
+                let got = read_ten(&stream, vectored);
+                assert_eq!(got.len(), most.min(10 - read.len()));
+                read.extend(got);
+            }
+            assert_eq!(read, b"0123456789");
+            registrator.register(&stream, 1, READABLE).unwrap();
+            expect_no_events(&mut poll, &mut events);
+        }
+    }
+    counted.end();
+}
+
+// 6.1, 2.3: the same for room.
+#[test]
+fn a_send_that_was_handed_less_than_the_buffer_does_not_mean_full() {
+    let _watchdog = watchdog();
+    let counted = Counted::begin();
+    for vectored in [false, true] {
+        for most in 1..9 {
+            let (mut poll, mut events) = poll_and_events();
+            let registrator = poll.registrator();
+            let (stream, mut peer) = pair();
+            let mut written = 0;
+            while written < 10 {
+                registrator.register(&stream, 1, WRITABLE).unwrap();
+                expect_events(&mut poll, &mut events, &[(1, false, true)]);
+                shorten(Call::Send, most, 1);
+                let count = write_in(&stream, &b"0123456789"[written..], vectored);
+                assert_eq!(count, most.min(10 - written));
+                written += count;
+            }
+            let mut bytes = [0; 10];
+            peer.read_exact(&mut bytes).unwrap();
+            assert_eq!(&bytes, b"0123456789");
+        }
+    }
+    counted.end();
+}
+
+// 6.1: and where the system itself moved less than it was handed, the drain is one, however short the hand-out was.
+#[test]
+fn what_a_shortened_call_did_not_find_is_still_owed() {
+    let _watchdog = watchdog();
+    let counted = Counted::begin();
+    for vectored in [false, true] {
+        let (mut poll, mut events) = poll_and_events();
+        let registrator = poll.registrator();
+        let (stream, mut peer) = pair();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        for byte in 0..20 {
+            peer.write_all(&[byte]).unwrap();
+            expect_events(&mut poll, &mut events, &[(1, true, false)]);
+            shorten(Call::Receive, 3, 1);
+            assert_eq!(read_ten(&stream, vectored), [byte]);
+            // It is the budget (6.3): an owed direction is armed without a call, which would fail.
+            fail(Call::WatchAnew, libc::ENOMEM, 1);
+            registrator.register(&stream, 1, READABLE).unwrap();
+            fail(Call::WatchAnew, 0, 0);
+        }
+        expect_no_events(&mut poll, &mut events);
+    }
+    counted.end();
+}
+
+// 3.3, 6.1: an exchange both ways in which every call is cut to a length of its own.
+#[test]
+fn an_exchange_of_shortened_calls_loses_nothing() {
+    let _watchdog = watchdog();
+    let counted = Counted::begin();
+    for vectored in [false, true] {
+        let (mut poll, mut events) = poll_and_events();
+        let registrator = poll.registrator();
+        let (near, far) = minimio_pair();
+        let total = effort(5_000);
+        let bytes: Vec<u8> = (0..=250).cycle().take(total).collect();
+        let (mut written, mut read) = ([0; 2], [0; 2]);
+        let ends = [&near, &far];
+        for (end, stream) in ends.into_iter().enumerate() {
+            registrator.register(stream, end, BOTH).unwrap();
+        }
+        let mut round = 0;
+        while read != [total; 2] {
+            let count = poll.poll(&mut events, Some(common::HANG)).unwrap();
+            assert_ne!(count, 0, "lost: {written:?} written, {read:?} read");
+            for event in &events {
+                let end = event.id();
+                let stream = ends[end];
+                round += 1;
+                if event.is_writable() && written[end] < total {
+                    shorten(Call::Send, round % 11, 1);
+                    let until = total.min(written[end] + 9);
+                    written[end] += write_in(stream, &bytes[written[end]..until], vectored);
+                    if written[end] < total {
+                        registrator.register(stream, end, WRITABLE).unwrap();
+                    }
+                }
+                if event.is_readable() {
+                    shorten(Call::Receive, round % 13, 1);
+                    let got = read_ten(stream, vectored);
+                    assert_eq!(got, bytes[read[end]..read[end] + got.len()]);
+                    read[end] += got.len();
+                    registrator.register(stream, end, READABLE).unwrap();
+                }
+            }
+        }
+    }
+    counted.end();
+}
+
+// 2.3, 6.1: a datagram or a connection is one, and says nothing of the next, however much room there was.
+#[test]
+fn one_datagram_and_one_accept_are_no_drain() {
+    let _watchdog = watchdog();
+    let counted = Counted::begin();
+    {
+        let (mut poll, mut events) = poll_and_events();
+        let registrator = poll.registrator();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let peer = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Streams alone are shortened; a datagram is whole or cut by the user's buffer.
+        shorten(Call::Receive, 1, usize::MAX);
+        shorten(Call::Send, 1, usize::MAX);
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            peer.send_to(b"abc", socket.local_addr().unwrap()).unwrap();
+            clients.push(net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        }
+        for _ in 0..3 {
+            registrator.register(&socket, 1, READABLE).unwrap();
+            registrator.register(&listener, 2, READABLE).unwrap();
+            expect_events(
+                &mut poll,
+                &mut events,
+                &[(1, true, false), (2, true, false)],
+            );
+            assert_eq!(socket.recv_from(&mut [0; 64]).unwrap().0, 3);
+            listener.accept().unwrap();
+        }
+        registrator.register(&socket, 1, READABLE).unwrap();
+        registrator.register(&listener, 2, READABLE).unwrap();
+        expect_no_events(&mut poll, &mut events);
+        let there = peer.local_addr().unwrap();
+        assert_eq!(socket.send_to(b"whole", there).unwrap(), 5);
+    }
     counted.end();
 }
 

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{Registrator, System};
-use crate::faults::{fault, Call};
+use crate::faults::{fault, granted, within, within_mut, Call};
 use crate::interests::{Interests, Token};
 use crate::unix::ffi;
 use crate::unix::queue::{Home, Joining, System as _, Watched};
@@ -187,7 +187,7 @@ impl TcpStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let room = buffer.len().min(MOST_BYTES);
+        let room = granted(Call::Receive, buffer.len().min(MOST_BYTES));
         self.handle
             .source
             .transfer(Direction::Read, room, |mut socket| {
@@ -201,8 +201,12 @@ impl TcpStream {
         match room {
             Some(0) => Ok(0),
             Some(room) => {
-                let call =
-                    |mut socket: &net::TcpStream| socket.read_vectored(&mut buffers[..count]);
+                let room = granted(Call::Receive, room);
+                let call = |mut socket: &net::TcpStream| {
+                    within_mut(&mut buffers[..count], room, |buffers| {
+                        socket.read_vectored(buffers)
+                    })
+                };
                 self.handle.source.transfer(Direction::Read, room, call)
             }
             None => self.read(first_filled(buffers.iter_mut().map(|buffer| &mut **buffer))),
@@ -222,7 +226,7 @@ impl TcpStream {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let room = buffer.len().min(MOST_BYTES);
+        let room = granted(Call::Send, buffer.len().min(MOST_BYTES));
         self.handle
             .source
             .transfer(Direction::Write, room, |mut socket| {
@@ -235,7 +239,12 @@ impl TcpStream {
         match total(buffers.iter().map(|buffer| buffer.len())) {
             Some(0) => Ok(0),
             Some(room) => {
-                let call = |socket: &net::TcpStream| ffi::send_vectored(socket.as_fd(), buffers);
+                let room = granted(Call::Send, room);
+                let call = |socket: &net::TcpStream| {
+                    within(buffers, room, |buffers| {
+                        ffi::send_vectored(socket.as_fd(), buffers)
+                    })
+                };
                 self.handle.source.transfer(Direction::Write, room, call)
             }
             None => self.write(first_filled(buffers.iter().map(|buffer| &**buffer))),
