@@ -1,0 +1,551 @@
+//! Random programs of datagrams on the real system, checked step by step against a model that says which datagrams and
+//! events are allowed, and which must come.
+//!
+//! Loopback keeps the order of datagrams and drops one only when the receiver has no room, so the programs keep below
+//! that. It may deliver later than the call that sends: what *must* come is waited for at `Settle`, which also ends every
+//! program. `MINIMIO_EFFORT` scales the number of programs. A failure is shrunk and printed.
+//!
+//! Not on the BSDs, where a connected socket sends to its peer only.
+
+#![cfg(any(target_os = "linux", target_os = "android", windows))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use common::{effort, watchdog, HANG, READABLE, WRITABLE};
+use minimio::{Event, Events, Interests, Poll, Token, UdpSocket};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+const MOST_SOCKETS: usize = 4;
+
+/// What IPv4 leaves for the data of a datagram.
+const LARGEST: usize = 65_507;
+
+/// What may wait in one socket: any system's buffer holds more, each datagram counted with `OVERHEAD`.
+const MOST_WAITING: usize = 140_000;
+const OVERHEAD: usize = 1_024;
+
+/// Tokens from here on are wakes.
+const WAKES: Token = 1 << 20;
+
+/// How long one wait for what must come lasts. `HANG` bounds them all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A step of a program. Which socket it means is taken modulo their number.
+#[derive(Debug, Clone)]
+enum Step {
+    Bind,
+    Connect {
+        socket: usize,
+        to: usize,
+    },
+    Send {
+        socket: usize,
+        size: usize,
+    },
+    SendTo {
+        socket: usize,
+        to: usize,
+        size: usize,
+    },
+    Receive {
+        socket: usize,
+        room: usize,
+        from: bool,
+    },
+    Peek {
+        socket: usize,
+        room: usize,
+        from: bool,
+    },
+    Register {
+        socket: usize,
+        interests: Interests,
+    },
+    Deregister {
+        socket: usize,
+    },
+    Lend {
+        socket: usize,
+        bytes: usize,
+    },
+    Drop {
+        socket: usize,
+    },
+    Wake {
+        token: Token,
+    },
+    Poll {
+        capacity: usize,
+    },
+    Settle {
+        capacity: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let socket = || 0..MOST_SOCKETS;
+    // One more than there are sockets: somebody who is gone.
+    let target = || 0..=MOST_SOCKETS;
+    let size = || {
+        prop_oneof![
+            2 => Just(0_usize),
+            6 => 1..40_usize,
+            2 => 1_400..1_500_usize,
+            1 => Just(LARGEST - 1),
+            1 => Just(LARGEST),
+            1 => Just(LARGEST + 1),
+            1 => Just(100_000_usize),
+        ]
+    };
+    let room = || {
+        prop_oneof![
+            1 => Just(0_usize),
+            4 => 1..40_usize,
+            2 => 1_400..1_500_usize,
+            6 => Just(LARGEST),
+        ]
+    };
+    let interests = prop::sample::select(vec![READABLE, READABLE, WRITABLE, READABLE | WRITABLE]);
+    let capacity = || prop_oneof![Just(1_usize), Just(2), Just(64)];
+    prop_oneof![
+        3 => Just(Step::Bind),
+        2 => (socket(), target()).prop_map(|(socket, to)| Step::Connect { socket, to }),
+        8 => (socket(), size()).prop_map(|(socket, size)| Step::Send { socket, size }),
+        14 => (socket(), target(), size())
+            .prop_map(|(socket, to, size)| Step::SendTo { socket, to, size }),
+        16 => (socket(), room(), any::<bool>())
+            .prop_map(|(socket, room, from)| Step::Receive { socket, room, from }),
+        4 => (socket(), room(), any::<bool>())
+            .prop_map(|(socket, room, from)| Step::Peek { socket, room, from }),
+        18 => (socket(), interests)
+            .prop_map(|(socket, interests)| Step::Register { socket, interests }),
+        3 => socket().prop_map(|socket| Step::Deregister { socket }),
+        2 => (socket(), prop::sample::select(vec![0_usize, 1, 1 << 20]))
+            .prop_map(|(socket, bytes)| Step::Lend { socket, bytes }),
+        1 => socket().prop_map(|socket| Step::Drop { socket }),
+        2 => (0..4_usize).prop_map(|token| Step::Wake { token: WAKES + token }),
+        12 => capacity().prop_map(|capacity| Step::Poll { capacity }),
+        4 => capacity().prop_map(|capacity| Step::Settle { capacity }),
+    ]
+}
+
+struct Datagram {
+    from: SocketAddr,
+    bytes: Vec<u8>,
+    /// The receiver was connected to somebody else before it is certain that this had arrived.
+    maybe_lost: bool,
+}
+
+impl std::fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lost = if self.maybe_lost { ", maybe lost" } else { "" };
+        write!(f, "{} bytes of {}{lost}", self.bytes.len(), self.from)
+    }
+}
+
+/// What may, and what must, happen on one socket.
+#[derive(Debug)]
+struct Model {
+    address: SocketAddr,
+    peer: Option<SocketAddr>,
+    armed: [Option<Token>; 2],
+    was_registered: bool,
+    incoming: VecDeque<Datagram>,
+    /// It sent something that nobody was there to take: an answer that says so may come.
+    unheard: bool,
+    /// That, and it is or was connected: calls can fail with it, and events can tell of it.
+    may_fail: bool,
+    /// An event has come in that direction, and no call since: the next call does not block.
+    promised: [bool; 2],
+}
+
+impl Model {
+    fn must_fire(&self, interest: Interests) -> bool {
+        interest == WRITABLE || self.incoming.iter().any(|datagram| !datagram.maybe_lost)
+    }
+
+    fn can_fire(&self, interest: Interests) -> bool {
+        interest == WRITABLE || !self.incoming.is_empty() || self.may_fail
+    }
+
+    fn waiting(&self) -> usize {
+        let each = |datagram: &Datagram| datagram.bytes.len() + OVERHEAD;
+        self.incoming.iter().map(each).sum()
+    }
+
+    fn hears(&self, from: SocketAddr) -> bool {
+        self.peer.is_none() || self.peer == Some(from)
+    }
+
+    /// Which of what waits was received: the first, but for what may be lost.
+    fn find(&self, got: &[u8], from: Option<SocketAddr>, room: usize) -> usize {
+        for (place, datagram) in self.incoming.iter().enumerate() {
+            let count = datagram.bytes.len().min(room);
+            let right_from = from.is_none() || from == Some(datagram.from);
+            if right_from && datagram.bytes[..count] == *got {
+                return place;
+            }
+            assert!(
+                datagram.maybe_lost,
+                "{} bytes of {from:?} with room for {room}: {self:?}",
+                got.len()
+            );
+        }
+        panic!("a datagram that nobody sent: {} bytes, {self:?}", got.len());
+    }
+}
+
+fn index(interest: Interests) -> usize {
+    usize::from(interest == WRITABLE)
+}
+
+struct World {
+    poll: Poll,
+    sockets: Vec<(UdpSocket, Model)>,
+    /// Where nobody is, unless the system has given it out again.
+    gone: SocketAddr,
+    sent: usize,
+    next_token: Token,
+    wakes: BTreeSet<Token>,
+    /// How many datagrams were received: programs that do nothing check nothing.
+    received: usize,
+}
+
+impl World {
+    fn new(lent_limit: Option<usize>) -> World {
+        let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let poll = match lent_limit {
+            Some(limit) => Poll::with_lent_limit(limit),
+            None => Poll::new(),
+        };
+        let mut world = World {
+            poll: poll.unwrap(),
+            sockets: Vec::new(),
+            gone: nobody.local_addr().unwrap(),
+            sent: 0,
+            next_token: 0,
+            wakes: BTreeSet::new(),
+            received: 0,
+        };
+        drop(nobody);
+        world.bind();
+        world.bind();
+        world
+    }
+
+    fn bind(&mut self) {
+        if self.sockets.len() >= MOST_SOCKETS {
+            return;
+        }
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let model = Model {
+            address: socket.local_addr().unwrap(),
+            peer: None,
+            armed: [None; 2],
+            was_registered: false,
+            incoming: VecDeque::new(),
+            unheard: false,
+            may_fail: false,
+            promised: [false; 2],
+        };
+        self.sockets.push((socket, model));
+    }
+
+    fn target(&self, to: usize) -> SocketAddr {
+        match self.sockets.get(to) {
+            Some((_, model)) => model.address,
+            None => self.gone,
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        let count = self.sockets.len();
+        let pick = |socket: usize| (count > 0).then(|| socket % count);
+        match *step {
+            Step::Bind => self.bind(),
+            Step::Wake { token } => {
+                self.poll.registrator().wake(token).unwrap();
+                self.wakes.insert(token);
+            }
+            Step::Poll { capacity } => drop(self.poll_once(capacity, Duration::ZERO)),
+            Step::Settle { capacity } => self.settle(capacity),
+            Step::Connect { socket, .. }
+            | Step::Send { socket, .. }
+            | Step::SendTo { socket, .. }
+            | Step::Receive { socket, .. }
+            | Step::Peek { socket, .. }
+            | Step::Register { socket, .. }
+            | Step::Deregister { socket }
+            | Step::Lend { socket, .. }
+            | Step::Drop { socket } => {
+                if let Some(one) = pick(socket) {
+                    self.take_on(one, step);
+                }
+            }
+        }
+    }
+
+    fn take_on(&mut self, one: usize, step: &Step) {
+        match *step {
+            Step::Connect { to, .. } => self.connect(one, self.target(to)),
+            Step::Send { size, .. } => self.send(one, None, size),
+            Step::SendTo { to, size, .. } => self.send(one, Some(self.target(to)), size),
+            Step::Receive { room, from, .. } => self.receive(one, room, from, false),
+            Step::Peek { room, from, .. } => self.receive(one, room, from, true),
+            Step::Register { interests, .. } => {
+                self.next_token += 1;
+                let token = self.next_token;
+                let registrator = self.poll.registrator();
+                let (socket, model) = &mut self.sockets[one];
+                registrator.register(&*socket, token, interests).unwrap();
+                model.was_registered = true;
+                for interest in interests {
+                    model.armed[index(interest)] = Some(token);
+                }
+            }
+            Step::Deregister { .. } => {
+                let (socket, model) = &mut self.sockets[one];
+                let result = self.poll.registrator().deregister(&*socket);
+                match result {
+                    Ok(()) => assert!(model.was_registered),
+                    Err(error) => {
+                        assert!(!model.was_registered, "{error}");
+                        assert_eq!(error.kind(), ErrorKind::NotFound);
+                    }
+                }
+                model.armed = [None; 2];
+            }
+            Step::Lend { bytes, .. } => self.sockets[one].0.set_lent_buffer(bytes),
+            _ => drop(self.sockets.remove(one)),
+        }
+    }
+
+    fn connect(&mut self, one: usize, to: SocketAddr) {
+        let (socket, model) = &mut self.sockets[one];
+        if let Err(error) = socket.connect(to) {
+            assert!(model.may_fail || model.unheard, "{error}: {model:?}");
+            model.may_fail = true;
+            return;
+        }
+        model.peer = Some(to);
+        model.may_fail |= model.unheard;
+        for datagram in &mut model.incoming {
+            datagram.maybe_lost |= datagram.from != to;
+        }
+        model.promised[0] = false;
+    }
+
+    fn send(&mut self, one: usize, to: Option<SocketAddr>, size: usize) {
+        let from = self.sockets[one].1.address;
+        let target = to.or(self.sockets[one].1.peer);
+        let takes = |model: &Model| Some(model.address) == target && model.hears(from);
+        let receiver = self.sockets.iter().position(|(_, model)| takes(model));
+        if let Some(receiver) = receiver {
+            if self.sockets[receiver].1.waiting() + size + OVERHEAD > MOST_WAITING {
+                return;
+            }
+        }
+        self.sent += 1;
+        let bytes: Vec<u8> = (0..size).map(|place| byte_at(self.sent, place)).collect();
+        let (socket, model) = &mut self.sockets[one];
+        let result = match to {
+            Some(to) => socket.send_to(&bytes, to),
+            None => socket.send(&bytes),
+        };
+        let promised = model.promised[1];
+        match result {
+            Ok(count) => {
+                assert_eq!(count, size, "a part of a datagram");
+                assert!(size <= LARGEST, "larger than can be");
+                assert!(target.is_some(), "sent to nobody");
+                model.promised[1] = false;
+                if receiver.is_none() {
+                    model.unheard = true;
+                    model.may_fail |= model.peer.is_some();
+                }
+                if let Some(receiver) = receiver {
+                    self.sockets[receiver].1.incoming.push_back(Datagram {
+                        from,
+                        bytes,
+                        maybe_lost: false,
+                    });
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                assert!(!promised || model.may_fail, "an event, and no room");
+                model.promised[1] = false;
+            }
+            Err(error) => {
+                let excused = size > LARGEST || target.is_none() || model.may_fail;
+                assert!(excused, "{error}: {model:?}");
+            }
+        }
+    }
+
+    fn receive(&mut self, one: usize, room: usize, with_from: bool, peek: bool) {
+        let mut buffer = vec![0; room];
+        let (socket, model) = &mut self.sockets[one];
+        let result = match (with_from, peek) {
+            (true, false) => socket
+                .recv_from(&mut buffer)
+                .map(|(n, from)| (n, Some(from))),
+            (true, true) => socket
+                .peek_from(&mut buffer)
+                .map(|(n, from)| (n, Some(from))),
+            (false, false) => socket.recv(&mut buffer).map(|n| (n, None)),
+            (false, true) => socket.peek(&mut buffer).map(|n| (n, None)),
+        };
+        match result {
+            Ok((count, from)) => {
+                let got = &buffer[..count];
+                let place = model.find(got, from, room);
+                // Which of several it was cannot be told from no bytes.
+                if count < 2 && model.incoming.iter().any(|datagram| datagram.maybe_lost) {
+                    for datagram in &mut model.incoming {
+                        datagram.maybe_lost = true;
+                    }
+                }
+                if !peek {
+                    drop(model.incoming.drain(..=place));
+                    self.received += 1;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let promised = model.promised[0] && !model.may_fail;
+                assert!(!promised, "an event, and nothing to receive: {model:?}");
+            }
+            Err(error) => assert!(model.may_fail, "{error}: {model:?}"),
+        }
+        if !peek {
+            model.promised[0] = false;
+        }
+    }
+
+    /// Polls and checks every event. Returns whether any came.
+    fn poll_once(&mut self, capacity: usize, timeout: Duration) -> bool {
+        let mut events = Events::with_capacity(capacity);
+        let count = self.poll.poll(&mut events, Some(timeout)).unwrap();
+        assert!(count == events.len() && count <= capacity);
+        for event in &events {
+            self.check_event(event);
+        }
+        count > 0
+    }
+
+    fn check_event(&mut self, event: &Event) {
+        let token = event.id();
+        if !event.is_readable() && !event.is_writable() {
+            assert!(self.wakes.remove(&token), "a wake that nobody sent");
+            return;
+        }
+        let fired = [
+            (READABLE, event.is_readable()),
+            (WRITABLE, event.is_writable()),
+        ];
+        for (interest, _) in fired.into_iter().filter(|(_, fired)| *fired) {
+            let model = self
+                .sockets
+                .iter_mut()
+                .map(|(_, model)| model)
+                .find(|model| model.armed[index(interest)] == Some(token))
+                .unwrap_or_else(|| panic!("{event:?}: {interest:?} is not armed"));
+            assert!(model.can_fire(interest), "{event:?}: {model:?}");
+            assert!(!event.is_error() || model.may_fail, "{event:?}: {model:?}");
+            model.armed[index(interest)] = None;
+            model.promised[index(interest)] = model.must_fire(interest);
+        }
+    }
+
+    /// What is armed and must come.
+    fn due(&self) -> BTreeMap<Token, Interests> {
+        let mut due = BTreeMap::new();
+        for (_, model) in &self.sockets {
+            for interest in [READABLE, WRITABLE] {
+                if let Some(token) = model.armed[index(interest)] {
+                    if model.must_fire(interest) {
+                        *due.entry(token).or_insert(Interests::empty()) |= interest;
+                    }
+                }
+            }
+        }
+        due
+    }
+
+    /// Polls until all has come that must.
+    fn settle(&mut self, capacity: usize) {
+        let end = Instant::now() + HANG;
+        loop {
+            let due = self.due();
+            if due.is_empty() && self.wakes.is_empty() {
+                break;
+            }
+            let models: Vec<_> = self.sockets.iter().map(|(_, model)| model).collect();
+            let wakes = &self.wakes;
+            assert!(
+                Instant::now() < end,
+                "lost: {due:?}, wakes {wakes:?}; {models:?}"
+            );
+            self.poll_once(capacity, PATIENCE);
+        }
+        while self.poll_once(capacity, Duration::ZERO) {}
+    }
+
+    /// Receives by events all that must still come.
+    fn empty(&mut self) {
+        for one in 0..self.sockets.len() {
+            while self.sockets[one].1.must_fire(READABLE) {
+                let interests = READABLE;
+                self.take_on(
+                    one,
+                    &Step::Register {
+                        socket: one,
+                        interests,
+                    },
+                );
+                self.settle(64);
+                self.receive(one, LARGEST, true, false);
+            }
+        }
+    }
+}
+
+/// Differs from one datagram to the next, and within one.
+#[allow(clippy::cast_possible_truncation)] // less than 251
+fn byte_at(datagram: usize, place: usize) -> u8 {
+    ((datagram * 7 + place) % 251) as u8
+}
+
+// 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.6, 4.1, 4.3, 5.4, 5.7
+#[test]
+fn random_programs_of_datagrams_do_what_the_model_allows() {
+    let _watchdog = watchdog();
+    let config = Config {
+        cases: u32::try_from(effort(150)).unwrap(),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let limits = prop::sample::select(vec![None, Some(0), Some(1), Some(70_000), Some(140_000)]);
+    let programs = (limits, prop::collection::vec(step(), 1..120));
+    let received = std::cell::Cell::new(0);
+    let result = TestRunner::new(config).run(&programs, |(lent_limit, program)| {
+        let mut world = World::new(lent_limit);
+        for step in &program {
+            world.take(step);
+        }
+        world.settle(64);
+        world.empty();
+        received.set(received.get() + world.received);
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+    assert_ne!(received.get(), 0, "no program received anything");
+}
