@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{pair, watchdog, BOTH, READABLE, WRITABLE};
-use minimio::{Events, Poll, Registrator, TcpListener, TcpStream};
+use minimio::{Events, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
 
 const TEST: &str = "each_scenario_costs_what_the_table_says";
 /// Tells the traced child which scenario is its.
@@ -67,6 +67,26 @@ fn echo(room: usize) {
         stream.write_all(&buffer[..MESSAGE]).unwrap();
         mark();
         peer.read_exact(&mut [0; MESSAGE]).unwrap();
+    });
+}
+
+/// The same with datagrams, each of which may be followed by another.
+fn echo_datagram() {
+    let (mut poll, registrator, mut events) = queue();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let peer = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut buffer = [0; MESSAGE];
+    registrator.register(&socket, 1, READABLE).unwrap();
+    rounds(|mark| {
+        peer.send_to(&[7; MESSAGE], address).unwrap();
+        mark();
+        poll.poll(&mut events, None).unwrap();
+        let (count, from) = socket.recv_from(&mut buffer).unwrap();
+        registrator.register(&socket, 1, READABLE).unwrap();
+        socket.send_to(&buffer[..count], from).unwrap();
+        mark();
+        peer.recv_from(&mut buffer).unwrap();
     });
 }
 
@@ -174,11 +194,15 @@ fn make_and_drop_a_poll() {
     });
 }
 
-const SCENARIOS: [(&str, fn()); 12] = [
+const SCENARIOS: [(&str, fn()); 13] = [
     ("echo: poll, read, register again, write", || echo(4096)),
     ("the same with a buffer that the message fills", || {
         echo(MESSAGE)
     }),
+    (
+        "a datagram: poll, receive, register again, send",
+        echo_datagram,
+    ),
     ("accept: poll, accept, register again", accept),
     ("connect: start, register, poll", connect),
     ("register a stream for the first time", register_unknown),
