@@ -2,8 +2,9 @@
 //!
 //! Everywhere else every rule holds, and what asks here is compiled away.
 
-/// A rule that one of the model checks (`unix/model.rs`) proves to be needed.
+/// A rule that one of the model checks (`unix/model.rs`, `windows/model.rs`) proves to be needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code)] // each backend has its own, and some are of both
 pub(crate) enum Rule {
     /// An edge of the wait that was on at the arming is confirmed.
     WaitNumber,
@@ -37,6 +38,44 @@ pub(crate) enum Rule {
     NoticeOfClose,
     /// Nobody adds a wake when the close has taken its turn.
     NoWakeAfterClose,
+    /// A wake that is handed out is forgotten, so that the next one counts.
+    WakeForgotten,
+    /// Memory that is lent is not freed.
+    HandsOff,
+    /// The table of flights holds the sources, also when the `Poll` is gone.
+    FlightHolds,
+    /// What is in flight is not started again.
+    OneFlight,
+    /// No operation starts when the `Poll` is gone.
+    GoneUnderLock,
+    /// Packets that are being handled count as flights: they may start the next.
+    HandlingCounts,
+    /// Whoever handles the last packet says so to the reaper.
+    ReaperNudged,
+    /// A pump posts again what is for a poll.
+    PostAgain,
+    /// A poll that does not wait lets the pumps post again first.
+    PumpsFirst,
+    /// An event that a pump cannot make becomes a note.
+    NoteOfPump,
+    /// An interest that meets nothing starts a receive.
+    StartInstead,
+    /// A source that is dropped is marked, under its locks.
+    MarkedClosed,
+    /// With bytes in flight, nobody receives from the socket.
+    NoOvertaking,
+    /// A receive without memory proves nothing if somebody has read since.
+    Raided,
+    /// What was lent is counted as back.
+    GivenBack,
+    /// With a send in flight, nobody sends.
+    OneSend,
+    /// What a send has left is sent.
+    RestIsSent,
+    /// A socket with a send in flight is not closed.
+    OrphanStaysOpen,
+    /// The end of a connect concerns both directions.
+    ConnectTellsBoth,
 }
 
 #[cfg(not(all(loom, test)))]

@@ -1,14 +1,25 @@
 //! Which locks and atomics the crate uses: std's, or those of the model checker `loom` in its own tests.
 
 #[cfg(all(loom, test))]
-pub(crate) use loom::sync::{
-    atomic::{fence, AtomicBool, AtomicU32, Ordering},
-    Mutex, MutexGuard,
+pub(crate) use loom::{
+    sync::{
+        atomic::{fence, AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering},
+        Mutex, MutexGuard, RwLock,
+    },
+    thread,
 };
 #[cfg(all(unix, not(all(loom, test))))]
 pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
 #[cfg(not(all(loom, test)))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
+#[cfg(all(windows, not(all(loom, test))))]
+pub(crate) use std::{
+    sync::{
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
+        RwLock,
+    },
+    thread,
+};
 
 /// Locks, also after a panic of another holder: every critical section here leaves the state sound at each step, so
 /// poisoning would only turn one thread's bug into everybody's.

@@ -31,25 +31,36 @@
 //! [I/O completion ports](https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports),
 //! [overlapped I/O](https://learn.microsoft.com/windows/win32/winsock/overlapped-i-o-and-event-objects-2).
 
+#[cfg_attr(all(loom, test), path = "windows/model/kernel.rs")]
 mod ffi;
 mod lending;
+#[cfg(not(all(loom, test)))]
 mod listener;
+#[cfg(all(loom, test))]
+mod model;
 mod operation;
 mod port;
 mod status;
 mod stream;
+#[cfg(not(all(loom, test)))]
 mod udp;
 
+#[cfg(all(loom, test))]
+use ffi::net;
 use std::io;
+#[cfg(not(all(loom, test)))]
+use std::net;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Events;
 use crate::interests::Token;
 use crate::timeout::Deadline;
+#[cfg(not(all(loom, test)))]
 pub(crate) use listener::TcpListener;
 use port::Port;
 pub(crate) use stream::TcpStream;
+#[cfg(not(all(loom, test)))]
 pub(crate) use udp::UdpSocket;
 
 /// The most packets that one wait takes, however large the batch: 32 bytes each.

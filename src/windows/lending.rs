@@ -17,9 +17,10 @@
 use std::io::IoSlice;
 use std::ptr::NonNull;
 use std::slice;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ffi::WSABUF;
+use crate::rules::{holds, Rule};
+use crate::sync::{AtomicUsize, Ordering};
 
 /// What a stream lends for a receive, unless another size is chosen.
 pub(super) const STREAM_BUFFER: usize = 4 << 10;
@@ -47,9 +48,13 @@ impl Lending {
     /// Counts `bytes` as lent if the bound allows it.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
         let more = |lent: usize| lent.checked_add(bytes).filter(|&sum| sum <= self.limit);
-        self.lent
+        let fits = self
+            .lent
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+            .is_ok();
+        #[cfg(all(loom, test))]
+        super::ffi::count_lent(|lent| if fits { lent + bytes } else { lent });
+        fits
     }
 
     /// Counts `bytes` as lent whatever the bound says.
@@ -61,6 +66,8 @@ impl Lending {
     pub(super) fn release(&self, bytes: usize) {
         let before = self.lent.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "what comes back was lent");
+        #[cfg(all(loom, test))]
+        super::ffi::count_lent(|lent| lent - bytes);
     }
 
     pub(super) fn lent_bytes(&self) -> usize {
@@ -100,6 +107,7 @@ impl LentBuffer {
     pub(super) fn prepare(&mut self, capacity: usize) {
         debug_assert!(!self.lent, "lent memory is not replaced");
         (self.start, self.end) = (0, 0);
+        self.touch();
         if self.capacity != capacity && !self.lent {
             self.free();
             let memory = Box::into_raw(vec![0u8; capacity].into_boxed_slice()).cast::<u8>();
@@ -158,6 +166,7 @@ impl LentBuffer {
         if self.lent {
             return &[];
         }
+        self.touch();
         let first = self.memory.as_ptr().wrapping_add(self.start);
         // SAFETY: the memory is ours, not lent and initialised; `start <= end <= capacity`.
         unsafe { slice::from_raw_parts(first, self.end - self.start) }
@@ -167,11 +176,19 @@ impl LentBuffer {
         self.start = (self.start + len).min(self.end);
     }
 
+    /// Tells the model's kernel that we are about to use, change or free the memory.
+    #[inline]
+    fn touch(&self) {
+        #[cfg(all(loom, test))]
+        super::ffi::touched(self.memory.as_ptr() as usize, self.capacity);
+    }
+
     /// Gives the memory up.
     pub(super) fn free(&mut self) {
-        if self.capacity == 0 || self.lent {
+        if self.capacity == 0 || (self.lent && holds(Rule::HandsOff)) {
             return;
         }
+        self.touch();
         let memory = std::ptr::slice_from_raw_parts_mut(self.memory.as_ptr(), self.capacity);
         (self.memory, self.capacity, self.start, self.end) = (NonNull::dangling(), 0, 0, 0);
         // SAFETY: it came from `Box::into_raw` with this length, is not lent, and was just forgotten here.

@@ -57,6 +57,8 @@ unsafe impl Send for Operation {}
 
 impl Operation {
     pub(super) fn new(owner: Weak<dyn Owner>, kind: Kind) -> Operation {
+        #[cfg(all(loom, test))]
+        ffi::operation_made();
         Operation {
             overlapped: UnsafeCell::new(ffi::WSAOVERLAPPED::zeroed()),
             owner,
@@ -89,6 +91,8 @@ impl Operation {
     /// # Safety
     /// - The operation is not in flight, and nobody else is about to start it.
     pub(super) unsafe fn reset(&self) {
+        #[cfg(all(loom, test))]
+        ffi::touched(self.address(), std::mem::size_of::<ffi::WSAOVERLAPPED>());
         // SAFETY: the caller's duty leaves the block to us alone.
         unsafe { self.overlapped.get().write(ffi::WSAOVERLAPPED::zeroed()) };
     }
@@ -104,6 +108,13 @@ impl Operation {
             block,
             bytes: bytes as usize,
         }
+    }
+}
+
+#[cfg(all(loom, test))]
+impl Drop for Operation {
+    fn drop(&mut self) {
+        ffi::operation_dropped(self.address());
     }
 }
 

@@ -24,9 +24,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
-use std::thread;
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::ffi;
@@ -35,7 +33,8 @@ use super::operation::{Kind, Operation, Owner, Sink};
 use crate::error;
 use crate::event::Event;
 use crate::interests::Token;
-use crate::sync::{lock, Mutex};
+use crate::rules::{holds, Rule};
+use crate::sync::{lock, thread, AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::timeout;
 
 const KEY_OPERATION: usize = 0;
@@ -94,7 +93,7 @@ struct Flights {
 
 impl Flights {
     fn is_idle(&self) -> bool {
-        self.operations.is_empty() && self.handling == 0
+        self.operations.is_empty() && (self.handling == 0 || !holds(Rule::HandlingCounts))
     }
 }
 
@@ -163,12 +162,16 @@ impl Port {
     pub(super) fn close(&self) -> io::Result<()> {
         {
             // Under this lock, so that a wake that succeeds is on the port before anybody sees the loop as closed.
-            let _wakes = lock(&self.wakes);
+            let _wakes = holds(Rule::NoWakeAfterClose).then(|| lock(&self.wakes));
             if self.closed.swap(true, Ordering::SeqCst) {
                 return Err(error::closed());
             }
         }
-        let nudged = self.nudge();
+        let nudged = if holds(Rule::NoticeOfClose) {
+            self.nudge()
+        } else {
+            Ok(())
+        };
         if nudged.is_err() {
             // Nobody would notice: better not closed, and the caller told.
             self.closed.store(false, Ordering::SeqCst);
@@ -193,7 +196,9 @@ impl Port {
 
     fn woken(&self, token: Token) {
         let mut wakes = lock(&self.wakes);
-        wakes.remove(&token);
+        if holds(Rule::WakeForgotten) {
+            wakes.remove(&token);
+        }
         if wakes.is_empty() && wakes.capacity() > KEPT_WAKES {
             wakes.shrink_to_fit();
         }
@@ -236,10 +241,10 @@ impl Port {
         let address = operation.address();
         {
             let mut flights = lock(&self.flights);
-            if refused(&flights) {
+            if refused(&flights) && holds(Rule::GoneUnderLock) {
                 return Launch::Gone;
             }
-            if flights.operations.contains_key(&address) {
+            if flights.operations.contains_key(&address) && holds(Rule::OneFlight) {
                 debug_assert!(
                     false,
                     "one flight: an operation in flight is not started again"
@@ -335,7 +340,7 @@ impl Port {
             None => timeout,
         };
         // Without a wait this is the only look: all that was posted before is to be seen, also what a pump has right now.
-        let _no_pump = (timeout == Some(Duration::ZERO))
+        let _no_pump = (timeout == Some(Duration::ZERO) && holds(Rule::PumpsFirst))
             .then(|| self.pumping.write().unwrap_or_else(PoisonError::into_inner));
         let kept = self.take_kept(entries);
         if kept > 0 {
@@ -399,7 +404,7 @@ impl Port {
         drop(owner);
         let mut flights = lock(&self.flights);
         flights.handling -= 1;
-        if flights.gone && flights.reaper && flights.is_idle() {
+        if flights.gone && flights.reaper && flights.is_idle() && holds(Rule::ReaperNudged) {
             drop(flights);
             drop(self.nudge());
         }
@@ -425,7 +430,7 @@ impl Port {
                 break;
             }
         }
-        if others.is_empty() {
+        if others.is_empty() || !holds(Rule::PostAgain) {
             return;
         }
         // Once the `Poll` is gone nobody takes notes and wakes any more, and nudges are for the reaper.
@@ -487,6 +492,9 @@ impl Port {
         let notes = {
             let mut flights = lock(&self.flights);
             flights.gone = true;
+            if !holds(Rule::FlightHolds) {
+                flights.operations.clear();
+            }
             std::mem::take(&mut flights.notes)
         };
         drop(notes);

@@ -25,19 +25,18 @@ mod receiving;
 mod sending;
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::net::{self, Shutdown, SocketAddr};
-use std::os::windows::io::AsRawSocket;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Weak};
 
 use super::ffi;
 use super::lending::{MAX_BUFFER, STREAM_BUFFER};
 use super::operation::{Kind, Operation, Owner, Packet, Sink};
 use super::port::{Membership, Port};
-use super::{still_lent, Registrator};
+use super::{net, still_lent, Registrator};
 use crate::error;
 use crate::interests::{Interests, Token};
-use crate::sync::{lock, Mutex};
+use crate::rules::{holds, Rule};
+use crate::sync::{lock, AtomicI32, AtomicUsize, Mutex, Ordering};
 use connecting::CONNECTED;
 use receiving::{Next, Receiving};
 use sending::Sending;
@@ -191,8 +190,10 @@ impl TcpStream {
         if !self.shared.membership.is_with(&with.port) {
             return Err(error::not_registered());
         }
-        lock(&self.shared.receiving).side.armed = None;
-        lock(&self.shared.sending).side.armed = None;
+        if holds(Rule::Disarm) {
+            lock(&self.shared.receiving).side.armed = None;
+            lock(&self.shared.sending).side.armed = None;
+        }
         Ok(())
     }
 
@@ -356,12 +357,7 @@ impl Drop for TcpStream {
         let Some(stream) = self.std.take() else {
             return;
         };
-        debug_assert_eq!(
-            ffi::socket_of(&stream),
-            self.shared.socket,
-            "{:?}",
-            stream.as_raw_socket()
-        );
+        debug_assert_eq!(ffi::socket_of(&stream), self.shared.socket);
         self.shared.close_receive(&mut lock(&self.shared.receiving));
         self.shared.membership.leave(&self.shared.me);
         // What comes back has no send in flight, and is closed here.

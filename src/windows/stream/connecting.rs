@@ -8,16 +8,16 @@
 //! code sets it to [`TOLD`]: from then on the socket itself says that it has no connection.
 
 use std::io;
-use std::net::{self, SocketAddr};
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::ffi;
 use super::super::operation::{Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::would_block;
+use super::super::{net, would_block};
 use super::{Shared, TcpStream};
-use crate::sync::lock;
+use crate::rules::{holds, Rule};
+use crate::sync::{lock, Ordering};
 
 pub(super) const CONNECTED: i32 = 0;
 pub(super) const NOT_STARTED: i32 = -1;
@@ -149,6 +149,9 @@ impl Shared {
         // A packet makes one event: if this was it, the other direction gets a note.
         let told = self.fire_send(&mut sending, port, sink.as_deref_mut());
         drop(sending);
+        if !holds(Rule::ConnectTellsBoth) {
+            return;
+        }
         let sink = if told { None } else { sink };
         self.fire_receive(&mut lock(&self.receiving), state != CONNECTED, port, sink);
     }

@@ -21,9 +21,8 @@ use super::super::would_block;
 use super::Shared;
 use crate::event::{Event, Hints};
 use crate::interests::{Interests, Token};
-use crate::sync::{lock, MutexGuard};
-
-use std::sync::atomic::Ordering;
+use crate::rules::{holds, Rule};
+use crate::sync::{lock, MutexGuard, Ordering};
 
 /// How receiving has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +144,8 @@ impl Shared {
         let mut receiving = lock(&self.receiving);
         let before = receiving.side.armed.replace(token);
         // The end of the connect will look at the interest.
-        if self.is_connecting() || receiving.side.in_flight || receiving.side.posted {
+        let in_flight = receiving.side.in_flight && holds(Rule::OneFlight);
+        if self.is_connecting() || in_flight || receiving.side.posted {
             return Ok(before);
         }
         if !self.has_something(&receiving) && self.start_receive(&mut receiving, port) {
@@ -206,7 +206,9 @@ impl Shared {
         let receiving = &mut *receiving;
         receiving.side.in_flight = false;
         receiving.buffer.take_back();
-        port.lending().release(receiving.lent);
+        if holds(Rule::GivenBack) {
+            port.lending().release(receiving.lent);
+        }
         if receiving.side.closed {
             receiving.buffer.free();
             return;
@@ -214,7 +216,8 @@ impl Shared {
         let mut ready = false;
         match packet.result(Some(self.socket)) {
             Ok(_) if receiving.lent == 0 => {
-                ready = !receiving.raided || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
+                ready = !(receiving.raided && holds(Rule::Raided))
+                    || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
             }
             Ok(0) => receiving.end = End::Eof,
             Ok(count) => receiving.buffer.received(count),
@@ -248,6 +251,9 @@ impl Shared {
             return;
         };
         if !ready && !self.has_something(receiving) {
+            if !holds(Rule::StartInstead) {
+                return;
+            }
             if self.start_receive(receiving, port) {
                 return;
             }
@@ -258,13 +264,15 @@ impl Shared {
         }
         match sink {
             Some(events) => {
-                receiving.side.armed = None;
+                if holds(Rule::OneShot) {
+                    receiving.side.armed = None;
+                }
                 let mut hints = receiving.hints();
                 hints.error |= self.has_connect_failure();
                 let fits = events.push(Event::ready(token, Interests::READABLE, hints));
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
-            None if !receiving.side.posted => {
+            None if !receiving.side.posted && holds(Rule::NoteOfPump) => {
                 port.note_surely(&self.receive);
                 receiving.side.posted = true;
             }
@@ -293,7 +301,7 @@ impl Shared {
                     return Err(io::Error::from_raw_os_error(code));
                 }
             }
-            if !receiving.side.in_flight || receiving.lent == 0 {
+            if !receiving.side.in_flight || receiving.lent == 0 || !holds(Rule::NoOvertaking) {
                 if receiving.shut {
                     return Ok(Next::End);
                 }
@@ -331,9 +339,11 @@ impl Shared {
 
     /// Marks the direction as closed, and cancels what is in flight. The socket is still open.
     pub(super) fn close_receive(&self, receiving: &mut Receiving) {
-        receiving.side.armed = None;
-        receiving.side.closed = true;
-        if receiving.side.in_flight {
+        if holds(Rule::MarkedClosed) {
+            receiving.side.armed = None;
+            receiving.side.closed = true;
+        }
+        if receiving.side.in_flight && holds(Rule::HandsOff) {
             ffi::cancel_io_ex(self.socket, self.receive.as_overlapped());
         } else {
             receiving.buffer.free();

@@ -5,17 +5,18 @@
 //! then further writes would overtake it, and are `WouldBlock`.
 
 use std::io::{self, IoSlice, Read};
-use std::net;
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use super::super::ffi;
 use super::super::lending::{LentBuffer, MAX_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::would_block;
+use super::super::{net, would_block};
 use super::Shared;
 use crate::event::{Event, Hints};
 use crate::interests::{Interests, Token};
+use crate::rules::{holds, Rule};
 use crate::sync::lock;
 
 /// What is copied past the bound: enough to learn when there is room.
@@ -108,7 +109,7 @@ impl Shared {
         loop {
             let mut sending = lock(&self.sending);
             sending.check_failure()?;
-            if !sending.side.in_flight {
+            if !sending.side.in_flight || !holds(Rule::OneSend) {
                 return match direct() {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.send_copy(&mut sending, slices)
@@ -199,7 +200,7 @@ impl Shared {
         }
         if let Ok(count) = result {
             sending.copy.consume(count);
-            if !sending.copy.unread().is_empty() {
+            if !sending.copy.unread().is_empty() && holds(Rule::RestIsSent) {
                 match port.relaunch(&self.send, |operation| {
                     self.start_send(&mut sending, operation)
                 }) {
@@ -282,7 +283,7 @@ impl Shared {
         let mut sending = lock(&self.sending);
         sending.side.armed = None;
         sending.side.closed = true;
-        if !sending.side.in_flight {
+        if !sending.side.in_flight || !holds(Rule::OrphanStaysOpen) {
             return Some(stream);
         }
         if self.is_connect_in_flight() {
@@ -290,7 +291,7 @@ impl Shared {
             return Some(stream);
         }
         // The end of the stream follows the bytes in flight. If the connection is broken already, they are lost anyway.
-        drop(stream.shutdown(net::Shutdown::Write));
+        drop(stream.shutdown(Shutdown::Write));
         sending.orphan = Some(stream);
         drop(sending);
         if let Some(port) = self.membership.port() {

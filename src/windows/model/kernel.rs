@@ -1,0 +1,704 @@
+//! A kernel in miniature, in the place of `ffi`: one completion port, and sockets without a network.
+//!
+//! A call is one step under one lock of the checker's. What it knows it keeps in a plain cell: the threads of a model are
+//! coroutines of one thread, and change at the checker's locks and atomics only.
+//!
+//! **It is no kinder than the real one.** The state block is written when the packet is taken, and not before. Memory that
+//! an operation was given is the kernel's until then, and [`touched`] fails whoever uses or frees it. Bytes may be sent by
+//! pieces. What is sent on the side overtakes what is in flight, once there is room. A socket that is closed loses what
+//! it was sending. A call on a socket that is closed fails the check: its number may be another's.
+//!
+//! **It is simpler.** A wait with an end lasts for ever. Nothing fails that need not.
+
+// The same words as in the real one.
+#![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
+#![allow(clippy::unwrap_used)] // a test
+
+#[path = "../ffi/address.rs"]
+mod address;
+#[path = "../ffi/codes.rs"]
+mod codes;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use loom::sync::{Condvar, Mutex};
+
+use crate::rules::{holds, Rule};
+use crate::sync::lock;
+pub(crate) use address::*;
+pub(crate) use codes::*;
+
+// By their numbers on the system that the model runs on, `std` knows their kinds.
+pub(crate) const WSAEWOULDBLOCK: Code = libc::EAGAIN;
+pub(crate) const WSAECONNRESET: Code = libc::ECONNRESET;
+pub(crate) const WSAECONNREFUSED: Code = libc::ECONNREFUSED;
+
+pub(crate) const INFINITE: u32 = u32::MAX;
+pub(crate) const ERROR_INVALID_PARAMETER: i32 = 87;
+
+const STATUS_CANCELLED: u32 = 0xc000_0120;
+const STATUS_CONNECTION_REFUSED: u32 = 0xc000_0236;
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // Some hundred bytes.
+const fn size_of_i32<T>() -> i32 {
+    std::mem::size_of::<T>() as i32
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SOCKET(pub(crate) usize);
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WSAOVERLAPPED {
+    pub(crate) Internal: usize,
+    pub(crate) InternalHigh: usize,
+}
+
+impl WSAOVERLAPPED {
+    pub(crate) const fn zeroed() -> WSAOVERLAPPED {
+        WSAOVERLAPPED {
+            Internal: 0,
+            InternalHigh: 0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OVERLAPPED_ENTRY {
+    pub(crate) lpCompletionKey: usize,
+    pub(crate) lpOverlapped: *mut WSAOVERLAPPED,
+    pub(crate) dwNumberOfBytesTransferred: u32,
+}
+
+impl OVERLAPPED_ENTRY {
+    pub(crate) const fn zeroed() -> OVERLAPPED_ENTRY {
+        OVERLAPPED_ENTRY {
+            lpCompletionKey: 0,
+            lpOverlapped: std::ptr::null_mut(),
+            dwNumberOfBytesTransferred: 0,
+        }
+    }
+
+    pub(crate) fn posted(key: usize, pointer: usize) -> OVERLAPPED_ENTRY {
+        OVERLAPPED_ENTRY {
+            lpCompletionKey: key,
+            lpOverlapped: pointer as *mut WSAOVERLAPPED,
+            ..OVERLAPPED_ENTRY::zeroed()
+        }
+    }
+}
+
+// SAFETY: an entry is three numbers; whoever follows the pointer has his own reasons.
+unsafe impl Send for OVERLAPPED_ENTRY {}
+// SAFETY: as above.
+unsafe impl Sync for OVERLAPPED_ENTRY {}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WSABUF {
+    pub(crate) len: u32,
+    pub(crate) buf: *mut u8,
+}
+
+/// What an operation in flight does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Receive,
+    Send,
+    Connect,
+}
+
+#[derive(Debug)]
+struct Flight {
+    socket: usize,
+    call: Call,
+    memory: usize,
+    len: usize,
+    /// Status and count, when it has ended and its packet waits.
+    ended: Option<(u32, usize)>,
+}
+
+#[derive(Debug, Default)]
+struct Socket {
+    open: bool,
+    key: Option<usize>,
+    incoming: VecDeque<u8>,
+    finished: bool,
+    /// For how many bytes there is room.
+    room: usize,
+    sent: Vec<u8>,
+    connected: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    port_is_open: bool,
+    /// Key and pointer.
+    packets: VecDeque<(usize, usize)>,
+    waiting: usize,
+    /// By the address of the state block.
+    flights: BTreeMap<usize, Flight>,
+    sockets: Vec<Socket>,
+    /// How many `Operation`s there are.
+    operations: usize,
+    /// How much counts as lent.
+    lent: usize,
+    /// Bytes that were being sent have gone down with their socket.
+    lost: bool,
+}
+
+struct Kernel {
+    lock: Mutex<()>,
+    arrived: Condvar,
+    state: RefCell<State>,
+}
+
+std::thread_local! {
+    static KERNEL: RefCell<Option<Rc<Kernel>>> = const { RefCell::new(None) };
+}
+
+fn kernel() -> Rc<Kernel> {
+    KERNEL.with(|kernel| Rc::clone(kernel.borrow().as_ref().unwrap()))
+}
+
+/// One step of the kernel.
+fn step<R>(step: impl FnOnce(&mut State) -> R) -> R {
+    let kernel = kernel();
+    let _lock = lock(&kernel.lock);
+    let mut state = kernel.state.borrow_mut();
+    let before = state.packets.len();
+    let result = step(&mut state);
+    if state.packets.len() > before && state.waiting > 0 {
+        drop(state);
+        kernel.arrived.notify_one();
+    }
+    result
+}
+
+/// A rule of the kernel was broken.
+fn complain(what: &str) {
+    // A check that fails already lets go of things in no order.
+    if !std::thread::panicking() {
+        panic!("{what}");
+    }
+}
+
+// What a model does as the machine and the peers.
+
+/// Starts a machine, and turns the last one off: nothing may be left there.
+pub(crate) fn boot() {
+    turn_off();
+    let kernel = Kernel {
+        lock: Mutex::new(()),
+        arrived: Condvar::new(),
+        state: RefCell::default(),
+    };
+    KERNEL.with(|place| *place.borrow_mut() = Some(Rc::new(kernel)));
+}
+
+pub(crate) fn turn_off() {
+    let Some(kernel) = KERNEL.with(|place| place.borrow_mut().take()) else {
+        return;
+    };
+    let state = kernel.state.borrow();
+    assert!(state.flights.is_empty(), "left over: {state:?}");
+    assert_eq!(state.operations, 0, "left over: operations");
+    assert!(!state.port_is_open, "left over: the port");
+    let closed = state.sockets.iter().all(|socket| !socket.open);
+    assert!(closed, "left over: a socket");
+    // Without that rule it would be noticed here first, and not by the memory that is freed.
+    if holds(Rule::FlightHolds) {
+        assert_eq!(state.lent, 0, "left over: lent bytes");
+    }
+    assert!(!state.lost, "sent: a socket was closed under its send");
+}
+
+/// A connected socket, with room for that many bytes.
+pub(crate) fn connected_socket(room: usize) -> net::TcpStream {
+    let socket = step(|state| state.open(room));
+    step(|state| state.sockets[socket].connected = true);
+    net::TcpStream::from(OwnedSocket(SOCKET(socket)))
+}
+
+pub(crate) fn deliver(socket: SOCKET, bytes: &[u8]) {
+    step(|state| {
+        state.sockets[socket.0].incoming.extend(bytes);
+        state.serve_receives(socket.0);
+    });
+}
+
+pub(crate) fn finish(socket: SOCKET) {
+    step(|state| {
+        state.sockets[socket.0].finished = true;
+        state.serve_receives(socket.0);
+    });
+}
+
+/// Two steps: there is room, and then what is in flight moves on.
+pub(crate) fn make_room(socket: SOCKET, room: usize) {
+    step(|state| state.sockets[socket.0].room += room);
+    step(|state| state.serve_sends(socket.0));
+}
+
+/// Ends the connect in flight.
+pub(crate) fn end_connect(socket: SOCKET, well: bool) {
+    step(|state| {
+        let status = if well { 0 } else { STATUS_CONNECTION_REFUSED };
+        if let Some(address) = state.pending(socket.0, Call::Connect) {
+            state.sockets[socket.0].connected = well;
+            state.end(address, status, 0);
+        }
+    });
+}
+
+pub(crate) fn sent(socket: SOCKET) -> Vec<u8> {
+    step(|state| state.sockets[socket.0].sent.clone())
+}
+
+pub(crate) fn is_open(socket: SOCKET) -> bool {
+    step(|state| state.sockets[socket.0].open)
+}
+
+/// How many packets wait to be taken.
+pub(crate) fn packets() -> usize {
+    step(|state| state.packets.len())
+}
+
+// What the crate tells under the model alone.
+
+pub(crate) fn operation_made() {
+    kernel().state.borrow_mut().operations += 1;
+}
+
+pub(crate) fn operation_dropped(address: usize) {
+    touched(address, std::mem::size_of::<WSAOVERLAPPED>());
+    kernel().state.borrow_mut().operations -= 1;
+}
+
+pub(crate) fn count_lent(change: impl FnOnce(usize) -> usize) {
+    let kernel = kernel();
+    let mut state = kernel.state.borrow_mut();
+    state.lent = change(state.lent);
+}
+
+/// Memory is about to be used, changed or freed: so it must not be the kernel's.
+pub(crate) fn touched(place: usize, len: usize) {
+    let overlaps = |start: usize, size: usize| start < place + len && place < start + size;
+    let kernel = kernel();
+    let kernels = kernel
+        .state
+        .borrow()
+        .flights
+        .iter()
+        .any(|(&block, flight)| {
+            overlaps(block, std::mem::size_of::<WSAOVERLAPPED>())
+                || overlaps(flight.memory, flight.len)
+        });
+    if kernels {
+        complain("hands off: the kernel has that memory");
+    }
+}
+
+impl State {
+    fn open(&mut self, room: usize) -> usize {
+        self.sockets.push(Socket {
+            open: true,
+            room,
+            ..Socket::default()
+        });
+        self.sockets.len() - 1
+    }
+
+    fn check_open(&self, socket: usize) {
+        if !self.sockets[socket].open {
+            complain("closed: a call on a socket that is not ours any more");
+        }
+    }
+
+    fn pending(&self, socket: usize, call: Call) -> Option<usize> {
+        let found = self.flights.iter().find(|(_, flight)| {
+            flight.socket == socket && flight.call == call && flight.ended.is_none()
+        });
+        found.map(|(&address, _)| address)
+    }
+
+    fn start(&mut self, socket: SOCKET, call: Call, buffer: WSABUF, block: usize) {
+        self.check_open(socket.0);
+        let flight = Flight {
+            socket: socket.0,
+            call,
+            memory: buffer.buf as usize,
+            len: buffer.len as usize,
+            ended: None,
+        };
+        if self.flights.insert(block, flight).is_some() {
+            complain("one flight: an operation was started twice");
+        }
+        self.serve_receives(socket.0);
+        self.serve_sends(socket.0);
+    }
+
+    fn end(&mut self, address: usize, status: u32, count: usize) {
+        let flight = self.flights.get_mut(&address).unwrap();
+        flight.ended = Some((status, count));
+        if let Some(key) = self.sockets[flight.socket].key {
+            self.packets.push_back((key, address));
+        }
+    }
+
+    fn serve_receives(&mut self, socket: usize) {
+        let Some(address) = self.pending(socket, Call::Receive) else {
+            return;
+        };
+        let source = &mut self.sockets[socket];
+        if source.incoming.is_empty() && !source.finished {
+            return;
+        }
+        let flight = &self.flights[&address];
+        let count = flight.len.min(source.incoming.len());
+        for (index, byte) in source.incoming.drain(..count).enumerate() {
+            let place = flight.memory as *mut u8;
+            // SAFETY: the memory was lent for `len` bytes, and would not have been freed without a complaint.
+            unsafe { place.wrapping_add(index).write(byte) };
+        }
+        self.end(address, 0, count);
+    }
+
+    fn serve_sends(&mut self, socket: usize) {
+        let Some(address) = self.pending(socket, Call::Send) else {
+            return;
+        };
+        let target = &mut self.sockets[socket];
+        let flight = &self.flights[&address];
+        let count = flight.len.min(target.room);
+        if count == 0 {
+            return;
+        }
+        for index in 0..count {
+            let place = flight.memory as *const u8;
+            // SAFETY: as in `serve_receives`.
+            target
+                .sent
+                .push(unsafe { place.wrapping_add(index).read() });
+        }
+        target.room -= count;
+        self.end(address, 0, count);
+    }
+
+    /// Ends what is in flight on a socket, or only that operation.
+    fn cancel(&mut self, socket: usize, only: Option<usize>) {
+        for call in [Call::Receive, Call::Send, Call::Connect] {
+            match self.pending(socket, call) {
+                Some(address) if only.map_or(true, |only| only == address) => {
+                    self.end(address, STATUS_CANCELLED, 0);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes packets, and writes their blocks only now.
+    fn take(&mut self, entries: &mut [OVERLAPPED_ENTRY]) -> usize {
+        let count = self.packets.len().min(entries.len());
+        for entry in &mut entries[..count] {
+            let (key, pointer) = self.packets.pop_front().unwrap();
+            let lpOverlapped = pointer as *mut WSAOVERLAPPED;
+            let mut bytes = 0;
+            let ended = self
+                .flights
+                .get(&pointer)
+                .and_then(|flight| flight.ended.filter(|_| key == 0));
+            if let Some((status, moved)) = ended {
+                self.flights.remove(&pointer);
+                bytes = moved;
+                let block = WSAOVERLAPPED {
+                    Internal: status as usize,
+                    InternalHigh: bytes,
+                };
+                // SAFETY: the operation was in flight, and would not have been freed without a complaint.
+                unsafe { lpOverlapped.write(block) };
+            }
+            *entry = OVERLAPPED_ENTRY {
+                lpCompletionKey: key,
+                lpOverlapped,
+                dwNumberOfBytesTransferred: u32::try_from(bytes).unwrap(),
+            };
+        }
+        count
+    }
+}
+
+// What the crate calls.
+
+#[derive(Debug)]
+pub(crate) struct CompletionPort(());
+
+impl Drop for CompletionPort {
+    fn drop(&mut self) {
+        kernel().state.borrow_mut().port_is_open = false;
+    }
+}
+
+pub(crate) fn create_completion_port() -> io::Result<CompletionPort> {
+    step(|state| state.port_is_open = true);
+    Ok(CompletionPort(()))
+}
+
+pub(crate) fn create_io_completion_port(
+    socket: SOCKET,
+    _port: &CompletionPort,
+    key: usize,
+) -> io::Result<()> {
+    step(|state| {
+        state.check_open(socket.0);
+        match state.sockets[socket.0].key.replace(key) {
+            None => Ok(()),
+            Some(_) => Err(io::Error::from_raw_os_error(ERROR_INVALID_PARAMETER)),
+        }
+    })
+}
+
+pub(crate) fn get_queued_completion_status_ex(
+    _port: &CompletionPort,
+    entries: &mut [OVERLAPPED_ENTRY],
+    timeout_ms: u32,
+) -> io::Result<usize> {
+    let kernel = kernel();
+    let mut guard = lock(&kernel.lock);
+    loop {
+        let count = kernel.state.borrow_mut().take(entries);
+        if count > 0 || timeout_ms == 0 {
+            return Ok(count);
+        }
+        kernel.state.borrow_mut().waiting += 1;
+        guard = kernel.arrived.wait(guard).unwrap();
+        kernel.state.borrow_mut().waiting -= 1;
+    }
+}
+
+pub(crate) fn post_queued_completion_status(
+    _port: &CompletionPort,
+    _bytes: u32,
+    key: usize,
+    pointer: usize,
+) -> io::Result<()> {
+    step(|state| state.packets.push_back((key, pointer)));
+    Ok(())
+}
+
+pub(crate) fn cancel_io_ex(socket: SOCKET, operation: *mut WSAOVERLAPPED) {
+    step(|state| {
+        state.check_open(socket.0);
+        state.cancel(socket.0, Some(operation as usize));
+    });
+}
+
+/// # Safety
+/// As the real one.
+pub(crate) unsafe fn wsa_recv(
+    socket: SOCKET,
+    buffer: WSABUF,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    step(|state| {
+        if !state.sockets[socket.0].connected {
+            return Err(WSAENOTCONN);
+        }
+        state.start(socket, Call::Receive, buffer, operation as usize);
+        Ok(())
+    })
+}
+
+/// # Safety
+/// As the real one.
+pub(crate) unsafe fn wsa_send(
+    socket: SOCKET,
+    buffer: WSABUF,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    step(|state| state.start(socket, Call::Send, buffer, operation as usize));
+    Ok(())
+}
+
+/// # Safety
+/// As the real one.
+pub(crate) unsafe fn connect_ex(
+    socket: SOCKET,
+    target: &(SOCKADDR_STORAGE, i32),
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
+    let name: *const (SOCKADDR_STORAGE, i32) = target;
+    let name = WSABUF {
+        len: u32::try_from(target.1).unwrap(),
+        buf: name.cast::<u8>().cast_mut(),
+    };
+    step(|state| state.start(socket, Call::Connect, name, operation as usize));
+    Ok(())
+}
+
+pub(crate) fn update_connect_context(socket: SOCKET) -> Result<(), Code> {
+    if is_connected(socket) {
+        return Ok(());
+    }
+    Err(WSAENOTCONN)
+}
+
+pub(crate) fn is_connected(socket: SOCKET) -> bool {
+    step(|state| {
+        state.check_open(socket.0);
+        state.sockets[socket.0].connected
+    })
+}
+
+pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
+    step(|state| {
+        state.check_open(socket.0);
+        let socket = &state.sockets[socket.0];
+        if socket.incoming.is_empty() && !socket.finished {
+            return Err(WSAEWOULDBLOCK);
+        }
+        Ok(socket.incoming.len().min(1))
+    })
+}
+
+pub(crate) fn wsa_get_overlapped_result(_: SOCKET, _: &WSAOVERLAPPED) -> Result<(), Code> {
+    Err(WSAEINVAL) // Every status of this kernel is in the table.
+}
+
+pub(crate) fn start_winsock() -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn wsa_socket(_family: u16) -> Result<OwnedSocket, Code> {
+    Ok(OwnedSocket(SOCKET(step(|state| state.open(0)))))
+}
+
+pub(crate) fn bind_socket(_: SOCKET, _: &SocketAddr) -> Result<(), Code> {
+    Ok(())
+}
+
+pub(crate) fn connect_socket(_: SOCKET, _: &SocketAddr) -> Result<(), Code> {
+    Ok(())
+}
+
+pub(crate) fn set_abortive_close(socket: SOCKET) {
+    step(|state| state.check_open(socket.0));
+}
+
+pub(crate) fn socket_of(socket: &net::TcpStream) -> SOCKET {
+    socket.number()
+}
+
+/// A socket that is closed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct OwnedSocket(SOCKET);
+
+impl Drop for OwnedSocket {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        step(|state| {
+            state.check_open(self.0 .0);
+            state.lost |= state.pending(self.0 .0, Call::Send).is_some();
+            state.cancel(self.0 .0, None);
+            state.sockets[self.0 .0].open = false;
+        });
+    }
+}
+
+/// The sockets as `std` has them.
+pub(crate) mod net {
+    use std::io::{self, ErrorKind, Read, Write};
+    use std::net::Shutdown;
+
+    use super::{step, OwnedSocket, SOCKET};
+
+    #[derive(Debug)]
+    pub(crate) struct TcpStream(OwnedSocket);
+
+    impl From<OwnedSocket> for TcpStream {
+        fn from(socket: OwnedSocket) -> TcpStream {
+            TcpStream(socket)
+        }
+    }
+
+    impl TcpStream {
+        pub(super) fn number(&self) -> SOCKET {
+            self.0 .0
+        }
+
+        pub(crate) fn set_nonblocking(&self, _: bool) -> io::Result<()> {
+            Ok(())
+        }
+
+        pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+            Ok(None)
+        }
+
+        pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+            if how != Shutdown::Write {
+                super::finish(self.number());
+            }
+            Ok(())
+        }
+
+        fn receive(&self, buffer: &mut [u8], peek: bool) -> io::Result<usize> {
+            step(|state| {
+                let socket = &mut state.sockets[self.number().0];
+                if !socket.connected {
+                    return Err(ErrorKind::NotConnected.into());
+                }
+                let count = buffer.len().min(socket.incoming.len());
+                if count == 0 && !socket.finished {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                for (place, byte) in buffer.iter_mut().zip(&socket.incoming) {
+                    *place = *byte;
+                }
+                if !peek {
+                    socket.incoming.drain(..count);
+                }
+                Ok(count)
+            })
+        }
+
+        pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.receive(buffer, true)
+        }
+    }
+
+    impl Read for TcpStream {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.receive(buffer, false)
+        }
+    }
+
+    impl Read for &TcpStream {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.receive(buffer, false)
+        }
+    }
+
+    impl Write for &TcpStream {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            step(|state| {
+                let socket = &mut state.sockets[self.number().0];
+                let count = bytes.len().min(socket.room);
+                if count == 0 {
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                socket.sent.extend(&bytes[..count]);
+                socket.room -= count;
+                Ok(count)
+            })
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}
