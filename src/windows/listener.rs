@@ -360,9 +360,7 @@ impl TcpListener {
             }
             if !accepting.side.in_flight {
                 // Under the lock: an accept that starts meanwhile would wait for a connection that we take.
-                let (stream, peer) = self.as_std().accept()?;
-                ffi::set_not_inherited(ffi::socket_of(&stream));
-                return Ok((stream, peer));
+                return self.accept_direct();
             }
             if pumped {
                 return Err(would_block());
@@ -373,6 +371,24 @@ impl TcpListener {
             }
             pumped = true;
         }
+    }
+}
+
+impl TcpListener {
+    /// Accepts from the socket, past connections that were reset while they waited.
+    fn accept_direct(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
+        let mut last = would_block();
+        for _ in 0..RESET_RETRIES {
+            match self.as_std().accept() {
+                Ok((stream, peer)) => {
+                    ffi::set_not_inherited(ffi::socket_of(&stream));
+                    return Ok((stream, peer));
+                }
+                Err(error) if error.raw_os_error().is_some_and(is_reset) => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
     }
 }
 
