@@ -2,15 +2,29 @@
 //! asks here is compiled away.
 
 #[cfg(minimio_hooks)]
-pub use injected::{fail, shorten, Call};
+pub(crate) use injected::fault;
+#[cfg(all(minimio_hooks, unix))]
+pub use injected::shorten;
 #[cfg(minimio_hooks)]
-pub(crate) use injected::{fault, granted, within, within_mut};
+pub use injected::{fail, Call};
+#[cfg(all(minimio_hooks, unix))]
+pub(crate) use injected::{granted, within, within_mut};
 #[cfg(not(minimio_hooks))]
-pub(crate) use none::{fault, granted, within, within_mut, Call};
+pub(crate) use none::{fault, Call};
+#[cfg(all(not(minimio_hooks), unix))]
+pub(crate) use none::{granted, within, within_mut};
+
+/// The same by the code alone, as Windows' overlapped calls tell it.
+#[cfg(any(windows, all(loom, test)))]
+pub(crate) fn refused(call: Call) -> Result<(), i32> {
+    fault(call).map_err(|error| error.raw_os_error().unwrap_or(0))
+}
 
 #[cfg(not(minimio_hooks))]
 mod none {
-    use std::io::{self, IoSlice, IoSliceMut};
+    use std::io;
+    #[cfg(unix)]
+    use std::io::{IoSlice, IoSliceMut};
 
     /// The calls that can be made to fail.
     #[allow(dead_code)] // not every backend makes each
@@ -21,6 +35,9 @@ mod none {
         Receive,
         Send,
         Accept,
+        Connect,
+        Socket,
+        Post,
     }
 
     // It is `Ok` of nothing: the optimizer sees through it.
@@ -29,11 +46,13 @@ mod none {
     }
 
     /// How many of `room` bytes the next call may be handed: all.
+    #[cfg(unix)]
     pub(crate) const fn granted(_: Call, room: usize) -> usize {
         room
     }
 
     /// Makes a call with the first `room` bytes of the buffers, which are all.
+    #[cfg(unix)]
     pub(crate) fn within<T>(
         buffers: &[IoSlice<'_>],
         _room: usize,
@@ -43,6 +62,7 @@ mod none {
     }
 
     /// As [`within`].
+    #[cfg(unix)]
     pub(crate) fn within_mut<T>(
         buffers: &mut [IoSliceMut<'_>],
         _room: usize,
@@ -56,7 +76,9 @@ mod none {
 mod injected {
     use std::cell::RefCell;
     use std::collections::HashMap;
-    use std::io::{self, IoSlice, IoSliceMut};
+    use std::io;
+    #[cfg(unix)]
+    use std::io::{IoSlice, IoSliceMut};
 
     /// The calls that can be made to fail.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,11 +95,18 @@ mod injected {
         Send,
         /// To accept alone.
         Accept,
+        /// To connect (Windows).
+        Connect,
+        /// To make a socket for an accept (Windows).
+        Socket,
+        /// To post a packet (Windows).
+        Post,
     }
 
     // A thread's own, so that tests beside each other do not meet.
     std::thread_local! {
         static DUE: RefCell<HashMap<Call, (i32, usize)>> = RefCell::default();
+        #[cfg(unix)]
         static SHORT: RefCell<HashMap<Call, (usize, usize)>> = RefCell::default();
     }
 
@@ -98,10 +127,12 @@ mod injected {
 
     /// Hands to the next `times` calls of that sort on this thread that move bytes of a stream, at most `most` bytes of
     /// what the user gives, and at least one: so the system moves less although more is there, or there is more room.
+    #[cfg(unix)]
     pub fn shorten(call: Call, most: usize, times: usize) {
         SHORT.with(|short| short.borrow_mut().insert(call, (most.max(1), times)));
     }
 
+    #[cfg(unix)]
     pub(crate) fn granted(call: Call, room: usize) -> usize {
         SHORT.with(|short| match short.borrow_mut().get_mut(&call) {
             Some((most, times)) if *times > 0 => {
@@ -112,6 +143,7 @@ mod injected {
         })
     }
 
+    #[cfg(unix)]
     pub(crate) fn within<T>(
         buffers: &[IoSlice<'_>],
         room: usize,
@@ -130,6 +162,7 @@ mod injected {
         call(&cut.collect::<Vec<_>>())
     }
 
+    #[cfg(unix)]
     pub(crate) fn within_mut<T>(
         buffers: &mut [IoSliceMut<'_>],
         room: usize,

@@ -3,7 +3,8 @@
 #[cfg(windows)]
 pub mod windows;
 #[cfg(unix)]
-pub use crate::faults::{fail, shorten, Call};
+pub use crate::faults::shorten;
+pub use crate::faults::{fail, Call};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -107,7 +107,7 @@ compile_error!(
 
 mod error;
 mod event;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 mod faults;
 #[cfg(minimio_hooks)]
 #[doc(hidden)]

@@ -1,5 +1,6 @@
 //! The Windows backend's: what is in flight, and how long a close is deferred.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -26,6 +27,34 @@ pub fn set_deferred_close(limit: Duration) {
 pub(crate) fn deferred_close() -> Option<Duration> {
     let ms = DEFERRED_CLOSE_MS.load(Ordering::SeqCst);
     (ms != u64::MAX).then(|| Duration::from_millis(ms))
+}
+
+// A thread's own, so that tests beside each other do not meet.
+std::thread_local! {
+    static LATE: Cell<usize> = Cell::default();
+    static STATUS: Cell<Option<u32>> = Cell::default();
+}
+
+/// Puts the next `times` packets of operations that this thread takes back to the end of the queue, unseen.
+pub fn delay_packets(times: usize) {
+    LATE.with(|late| late.set(times));
+}
+
+pub(crate) fn is_late() -> bool {
+    LATE.with(|late| {
+        let left = late.get();
+        late.set(left.saturating_sub(1));
+        left > 0
+    })
+}
+
+/// Makes the next packet of an operation that this thread takes tell of no bytes and of this status.
+pub fn fail_packet(status: u32) {
+    STATUS.with(|next| next.set(Some(status)));
+}
+
+pub(crate) fn replaced_status() -> Option<u32> {
+    STATUS.with(Cell::take)
 }
 
 pub(crate) fn operation_started() {

@@ -24,6 +24,7 @@ use super::stream::TcpStream;
 use super::{still_lent, would_block, Registrator};
 use crate::error;
 use crate::event::{Event, Hints};
+use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
 use crate::sync::{lock, Mutex, MutexGuard};
 
@@ -149,8 +150,10 @@ impl Shared {
                 .functions
                 .insert(ffi::AcceptFunctions::of(self.socket)?),
         };
+        refused(Call::Socket)?;
         let socket = ffi::wsa_socket(self.family)?;
         let launch = port.launch(&self.accept, |operation| {
+            refused(Call::Accept)?;
             let accepted = ffi::socket_of(&socket);
             // SAFETY: the operation and the room for addresses are held by the flight; the accepted socket is kept until
             // the packet, right below, and the listening one is open: the lock is held, and it is not closed.

@@ -104,6 +104,12 @@ impl Operation {
     pub(super) unsafe fn ended(&self, bytes: u32) -> Packet {
         // SAFETY: the caller's duty leaves the block to us alone.
         let block = unsafe { self.overlapped.get().read() };
+        #[cfg(minimio_hooks)]
+        if let Some(status) = crate::hooks::windows::replaced_status() {
+            let mut block = block;
+            block.Internal = status as usize;
+            return Packet { block, bytes: 0 };
+        }
         Packet {
             block,
             bytes: bytes as usize,

@@ -32,6 +32,7 @@ use super::lending::Lending;
 use super::operation::{Kind, Operation, Owner, Sink};
 use crate::error;
 use crate::event::Event;
+use crate::faults::{fault, Call};
 use crate::interests::Token;
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, thread, AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
@@ -187,7 +188,7 @@ impl Port {
         if !wakes.insert(token) {
             return Ok(());
         }
-        let posted = ffi::post_queued_completion_status(&self.port, 0, KEY_WAKE, token);
+        let posted = self.post(KEY_WAKE, token);
         if posted.is_err() {
             wakes.remove(&token);
         }
@@ -205,7 +206,12 @@ impl Port {
     }
 
     fn nudge(&self) -> io::Result<()> {
-        ffi::post_queued_completion_status(&self.port, 0, KEY_NUDGE, 0)
+        self.post(KEY_NUDGE, 0)
+    }
+
+    fn post(&self, key: usize, pointer: usize) -> io::Result<()> {
+        fault(Call::Post)?;
+        ffi::post_queued_completion_status(&self.port, 0, key, pointer)
     }
 
     /// Starts `operation` by calling `start`, which returns `Ok` if and only if a packet is owed.
@@ -273,9 +279,7 @@ impl Port {
 
     /// Posts a note for the direction of `operation`. Nothing is posted, and that is no error, when the `Poll` is gone.
     pub(super) fn note(&self, operation: &Operation) -> io::Result<()> {
-        self.note_by(operation, |pointer| {
-            ffi::post_queued_completion_status(&self.port, 0, KEY_NOTE, pointer)
-        })
+        self.note_by(operation, |pointer| self.post(KEY_NOTE, pointer))
     }
 
     /// The same for an interest that was armed before: nobody is there to be told of a failure.
@@ -308,7 +312,7 @@ impl Port {
 
     /// Posts a packet that must not be lost, or keeps it.
     fn post_or_keep(&self, key: usize, pointer: usize) {
-        if ffi::post_queued_completion_status(&self.port, 0, key, pointer).is_err() {
+        if self.post(key, pointer).is_err() {
             let mut kept = lock(&self.kept);
             kept.push_back((key, pointer));
             self.kept_count.store(kept.len(), Ordering::SeqCst);
@@ -357,6 +361,13 @@ impl Port {
     pub(super) fn handle(self: &Arc<Self>, entry: &ffi::OVERLAPPED_ENTRY, sink: Sink<'_>) -> bool {
         let pointer = entry.lpOverlapped as usize;
         match entry.lpCompletionKey {
+            #[cfg(minimio_hooks)]
+            KEY_OPERATION if crate::hooks::windows::is_late() => {
+                let bytes = entry.dwNumberOfBytesTransferred;
+                let again =
+                    ffi::post_queued_completion_status(&self.port, bytes, KEY_OPERATION, pointer);
+                assert!(again.is_ok(), "a late packet is not a lost one: {again:?}");
+            }
             KEY_OPERATION => self.take(entry, sink),
             KEY_NOTE => {
                 if sink.is_none() {

@@ -16,6 +16,7 @@ use super::super::operation::{Packet, Sink};
 use super::super::port::{Launch, Port};
 use super::super::{net, would_block};
 use super::{Shared, TcpStream};
+use crate::faults::{refused, Call};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, Ordering};
 
@@ -111,6 +112,7 @@ impl Shared {
         // Before the start: the packet may be taken before it returns, and waits for the lock.
         self.connect.store(IN_FLIGHT, Ordering::SeqCst);
         let launch = port.launch(&self.send, |operation| {
+            refused(Call::Connect)?;
             // SAFETY: the operation is held by its flight, and so is the name, which never changes. The socket is open:
             // the direction is locked and not closed.
             unsafe { ffi::connect_ex(self.socket, &self.target_name, operation) }

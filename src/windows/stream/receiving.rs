@@ -20,6 +20,7 @@ use super::super::port::{Launch, Port};
 use super::super::would_block;
 use super::Shared;
 use crate::event::{Event, Hints};
+use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, MutexGuard, Ordering};
@@ -186,6 +187,7 @@ impl Shared {
         receiving.buffer.prepare(lent);
         let memory = receiving.buffer.lend();
         let launch = port.launch(&self.receive, |operation| {
+            refused(Call::Receive)?;
             // SAFETY: the operation is held by its flight, and the buffer by the source ("hands off what is lent": it is
             // taken back when the packet is handled). The socket is open: the direction is locked and not closed.
             unsafe { ffi::wsa_recv(self.socket, memory, operation) }

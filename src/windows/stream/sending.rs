@@ -15,6 +15,7 @@ use super::super::port::{Launch, Port};
 use super::super::{net, would_block};
 use super::Shared;
 use crate::event::{Event, Hints};
+use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
 use crate::sync::lock;
@@ -166,9 +167,12 @@ impl Shared {
         operation: *mut ffi::WSAOVERLAPPED,
     ) -> Result<(), ffi::Code> {
         let rest = sending.copy.lend_rest();
-        // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is taken
-        // back when the packet is handled). The socket is open: the direction is locked, and not closed or an orphan's.
-        let started = unsafe { ffi::wsa_send(self.socket, rest, operation) };
+        let started = refused(Call::Send).and_then(|()| {
+            // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is
+            // taken back when the packet is handled). The socket is open: the direction is locked, and not closed or an
+            // orphan's.
+            unsafe { ffi::wsa_send(self.socket, rest, operation) }
+        });
         if started.is_err() {
             sending.copy.take_back();
         }

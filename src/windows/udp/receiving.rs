@@ -12,6 +12,7 @@ use super::super::port::{Launch, Port};
 use super::super::would_block;
 use super::Shared;
 use crate::event::{Event, Hints};
+use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
 use crate::sync::{lock, MutexGuard};
 
@@ -119,6 +120,7 @@ impl Shared {
         receiving.failed = None;
         let memory = receiving.buffer.lend();
         let launch = port.launch(&self.receive, |operation| {
+            refused(Call::Receive)?;
             // SAFETY: the operation and the envelope are held by the flight, and the buffer by the source ("hands off what
             // is lent": it is taken back when the packet is handled). The socket is open: the direction is locked and not
             // closed.

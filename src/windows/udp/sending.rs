@@ -11,6 +11,7 @@ use super::super::port::{Launch, Port};
 use super::super::would_block;
 use super::Shared;
 use crate::event::{Event, Hints};
+use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
 use crate::sync::lock;
 
@@ -130,6 +131,7 @@ impl Shared {
         sending.lent = bytes.len();
         let memory = sending.copy.lend_rest();
         let launch = port.launch(&self.send, |operation| {
+            refused(Call::Send)?;
             // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is taken
             // back when the packet is handled). The socket is open: the source is in use.
             unsafe { ffi::wsa_send_to(self.socket, memory, target, operation) }

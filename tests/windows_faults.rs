@@ -1,0 +1,380 @@
+//! Calls that fail as they can, packets that come late, and packets that tell of failures: the contract still holds after
+//! each, and no operation, lent byte or handle is left.
+
+#![cfg(all(windows, minimio_hooks))]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{
+    expect_events, expect_no_events, fill, kind_of, minimio_pair, pair, until_done, watchdog, BOTH,
+    HANG, READABLE, WRITABLE,
+};
+use minimio::hooks::windows::{delay_packets, fail_packet, live_operations, live_reapers};
+use minimio::hooks::{fail, Call};
+use minimio::{Events, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
+use windows_sys::Win32::Networking::WinSock::{
+    WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAENOBUFS,
+};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+
+const NO_SYSTEM_RESOURCES: i32 = 1450;
+const STATUS_CANCELLED: u32 = 0xc000_0120;
+const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
+const STATUS_CONNECTION_RESET: u32 = 0xc000_020d;
+const STATUS_CONNECTION_REFUSED: u32 = 0xc000_0236;
+const STATUS_INVALID_CONNECTION: u32 = 0xc000_0140;
+
+fn handles() -> u32 {
+    let mut count = 0;
+    // SAFETY: it gives the number of a pseudo handle.
+    let this = unsafe { GetCurrentProcess() };
+    // SAFETY: the handle is this process's; the count is writable.
+    let done = unsafe { GetProcessHandleCount(this, &mut count) };
+    assert_ne!(done, 0);
+    count
+}
+
+/// Runs `body` alone in the process, twice; the second time no handle and no operation may be left, of the first time
+/// stays what Winsock and std open at their first use.
+fn leaves_nothing(body: impl Fn(Poll, Registrator, Events)) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone: MutexGuard<'_, ()> = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _watchdog = watchdog();
+    let mut before = u32::MAX;
+    for _ in 0..2 {
+        let poll = Poll::new().unwrap();
+        let registrator = poll.registrator();
+        body(poll, registrator.clone(), Events::with_capacity(8));
+        let end = Instant::now() + HANG;
+        loop {
+            let operations = live_operations() + live_reapers();
+            if operations == 0 && registrator.lent_bytes() == 0 {
+                break;
+            }
+            let lent = registrator.lent_bytes();
+            assert!(Instant::now() < end, "{operations} live, {lent} bytes lent");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(registrator);
+        while handles() > before {
+            assert!(
+                Instant::now() < end,
+                "{} handles, {before} before",
+                handles()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        before = handles();
+    }
+}
+
+fn code_of<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
+    result.unwrap_err().raw_os_error().unwrap()
+}
+
+// 5.4: without room for the pages, a receive without memory.
+#[test]
+fn a_receive_that_finds_no_room_lends_nothing() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        fail(Call::Receive, WSAENOBUFS, 1);
+        registrator.register(&stream, 1, READABLE).unwrap();
+        assert_eq!((registrator.lent_bytes(), live_operations()), (0, 1));
+        peer.write_all(b"hello").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+    });
+}
+
+// 2.8, 5.8: told once, and the next registration goes on.
+#[test]
+fn a_receive_that_cannot_start_is_an_event_and_its_error() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        for code in [WSAENOBUFS, WSAEMFILE] {
+            fail(Call::Receive, code, if code == WSAENOBUFS { 2 } else { 1 });
+            registrator.register(&stream, 1, READABLE).unwrap();
+            assert_eq!((registrator.lent_bytes(), live_operations()), (0, 0));
+            expect_events(&mut poll, &mut events, &[(1, true, false)]);
+            assert_eq!(code_of(stream.read(&mut [0; 8])), code);
+            registrator.register(&stream, 2, READABLE).unwrap();
+            peer.write_all(b"hello").unwrap();
+            expect_events(&mut poll, &mut events, &[(2, true, false)]);
+            assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+        }
+        fail(Call::Receive, WSAECONNABORTED, 1);
+        registrator.register(&stream, 3, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(3, true, false)]);
+        // A broken connection stays broken.
+        for _ in 0..2 {
+            assert_eq!(code_of(stream.read(&mut [0; 8])), WSAECONNABORTED);
+        }
+    });
+}
+
+// 3.4, 5.5: what `write` did not take is not sent.
+#[test]
+fn a_send_that_cannot_start_takes_no_byte() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        let lent = registrator.lent_bytes();
+        // Every copy fails to start, so the socket is as full as it gets.
+        let mut sent = 0;
+        fail(Call::Send, WSAENOBUFS, 1);
+        let code = loop {
+            match stream.write(&[1; 4096]) {
+                Ok(count) => sent += count,
+                Err(error) => break error.raw_os_error(),
+            }
+        };
+        assert_eq!(code, Some(WSAENOBUFS));
+        assert_eq!((registrator.lent_bytes(), live_operations()), (lent, 1));
+        // And again, with room in the end.
+        registrator.register(&stream, 2, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        let count = until_done(|| stream.write(b"x")).unwrap();
+        sent += count;
+        stream.shutdown(net::Shutdown::Write).unwrap();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        assert_eq!(reader.join().unwrap(), sent);
+    });
+}
+
+// 5.7: the event comes, `accept` says why, and the connection that waits is not lost.
+#[test]
+fn an_accept_that_cannot_start_is_an_event_and_its_error() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = net::TcpStream::connect(address).unwrap();
+        for (call, code) in [
+            (Call::Socket, WSAEMFILE),
+            (Call::Socket, WSAENOBUFS),
+            (Call::Accept, WSAENOBUFS),
+        ] {
+            fail(call, code, 1);
+            registrator.register(&listener, 1, READABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(1, true, false)]);
+            assert_eq!(code_of(listener.accept()), code);
+        }
+        // One that met a connection which is gone is started again.
+        fail(Call::Accept, WSAECONNRESET, 3);
+        registrator.register(&listener, 2, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+    });
+}
+
+// 3.5: its failure fires every armed interest, and is told once.
+#[test]
+fn a_connect_that_cannot_start_fires_what_is_armed() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
+        fail(Call::Connect, WSAENOBUFS, 1);
+        registrator.register(&stream, 1, BOTH).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, true)]);
+        let error = stream.take_error().unwrap().unwrap();
+        assert_eq!(error.raw_os_error(), Some(WSAENOBUFS));
+        assert!(stream.take_error().unwrap().is_none());
+    });
+}
+
+// 4.3, 4.4, 2.4
+#[test]
+fn a_packet_that_cannot_be_posted_fails_its_call_and_changes_nothing() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        fail(Call::Post, NO_SYSTEM_RESOURCES, 3);
+        let result = registrator.register(&stream, 2, BOTH);
+        assert_eq!(code_of(result), NO_SYSTEM_RESOURCES);
+        assert_eq!(code_of(registrator.wake(3)), NO_SYSTEM_RESOURCES);
+        assert_eq!(code_of(registrator.close_loop()), NO_SYSTEM_RESOURCES);
+        assert!(!registrator.is_closed());
+        expect_no_events(&mut poll, &mut events);
+        peer.write_all(b"x").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        // Bytes that wait are told by a note.
+        fail(Call::Post, NO_SYSTEM_RESOURCES, 1);
+        let result = registrator.register(&stream, 4, READABLE);
+        assert_eq!(code_of(result), NO_SYSTEM_RESOURCES);
+        expect_no_events(&mut poll, &mut events);
+        registrator.register(&stream, 5, READABLE).unwrap();
+        registrator.wake(3).unwrap();
+        expect_events(
+            &mut poll,
+            &mut events,
+            &[(5, true, false), (3, false, false)],
+        );
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+        registrator.close_loop().unwrap();
+        assert!(minimio::is_closed(
+            &poll.poll(&mut events, None).unwrap_err()
+        ));
+    });
+}
+
+// 5.2: only its packet ends an operation, and it may take its time.
+#[test]
+fn a_late_packet_loses_nothing() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut near, mut far) = minimio_pair();
+        for size in [1, 5, 4_096, 5_000] {
+            registrator.register(&near, 1, READABLE).unwrap();
+            assert_eq!(until_done(|| far.write(&vec![7; size])).unwrap(), size);
+            delay_packets(5);
+            expect_events(&mut poll, &mut events, &[(1, true, false)]);
+            let mut got = 0;
+            while got < size {
+                got += until_done(|| near.read(&mut [0; 3_000])).unwrap();
+            }
+            assert_eq!(kind_of(near.read(&mut [0; 1])), ErrorKind::WouldBlock);
+        }
+        // Dropped, with the packet on its way round.
+        registrator.register(&near, 2, READABLE).unwrap();
+        far.write_all(b"unread").unwrap();
+        delay_packets(3);
+        assert_eq!(kind_of(near.read(&mut [0; 8])), ErrorKind::WouldBlock);
+        drop(near);
+        expect_no_events(&mut poll, &mut events);
+        delay_packets(0);
+    });
+}
+
+// 5.6: the same for a `Poll` that is dropped first, and for a send.
+#[test]
+fn late_packets_are_awaited_by_who_comes_after_the_poll() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (stream, mut peer) = pair();
+        registrator.register(&stream, 1, BOTH).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        let accepted = fill(&stream);
+        assert_eq!(live_operations(), 2);
+        delay_packets(4);
+        drop(stream);
+        drop(poll);
+        delay_packets(0);
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), accepted);
+    });
+}
+
+// 5.8
+#[test]
+fn a_packet_of_a_failed_receive_is_an_event_and_the_right_error() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        // Without memory the bytes stay in the socket whatever the packet says.
+        stream.set_lent_buffer(0);
+        registrator.register(&stream, 1, READABLE).unwrap();
+        peer.write_all(b"hello").unwrap();
+        fail_packet(STATUS_INSUFFICIENT_RESOURCES);
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(code_of(stream.read(&mut [0; 8])), WSAENOBUFS);
+        // Cancelled, and not by us: it is started again.
+        registrator.register(&stream, 2, READABLE).unwrap();
+        fail_packet(STATUS_CANCELLED);
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+        registrator.register(&stream, 3, READABLE).unwrap();
+        peer.write_all(b"lost").unwrap();
+        fail_packet(STATUS_CONNECTION_RESET);
+        expect_events(&mut poll, &mut events, &[(3, true, false)]);
+        for _ in 0..2 {
+            assert_eq!(
+                kind_of(stream.read(&mut [0; 8])),
+                ErrorKind::ConnectionReset
+            );
+        }
+    });
+}
+
+// 3.4, 5.8: bytes that were accepted are lost, so every later write says so.
+#[test]
+fn a_packet_of_a_failed_send_is_an_event_and_the_error_of_every_write() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        registrator.register(&stream, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        fill(&stream);
+        registrator.register(&stream, 2, WRITABLE).unwrap();
+        fail_packet(STATUS_CONNECTION_RESET);
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            drop(peer.read_to_end(&mut all));
+        });
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        for _ in 0..2 {
+            assert_eq!(kind_of(stream.write(b"x")), ErrorKind::ConnectionReset);
+        }
+        assert_eq!(registrator.lent_bytes(), 0);
+        drop(stream);
+        reader.join().unwrap();
+    });
+}
+
+// 5.7, 3.5
+#[test]
+fn packets_of_failed_accepts_and_connects() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        registrator.register(&listener, 1, READABLE).unwrap();
+        let gone = net::TcpStream::connect(address).unwrap();
+        fail_packet(STATUS_INVALID_CONNECTION);
+        expect_no_events(&mut poll, &mut events);
+        let client = net::TcpStream::connect(address).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+        drop(gone);
+        let stream = TcpStream::connect_nonblocking(address).unwrap();
+        registrator.register(&stream, 2, BOTH).unwrap();
+        fail_packet(STATUS_CONNECTION_REFUSED);
+        expect_events(&mut poll, &mut events, &[(2, true, true)]);
+        let error = stream.take_error().unwrap().unwrap();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    });
+}
+
+// 5.7
+#[test]
+fn datagrams_survive_faults() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        fail(Call::Receive, WSAENOBUFS, 1);
+        registrator.register(&socket, 1, READABLE).unwrap();
+        assert_eq!(registrator.lent_bytes(), 0);
+        sender.send_to(b"one", address).unwrap();
+        delay_packets(3);
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(socket.recv_from(&mut [0; 8]).unwrap().0, 3);
+        fail(Call::Receive, WSAEMFILE, 1);
+        registrator.register(&socket, 2, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        assert_eq!(code_of(socket.recv_from(&mut [0; 8])), WSAEMFILE);
+        // About a datagram that was sent: no failure of a receive.
+        fail(Call::Receive, WSAECONNRESET, 2);
+        registrator.register(&socket, 3, READABLE).unwrap();
+        sender.send_to(b"three", address).unwrap();
+        expect_events(&mut poll, &mut events, &[(3, true, false)]);
+        assert_eq!(socket.recv_from(&mut [0; 8]).unwrap().0, 5);
+    });
+}
