@@ -33,6 +33,8 @@
 
 #[cfg_attr(all(loom, test), path = "windows/model/kernel.rs")]
 mod ffi;
+#[cfg(minimio_hooks)]
+mod guard;
 mod lending;
 #[cfg(not(all(loom, test)))]
 mod listener;

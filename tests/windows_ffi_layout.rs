@@ -276,6 +276,24 @@ fn functions_have_the_systems_signatures() {
     );
 }
 
+/// What stands around lent memory where tests look inside.
+#[cfg(minimio_hooks)]
+#[test]
+fn memory_calls_are_the_systems() {
+    use windows_sys::Win32::System::Memory as memory;
+
+    same_function!(VirtualAlloc, memory::VirtualAlloc, (_, _, _, _));
+    same_function!(VirtualFree, memory::VirtualFree, (_, _, _));
+    same_constants! {
+        MEM_COMMIT: memory::MEM_COMMIT,
+        MEM_RESERVE: memory::MEM_RESERVE,
+        MEM_DECOMMIT: memory::MEM_DECOMMIT,
+        MEM_RELEASE: memory::MEM_RELEASE,
+        PAGE_NOACCESS: memory::PAGE_NOACCESS,
+        PAGE_READWRITE: memory::PAGE_READWRITE,
+    }
+}
+
 #[test]
 fn addresses_survive_the_way_to_winsock_and_back() {
     for address in [

@@ -26,6 +26,9 @@ mod address;
 mod codes;
 #[path = "ffi/extensions.rs"]
 mod extensions;
+#[cfg(minimio_hooks)]
+#[path = "ffi/memory.rs"]
+mod memory;
 #[path = "ffi/sockets.rs"]
 mod sockets;
 
@@ -35,6 +38,8 @@ use std::io;
 pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use extensions::*;
+#[cfg(minimio_hooks)]
+pub(crate) use memory::*;
 pub(crate) use sockets::*;
 
 /// [Windows data types](https://learn.microsoft.com/windows/win32/winprog/windows-data-types): 0 is false.

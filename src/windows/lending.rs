@@ -78,7 +78,7 @@ impl Lending {
 /// A buffer that is ours and the kernel's in turn.
 #[derive(Debug)]
 pub(super) struct LentBuffer {
-    /// From `Box::into_raw` of `capacity` bytes; dangling for none.
+    /// From `allocate`; dangling for none.
     memory: NonNull<u8>,
     capacity: usize,
     lent: bool,
@@ -110,8 +110,7 @@ impl LentBuffer {
         self.touch();
         if self.capacity != capacity && !self.lent {
             self.free();
-            let memory = Box::into_raw(vec![0u8; capacity].into_boxed_slice()).cast::<u8>();
-            self.memory = NonNull::new(memory).unwrap_or(NonNull::dangling());
+            self.memory = allocate(capacity);
             self.capacity = capacity;
         }
     }
@@ -189,9 +188,37 @@ impl LentBuffer {
             return;
         }
         self.touch();
-        let memory = std::ptr::slice_from_raw_parts_mut(self.memory.as_ptr(), self.capacity);
+        let (memory, capacity) = (self.memory, self.capacity);
         (self.memory, self.capacity, self.start, self.end) = (NonNull::dangling(), 0, 0, 0);
-        // SAFETY: it came from `Box::into_raw` with this length, is not lent, and was just forgotten here.
+        // SAFETY: it came from `allocate` with this capacity, is not lent, and was just forgotten here.
+        unsafe { deallocate(memory, capacity) };
+    }
+}
+
+/// Zeroed memory; dangling for none. Where tests look inside, it stands between guard pages.
+fn allocate(capacity: usize) -> NonNull<u8> {
+    #[cfg(minimio_hooks)]
+    if capacity > 0 {
+        return super::guard::allocate(capacity);
+    }
+    let memory = Box::into_raw(vec![0u8; capacity].into_boxed_slice()).cast::<u8>();
+    NonNull::new(memory).unwrap_or(NonNull::dangling())
+}
+
+/// Gives it back.
+///
+/// # Safety
+/// - `memory` came from [`allocate`] with this `capacity`, more than 0, and nobody uses it any more.
+unsafe fn deallocate(memory: NonNull<u8>, capacity: usize) {
+    #[cfg(minimio_hooks)]
+    // SAFETY: the caller's duty.
+    unsafe {
+        super::guard::free(memory, capacity);
+    }
+    #[cfg(not(minimio_hooks))]
+    {
+        let memory = std::ptr::slice_from_raw_parts_mut(memory.as_ptr(), capacity);
+        // SAFETY: the caller's duty: it came from `Box::into_raw` with this length.
         drop(unsafe { Box::from_raw(memory) });
     }
 }
