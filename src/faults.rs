@@ -38,6 +38,7 @@ mod none {
         Connect,
         Socket,
         Post,
+        SendAtOnce,
     }
 
     // It is `Ok` of nothing: the optimizer sees through it.
@@ -101,6 +102,8 @@ mod injected {
         Socket,
         /// To post a packet (Windows).
         Post,
+        /// To send a datagram without an operation (Windows).
+        SendAtOnce,
     }
 
     // A thread's own, so that tests beside each other do not meet.

@@ -17,7 +17,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use common::{effort, watchdog, HANG, READABLE, WRITABLE};
+use common::{effort, under_wine, watchdog, HANG, READABLE, WRITABLE};
 use minimio::{Event, Events, Interests, Poll, Token, UdpSocket};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -168,7 +168,10 @@ struct Model {
 
 impl Model {
     fn must_fire(&self, interest: Interests) -> bool {
-        interest == WRITABLE || self.incoming.iter().any(|datagram| !datagram.maybe_lost)
+        // Wine 8: once an answer of "nobody is there" waits, a receive that is started does not end any more.
+        let deaf = self.may_fail && under_wine();
+        let due = || self.incoming.iter().any(|datagram| !datagram.maybe_lost);
+        interest == WRITABLE || !deaf && due()
     }
 
     fn can_fire(&self, interest: Interests) -> bool {

@@ -20,7 +20,7 @@ use minimio::hooks::windows::{delay_packets, fail_packet, live_operations, live_
 use minimio::hooks::{fail, Call};
 use minimio::{Events, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
 use windows_sys::Win32::Networking::WinSock::{
-    WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAENOBUFS,
+    WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAENOBUFS, WSAEWOULDBLOCK,
 };
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
 
@@ -225,6 +225,57 @@ fn a_packet_that_cannot_be_posted_fails_its_call_and_changes_nothing() {
         assert!(minimio::is_closed(
             &poll.poll(&mut events, None).unwrap_err()
         ));
+    });
+}
+
+// 2.3: an interest that was armed before is not lost.
+#[test]
+fn a_note_that_cannot_be_posted_is_kept() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        peer.write_all(b"hello").unwrap();
+        // Whoever reads takes the packet, and has to leave a note for the poll.
+        fail(Call::Post, NO_SYSTEM_RESOURCES, 1);
+        let seen = until_done(|| stream.peek(&mut [0; 8])).unwrap();
+        assert_eq!(seen, 5);
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+    });
+}
+
+// 4.3: a wake that a read has taken off the port.
+#[test]
+fn a_wake_that_cannot_be_posted_again_is_kept() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, _peer) = pair();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        registrator.wake(7).unwrap();
+        fail(Call::Post, NO_SYSTEM_RESOURCES, 1);
+        assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::WouldBlock);
+        expect_events(&mut poll, &mut events, &[(7, false, false)]);
+    });
+}
+
+// 5.5: a datagram cannot be sent in part, so the event would promise what no call keeps.
+#[test]
+fn a_datagram_is_sent_past_the_bound() {
+    leaves_nothing(|_, _, mut events| {
+        let mut poll = Poll::with_lent_limit(0).unwrap();
+        let registrator = poll.registrator();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let receiver = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = receiver.local_addr().unwrap();
+        for token in 0..3 {
+            registrator.register(&socket, token, WRITABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, false, true)]);
+            fail(Call::SendAtOnce, WSAEWOULDBLOCK, 1);
+            assert_eq!(socket.send_to(b"hello", target).unwrap(), 5);
+            assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
+        }
+        registrator.register(&socket, 9, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(9, false, true)]);
+        assert_eq!(registrator.lent_bytes(), 0);
     });
 }
 

@@ -11,7 +11,7 @@ use super::super::port::{Launch, Port};
 use super::super::would_block;
 use super::Shared;
 use crate::event::{Event, Hints};
-use crate::faults::{refused, Call};
+use crate::faults::{fault, refused, Call};
 use crate::interests::{Interests, Token};
 use crate::sync::lock;
 
@@ -94,7 +94,7 @@ impl Shared {
                 return Err(io::Error::from_raw_os_error(code));
             }
             if !sending.side.in_flight {
-                return match direct() {
+                return match fault(Call::SendAtOnce).and_then(|()| direct()) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.send_copy(&mut sending, bytes, target)
                     }
