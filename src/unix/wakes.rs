@@ -28,7 +28,10 @@ pub(crate) struct Wakes {
 
 #[derive(Debug)]
 struct State {
-    /// A tree, since it gives memory back as it shrinks.
+    /// The token that came when none waited: mostly it is the only one, and needs no memory of its own, which would have
+    /// to travel from the one thread's core to the other's.
+    first: Option<Token>,
+    /// The others. A tree, since it gives memory back as it shrinks.
     waiting: BTreeSet<Token>,
     /// The last token handed out. The next batch goes on behind it, so that small tokens do not starve large ones.
     last: Option<Token>,
@@ -38,6 +41,7 @@ impl Wakes {
     pub(crate) fn new() -> Wakes {
         Wakes {
             state: Mutex::new(State {
+                first: None,
                 waiting: BTreeSet::new(),
                 last: None,
             }),
@@ -51,8 +55,8 @@ impl Wakes {
         if self.is_closed() && holds(Rule::NoWakeAfterClose) {
             return false;
         }
-        let first = state.waiting.is_empty();
-        state.waiting.insert(token);
+        let first = state.is_empty();
+        state.insert(token);
         if !holds(Rule::NoticeUnderLock) {
             drop(state);
         }
@@ -82,19 +86,40 @@ impl Wakes {
     pub(crate) fn take(&self, events: &mut Events, limit: usize, notice: impl FnOnce()) {
         let mut state = lock(&self.state);
         for _ in 0..limit.min(events.room()) {
-            let Some(token) = state.next() else { break };
-            state.waiting.remove(&token);
-            state.last = Some(token);
+            let Some(token) = state.remove_next() else {
+                break;
+            };
             events.push(Event::wake(token));
         }
-        if !state.waiting.is_empty() && holds(Rule::NoticeAgain) {
+        if !state.is_empty() && holds(Rule::NoticeAgain) {
             notice();
         }
     }
 }
 
 impl State {
-    fn next(&self) -> Option<Token> {
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.waiting.is_empty()
+    }
+
+    fn insert(&mut self, token: Token) {
+        if self.is_empty() {
+            self.first = Some(token);
+        } else if self.first != Some(token) {
+            self.waiting.insert(token);
+        }
+    }
+
+    fn remove_next(&mut self) -> Option<Token> {
+        let next = self.first.take().or_else(|| self.next_waiting());
+        if let Some(token) = next {
+            self.waiting.remove(&token);
+            self.last = next;
+        }
+        next
+    }
+
+    fn next_waiting(&self) -> Option<Token> {
         let behind_last = match self.last.and_then(|last| last.checked_add(1)) {
             Some(from) => self.waiting.range(from..).next(),
             None => None,
@@ -121,7 +146,7 @@ mod tests {
         assert_eq!(notices.get(), 1);
         let mut events = Events::with_capacity(8);
         wakes.take(&mut events, usize::MAX, || panic!("nothing remains"));
-        assert_eq!(tokens(&events), [1, 3, usize::MAX]);
+        assert_eq!(tokens(&events), [3, usize::MAX, 1]);
         wakes.add(3, || notices.set(notices.get() + 1));
         assert_eq!(notices.get(), 2);
     }
