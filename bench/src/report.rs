@@ -281,7 +281,8 @@ fn add(all: &mut BTreeMap<(String, usize), Settings>, value: &Value) -> io::Resu
             ("connections", Some(count), _) => parts.push(format!("{count} connections")),
             ("size", Some(size), _) => parts.push(format!("{size} B")),
             ("bytes", Some(bytes), _) => parts.push(format!("{} MiB in all", bytes >> 20)),
-            ("idle", Some(count), _) => parts.push(format!("{count} idle")),
+            // The most there were. Each figure's name says of how many it is.
+            ("idle", ..) => {}
             ("thread", _, Some(thread)) => {
                 parts.push(format!("from the {thread} thread").replace("the another", "another"))
             }
