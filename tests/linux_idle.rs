@@ -12,7 +12,7 @@ use std::io::{Read, Write};
 use std::net::{self, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{effort, watchdog};
+use common::{effort, most_connections, watchdog};
 use minimio::{Events, Interests, Poll, TcpStream};
 use trace::{mark, traced};
 
@@ -52,7 +52,7 @@ const MESSAGE: usize = 64;
 
 /// 10,000 with an effort of 5. Child and parent have a descriptor each for every connection.
 fn connections() -> usize {
-    effort(2_000)
+    effort(2_000).min(most_connections())
 }
 
 /// The idle ends, and one that talks when all are connected.

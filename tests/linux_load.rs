@@ -12,28 +12,16 @@ mod load;
 use std::fs;
 use std::net::{self, SocketAddr};
 
-use common::{effort, watchdog};
+use common::{effort, most_connections, watchdog};
 use load::CHILDREN;
 use minimio::Poll;
 use socket2::{Domain, Socket, Type};
-
-/// Descriptors that are kept for all else.
-const SPARE: usize = 200;
 
 fn resident_kib() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.unwrap().split_whitespace().nth(1);
     kib.unwrap().parse().unwrap()
-}
-
-fn descriptor_limit() -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let limit = line.unwrap().split_whitespace().nth(3);
-    limit.unwrap().parse().unwrap_or(usize::MAX)
 }
 
 /// Each child has an address of its own, so that ports do not run out.
@@ -51,7 +39,7 @@ fn many_connections_with_churn_keep_memory_steady() {
         return;
     }
     let _watchdog = watchdog();
-    let count = effort(500).min(descriptor_limit().saturating_sub(SPARE)) / CHILDREN;
+    let count = effort(500).min(most_connections()) / CHILDREN;
     let mut poll = Poll::new().unwrap();
     let mut steady = None;
     let name = "many_connections_with_churn_keep_memory_steady";

@@ -479,3 +479,15 @@ pub(crate) fn fill_and_arm(
     }
     panic!("there is always room");
 }
+
+/// How many descriptors this process can have, less some for all else.
+#[cfg(target_os = "linux")]
+pub(crate) fn most_connections() -> usize {
+    const SPARE: usize = 200;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let limit = line.unwrap().split_whitespace().nth(3).unwrap();
+    limit.parse().unwrap_or(usize::MAX).saturating_sub(SPARE)
+}
