@@ -56,7 +56,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Events;
-use crate::interests::Token;
+use crate::interests::{Interests, Token};
 use crate::timeout::Deadline;
 #[cfg(not(all(loom, test)))]
 pub(crate) use listener::TcpListener;
@@ -152,6 +152,29 @@ impl Registrator {
     pub(crate) fn lent_bytes(&self) -> usize {
         self.port.lending().lent_bytes()
     }
+}
+
+/// Arms what `interests` names, or nothing: if `send` fails, `restore` arms for receiving what `receive` said was armed.
+fn arm(
+    interests: Interests,
+    receive: impl FnOnce() -> io::Result<Option<Token>>,
+    send: impl FnOnce() -> io::Result<()>,
+    restore: impl FnOnce(Option<Token>),
+) -> io::Result<()> {
+    let before = if interests.is_readable() {
+        Some(receive()?)
+    } else {
+        None
+    };
+    if interests.is_writable() {
+        if let Err(error) = send() {
+            if let Some(before) = before {
+                restore(before);
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// The error of a call that has nothing to do right now.

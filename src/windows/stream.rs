@@ -169,19 +169,12 @@ impl TcpStream {
         shared
             .membership
             .join(&with.port, shared.socket, &shared.me)?;
-        let before = if interests.is_readable() {
-            Some(shared.arm_receive(&with.port, token)?)
-        } else {
-            None
-        };
-        if interests.is_writable() {
-            if let Err(error) = shared.arm_send(&with.port, token) {
-                if let Some(before) = before {
-                    lock(&shared.receiving).side.armed = before;
-                }
-                return Err(error);
-            }
-        }
+        super::arm(
+            interests,
+            || shared.arm_receive(&with.port, token),
+            || shared.arm_send(&with.port, token),
+            |before| lock(&shared.receiving).side.armed = before,
+        )?;
         shared.start_connect(&with.port);
         Ok(())
     }

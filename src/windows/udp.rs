@@ -152,20 +152,12 @@ impl UdpSocket {
         shared
             .membership
             .join(&with.port, shared.socket, &shared.me)?;
-        let before = if interests.is_readable() {
-            Some(shared.arm_receive(&with.port, token)?)
-        } else {
-            None
-        };
-        if interests.is_writable() {
-            if let Err(error) = shared.arm_send(&with.port, token) {
-                if let Some(before) = before {
-                    lock(&shared.receiving).side.armed = before;
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
+        super::arm(
+            interests,
+            || shared.arm_receive(&with.port, token),
+            || shared.arm_send(&with.port, token),
+            |before| lock(&shared.receiving).side.armed = before,
+        )
     }
 
     pub(crate) fn deregister(&self, with: &Registrator) -> io::Result<()> {
