@@ -228,6 +228,23 @@ fn a_packet_that_cannot_be_posted_fails_its_call_and_changes_nothing() {
     });
 }
 
+// 2.4: nothing was armed, so nothing is: also not by a send that ends later.
+#[test]
+fn a_failed_registration_for_writing_arms_nothing() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (stream, mut peer) = pair();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        fail(Call::Post, NO_SYSTEM_RESOURCES, 1);
+        let result = registrator.register(&stream, 2, WRITABLE);
+        assert_eq!(code_of(result), NO_SYSTEM_RESOURCES);
+        let sent = fill(&stream);
+        let reader = thread::spawn(move || peer.read_exact(&mut vec![0; sent]).map(|()| peer));
+        expect_no_events(&mut poll, &mut events);
+        let _peer = reader.join().unwrap().unwrap();
+        expect_no_events(&mut poll, &mut events);
+    });
+}
+
 // 2.3: an interest that was armed before is not lost.
 #[test]
 fn a_note_that_cannot_be_posted_is_kept() {
