@@ -446,3 +446,27 @@ fn datagrams_survive_faults() {
         assert_eq!(socket.recv_from(&mut [0; 8]).unwrap().0, 5);
     });
 }
+
+// 5.7, 5.8: what cannot be sent is told at once, or by the next call.
+#[test]
+fn datagrams_that_cannot_be_sent_are_told() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let receiver = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = receiver.local_addr().unwrap();
+        registrator.register(&socket, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        fail(Call::SendAtOnce, WSAEWOULDBLOCK, 1);
+        fail(Call::Send, WSAENOBUFS, 1);
+        assert_eq!(code_of(socket.send_to(b"one", target)), WSAENOBUFS);
+        assert_eq!((registrator.lent_bytes(), live_operations()), (0, 0));
+        // The packet says that it was not sent. Until it is taken, nothing else is.
+        fail(Call::SendAtOnce, WSAEWOULDBLOCK, 1);
+        assert_eq!(socket.send_to(b"two", target).unwrap(), 3);
+        fail_packet(STATUS_INSUFFICIENT_RESOURCES);
+        registrator.register(&socket, 2, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        assert_eq!(code_of(socket.send_to(b"three", target)), WSAENOBUFS);
+        assert_eq!(socket.send_to(b"four", target).unwrap(), 4);
+    });
+}
