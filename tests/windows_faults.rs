@@ -13,8 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    expect_events, expect_no_events, fill, kind_of, minimio_pair, pair, until_done, watchdog, BOTH,
-    HANG, READABLE, WRITABLE,
+    expect_events, expect_no_events, fill, handles, kind_of, minimio_pair, pair, until_done,
+    watchdog, BOTH, HANG, READABLE, WRITABLE,
 };
 use minimio::hooks::windows::{delay_packets, fail_packet, live_operations, live_reapers};
 use minimio::hooks::{fail, Call};
@@ -22,7 +22,6 @@ use minimio::{Events, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
 use windows_sys::Win32::Networking::WinSock::{
     WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAENOBUFS, WSAEWOULDBLOCK,
 };
-use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
 
 const NO_SYSTEM_RESOURCES: i32 = 1450;
 const STATUS_CANCELLED: u32 = 0xc000_0120;
@@ -30,16 +29,6 @@ const STATUS_INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
 const STATUS_CONNECTION_RESET: u32 = 0xc000_020d;
 const STATUS_CONNECTION_REFUSED: u32 = 0xc000_0236;
 const STATUS_INVALID_CONNECTION: u32 = 0xc000_0140;
-
-fn handles() -> u32 {
-    let mut count = 0;
-    // SAFETY: it gives the number of a pseudo handle.
-    let this = unsafe { GetCurrentProcess() };
-    // SAFETY: the handle is this process's; the count is writable.
-    let done = unsafe { GetProcessHandleCount(this, &mut count) };
-    assert_ne!(done, 0);
-    count
-}
 
 /// Runs `body` alone in the process, twice; the second time no handle and no operation may be left, of the first time
 /// stays what Winsock and std open at their first use.

@@ -17,13 +17,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{effort, expect_events, expect_no_events, pair, watchdog, HANG, READABLE};
+use common::{effort, expect_events, expect_no_events, handles, pair, watchdog, HANG, READABLE};
 use load::CHILDREN;
 use minimio::{Events, Poll};
 use windows_sys::Win32::Foundation::FILETIME;
-use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, GetProcessHandleCount, GetProcessTimes,
-};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessTimes};
 
 /// What a stream lends for a receive, unless another size is chosen.
 const LENT: usize = 4 << 10;
@@ -55,16 +53,6 @@ static ALLOCATOR: Counting = Counting;
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn handles() -> u32 {
-    let mut count = 0;
-    // SAFETY: it gives the number of a pseudo handle.
-    let this = unsafe { GetCurrentProcess() };
-    // SAFETY: the handle is this process's; the count is writable.
-    let done = unsafe { GetProcessHandleCount(this, &mut count) };
-    assert_ne!(done, 0);
-    count
 }
 
 /// The time that the process has spent on a processor.

@@ -11,9 +11,9 @@
 //! refuses to post what nobody can be told of, it is *kept* here, and the next wait begins with it.
 //!
 //! # Locks
-//! A source's lock comes before those of this module, which are leaves: nobody takes another one under them. No source's
-//! lock is held while packets are taken, so handling a packet may lock any source. `pumping` comes before all. The system calls under locks (post,
-//! start, cancel) do not block.
+//! A source's lock comes before those of this module, which are leaves: nobody takes another one under them, but for
+//! `kept`, the last of all. No source's lock is held while packets are taken, so handling a packet may lock any source.
+//! `pumping` comes before all. The system calls under locks (post, start, cancel) do not block.
 //!
 //! # The end
 //! `gone` stands under the lock of the table of flights, so that after it is set no operation starts, and every one that

@@ -491,3 +491,16 @@ pub(crate) fn most_connections() -> usize {
     let limit = line.unwrap().split_whitespace().nth(3).unwrap();
     limit.parse().unwrap_or(usize::MAX).saturating_sub(SPARE)
 }
+
+/// How many handles this process has.
+#[cfg(windows)]
+pub(crate) fn handles() -> u32 {
+    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
+    let mut count = 0;
+    // SAFETY: it gives the number of a pseudo handle.
+    let this = unsafe { GetCurrentProcess() };
+    // SAFETY: the handle is this process's; the count is writable.
+    let done = unsafe { GetProcessHandleCount(this, &mut count) };
+    assert_ne!(done, 0);
+    count
+}
