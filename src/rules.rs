@@ -76,6 +76,18 @@ pub(crate) enum Rule {
     OrphanStaysOpen,
     /// The end of a connect concerns both directions.
     ConnectTellsBoth,
+    /// The socket that an accept will connect stays open until the packet.
+    AcceptedStaysOpen,
+    /// A connection that was reset before it was accepted is not told, and the accept is started again.
+    ResetIsNobodys,
+    /// A close that is deferred ends the wait that does not know of it.
+    NudgeOfDefer,
+    /// A close that was deferred long enough cancels the send.
+    GivenUp,
+    /// A packet that cannot be posted is kept.
+    Kept,
+    /// A wake that could not be posted does not count as one on its way.
+    WakeTakenBack,
 }
 
 #[cfg(not(all(loom, test)))]

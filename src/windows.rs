@@ -36,7 +36,6 @@ mod ffi;
 #[cfg(minimio_hooks)]
 mod guard;
 mod lending;
-#[cfg(not(all(loom, test)))]
 mod listener;
 #[cfg(all(loom, test))]
 mod model;
@@ -44,7 +43,6 @@ mod operation;
 mod port;
 mod status;
 mod stream;
-#[cfg(not(all(loom, test)))]
 mod udp;
 
 #[cfg(all(loom, test))]
@@ -58,11 +56,9 @@ use std::time::Duration;
 use crate::event::Events;
 use crate::interests::{Interests, Token};
 use crate::timeout::Deadline;
-#[cfg(not(all(loom, test)))]
 pub(crate) use listener::TcpListener;
 use port::Port;
 pub(crate) use stream::TcpStream;
-#[cfg(not(all(loom, test)))]
 pub(crate) use udp::UdpSocket;
 
 /// The most packets that one wait takes, however large the batch: 32 bytes each.

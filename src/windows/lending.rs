@@ -60,6 +60,8 @@ impl Lending {
     /// Counts `bytes` as lent whatever the bound says.
     pub(super) fn exceed(&self, bytes: usize) {
         self.lent.fetch_add(bytes, Ordering::Relaxed);
+        #[cfg(all(loom, test))]
+        super::ffi::count_lent(|lent| lent + bytes);
     }
 
     /// Counts `bytes` as back.

@@ -13,19 +13,19 @@
 
 use std::cell::UnsafeCell;
 use std::io;
-use std::net::{self, SocketAddr, ToSocketAddrs};
-use std::os::windows::io::OwnedSocket;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Weak};
 
 use super::ffi;
 use super::operation::{Direction, Kind, Operation, Owner, Packet, Sink};
 use super::port::{Launch, Membership, Port};
 use super::stream::TcpStream;
-use super::{still_lent, would_block, Registrator};
+use super::{net, still_lent, would_block, Registrator};
 use crate::error;
 use crate::event::{Event, Hints};
 use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
+use crate::rules::{holds, Rule};
 use crate::sync::{lock, Mutex, MutexGuard};
 
 /// How often a start is tried again at once when the connection that it met was gone already. Past it, that is an error
@@ -35,7 +35,7 @@ const RESET_RETRIES: usize = 64;
 struct Accepting {
     side: Direction,
     /// What the accept in flight will connect. Its socket must stay open until the packet.
-    socket: Option<OwnedSocket>,
+    socket: Option<ffi::OwnedSocket>,
     /// The connection that it brought.
     held: Option<(net::TcpStream, SocketAddr)>,
     /// Why there was none. Told once.
@@ -78,7 +78,7 @@ impl Owner for Shared {
         match packet.result(Some(self.socket)) {
             Ok(_) => self.hold(&mut accepting, socket),
             Err(ffi::WSA_OPERATION_ABORTED) => {}
-            Err(code) if is_reset(code) => {}
+            Err(code) if is_reset(code) && holds(Rule::ResetIsNobodys) => {}
             Err(code) => accepting.failed = Some(code),
         }
         self.fire(&mut accepting, port, sink);
@@ -170,7 +170,9 @@ impl Shared {
         match launch {
             Launch::Flying => {
                 accepting.side.in_flight = true;
-                accepting.socket = Some(socket);
+                if holds(Rule::AcceptedStaysOpen) {
+                    accepting.socket = Some(socket);
+                }
                 Ok(())
             }
             Launch::Gone => Ok(()),
@@ -179,13 +181,18 @@ impl Shared {
     }
 
     /// Makes a connection of an accepted socket. One that was reset meanwhile is dropped.
-    fn hold(&self, accepting: &mut Accepting, socket: OwnedSocket) {
+    fn hold(&self, accepting: &mut Accepting, socket: ffi::OwnedSocket) {
         if ffi::update_accept_context(ffi::socket_of(&socket), self.socket).is_err() {
             return;
         }
         let stream = net::TcpStream::from(socket);
         let peer = stream.peer_addr().ok().or_else(|| {
             let functions = accepting.functions?;
+            #[cfg(all(loom, test))]
+            ffi::touched(
+                self.addresses.get() as usize,
+                std::mem::size_of::<ffi::AcceptAddresses>(),
+            );
             // SAFETY: the lock is held and the accept has ended, so the room for addresses is ours.
             let addresses = unsafe { &*self.addresses.get() };
             ffi::accepted_peer(&functions, addresses)
@@ -215,7 +222,7 @@ impl Shared {
                 let fits = events.push(Event::ready(token, Interests::READABLE, hints));
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
-            None if !accepting.side.posted => {
+            None if !accepting.side.posted && holds(Rule::NoteOfPump) => {
                 port.note_surely(&self.accept);
                 accepting.side.posted = true;
             }
@@ -226,7 +233,7 @@ impl Shared {
     /// Marks the listener as closed and cancels what is in flight. The socket is still open.
     fn close(&self, accepting: &mut Accepting) {
         accepting.side.armed = None;
-        accepting.side.closed = true;
+        accepting.side.closed = holds(Rule::MarkedClosed);
         if accepting.side.in_flight {
             ffi::cancel_io_ex(self.socket, self.accept.as_overlapped());
         }
@@ -342,7 +349,9 @@ impl TcpListener {
         if !self.shared.membership.is_with(&with.port) {
             return Err(error::not_registered());
         }
-        lock(&self.shared.accepting).side.armed = None;
+        if holds(Rule::Disarm) {
+            lock(&self.shared.accepting).side.armed = None;
+        }
         Ok(())
     }
 
@@ -361,7 +370,7 @@ impl TcpListener {
             if let Some(code) = accepting.failed.take() {
                 return Err(io::Error::from_raw_os_error(code));
             }
-            if !accepting.side.in_flight {
+            if !accepting.side.in_flight || !holds(Rule::NoOvertaking) {
                 // Under the lock: an accept that starts meanwhile would wait for a connection that we take.
                 return self.accept_direct();
             }

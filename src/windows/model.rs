@@ -3,9 +3,8 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib model`
 //!
-//! **What is real**: `windows.rs` with the loop of `select`, `port.rs`, `operation.rs`, `lending.rs`, `status.rs`,
-//! `stream.rs` and what is below it. **What is played**: `ffi`, the sockets of `std`, and the few lines of `Poll::poll`
-//! about the close ([`World::poll_or_closed`]).
+//! **What is real**: `windows.rs` with all that is below it, but for `ffi`. **What is played**: `ffi`, the sockets and the
+//! clock of `std`, and the few lines of `Poll::poll` about the close ([`World::poll_or_closed`]).
 //!
 //! **What is checked**: no event is lost (a poller that waits for one that must come would never wake, which the checker
 //! calls a deadlock), none comes twice, none without its condition, none after `deregister` or drop has returned; no wake is
@@ -14,10 +13,16 @@
 //! interleaving nothing is lent, in flight, open or alive. Each check has its counterpart that leaves one [`Rule`] out and
 //! must fail.
 //!
-//! **What is not**: listeners and datagrams, `OnceLock` and the standard `Arc` (their order counts as given), the time
-//! limit of a deferred close, and failures of the system's calls.
+//! Listeners, datagrams and what the system refuses have files of their own.
+//!
+//! **What is not**: `OnceLock` and the standard `Arc` (their order counts as given), `into_std`, and failures of other calls
+//! than those that post and start.
 
 #![allow(clippy::unwrap_used)] // a test
+
+mod datagrams;
+mod listeners;
+mod refusals;
 
 use std::io::{self, ErrorKind};
 use std::ops::{Deref, DerefMut};
@@ -27,7 +32,7 @@ use std::time::Duration;
 use loom::thread::{self, JoinHandle};
 
 use super::ffi::{self, SOCKET};
-use super::{Registrator, Selector, TcpStream};
+use super::{Registrator, Selector, TcpListener, TcpStream, UdpSocket};
 use crate::event::Events;
 use crate::interests::{Interests, Token};
 use crate::rules::{without, Rule};
@@ -111,6 +116,23 @@ fn read_rest(stream: &Stream) -> Vec<u8> {
     }
 }
 
+/// What can be registered here.
+trait Registered {
+    fn register(&self, with: &Registrator, token: Token, interests: Interests) -> io::Result<()>;
+}
+
+macro_rules! registered {
+    ($($source:ty)*) => {$(
+        impl Registered for Arc<Careful<$source>> {
+            fn register(&self, with: &Registrator, token: Token, interests: Interests) -> io::Result<()> {
+                <$source>::register(self, with, token, interests)
+            }
+        }
+    )*};
+}
+
+registered!(TcpStream TcpListener UdpSocket);
+
 /// What events have said: a token, and an interest or none.
 type Said = Vec<(Token, Interests)>;
 
@@ -122,7 +144,16 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let selector = Selector::new(64).unwrap();
+        World::lending(64)
+    }
+
+    fn registrator(&self) -> Careful<Registrator> {
+        Careful::new(Registrator::clone(&self.registrator))
+    }
+
+    /// With a bound on what is lent.
+    fn lending(limit: usize) -> World {
+        let selector = Selector::new(limit).unwrap();
         World {
             registrator: Careful::new(selector.registrator()),
             selector: Careful::new(selector),
@@ -130,12 +161,8 @@ impl World {
         }
     }
 
-    fn registrator(&self) -> Careful<Registrator> {
-        Careful::new(Registrator::clone(&self.registrator))
-    }
-
-    fn register(&self, stream: &Stream, token: Token, interests: Interests) {
-        stream
+    fn register(&self, source: &impl Registered, token: Token, interests: Interests) {
+        source
             .register(&self.registrator, token, interests)
             .unwrap();
     }
@@ -190,9 +217,9 @@ impl World {
     }
 
     /// Lets go of everything. What is alive afterwards, the next `boot` finds.
-    fn end(self, streams: impl IntoIterator<Item = Stream>) {
-        for stream in streams {
-            assert_eq!(Arc::strong_count(&stream), 1);
+    fn end<T>(self, sources: impl IntoIterator<Item = Arc<T>>) {
+        for source in sources {
+            assert_eq!(Arc::strong_count(&source), 1);
         }
         let registrator = self.registrator();
         drop(self);
@@ -469,7 +496,41 @@ fn a_stream_is_dropped_with_a_send() {
         assert_eq!(ffi::sent(socket), b"ab", "sent");
         assert!(!ffi::is_open(socket), "open: nothing is in flight");
         assert_eq!(world.registrator.lent_bytes(), 0, "lent");
-        world.end([]);
+        world.end::<()>([]);
+    });
+}
+
+/// A stream is dropped with a send in flight that never ends: a minute later it is cancelled, also if nobody did anything
+/// but wait all the time.
+fn a_dropped_stream_is_given_up() {
+    explore(|| {
+        let (mut world, stream, socket) = a_send_in_flight();
+        let registrator = world.registrator();
+        let other = thread::spawn(move || {
+            drop(stream);
+            ffi::let_time_pass();
+            ffi::wait_until_closed(socket);
+            registrator.wake(7).unwrap();
+        });
+        world.wait_for((7, WAKE));
+        join(other);
+        world.settle();
+        assert_eq!(world.registrator.lent_bytes(), 0, "lent");
+        world.end::<()>([]);
+    });
+}
+
+/// The same after the end of the `Poll`, which leaves the send to the reaper.
+fn a_reaper_gives_up() {
+    explore(|| {
+        let (world, stream, socket) = a_send_in_flight();
+        let other = thread::spawn(move || {
+            drop(stream);
+            ffi::let_time_pass();
+            ffi::wait_until_closed(socket);
+        });
+        drop(world);
+        join(other);
     });
 }
 
@@ -557,7 +618,7 @@ fn all_is_dropped_with_a_send() {
 }
 
 /// The `Poll` is dropped while a send ends, and a thread that writes takes its packets.
-/// There is room for all that it may write, or the deferred close would wait for its time limit, which no model has.
+/// There is room for all that it may write, or the deferred close would wait for its time limit.
 fn the_poll_is_dropped_with_a_send(pieces: &'static [usize]) {
     explore_within(PREEMPTIONS, move || {
         let (world, stream, socket) = a_send_in_flight();
@@ -603,7 +664,7 @@ fn a_wake_races_the_close() {
             "an accepted wake was lost"
         );
         world.settle();
-        world.end([]);
+        world.end::<()>([]);
     });
 }
 
@@ -785,6 +846,16 @@ fn a_dropped_stream_with_a_receive_is_gone() {
 #[test]
 fn a_dropped_stream_with_a_send_sends_all() {
     a_stream_is_dropped_with_a_send();
+}
+
+#[test]
+fn a_dropped_stream_whose_send_never_ends_is_given_up() {
+    a_dropped_stream_is_given_up();
+}
+
+#[test]
+fn a_reaper_gives_up_a_send_that_never_ends() {
+    a_reaper_gives_up();
 }
 
 #[test]
@@ -997,6 +1068,18 @@ fn without_the_rest_bytes_are_not_sent() {
 #[should_panic(expected = "closed: ")]
 fn without_an_orphan_the_bytes_of_a_dropped_stream_are_lost() {
     without(Rule::OrphanStaysOpen, a_stream_is_dropped_with_a_send);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_a_nudge_a_poller_sleeps_past_a_deferred_close() {
+    without(Rule::NudgeOfDefer, a_dropped_stream_is_given_up);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_giving_up_a_dropped_stream_stays_for_ever() {
+    without(Rule::GivenUp, a_dropped_stream_is_given_up);
 }
 
 #[test]

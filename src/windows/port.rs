@@ -54,6 +54,13 @@ const DEFERRED_CLOSE: Duration = Duration::from_secs(60);
 /// Empty sets of wakes larger than this give their memory back.
 const KEPT_WAKES: usize = 64;
 
+#[cfg(all(loom, test))]
+use ffi::now;
+#[cfg(not(all(loom, test)))]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Hashes addresses and tokens: both are chosen here or by the user, not by a peer, so mixing the bits is enough.
 #[derive(Default)]
 pub(super) struct AddressHasher(u64);
@@ -161,12 +168,11 @@ impl Port {
 
     /// Marks the loop as closed and ends the wait of whoever polls.
     pub(super) fn close(&self) -> io::Result<()> {
-        {
-            // Under this lock, so that a wake that succeeds is on the port before anybody sees the loop as closed.
-            let _wakes = holds(Rule::NoWakeAfterClose).then(|| lock(&self.wakes));
-            if self.closed.swap(true, Ordering::SeqCst) {
-                return Err(error::closed());
-            }
+        // Under this lock, so that a wake that succeeds is on the port before anybody sees the loop as closed; and to the
+        // end, so that of two who close, nobody is told that it is done before it is.
+        let _wakes = holds(Rule::NoWakeAfterClose).then(|| lock(&self.wakes));
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Err(error::closed());
         }
         let nudged = if holds(Rule::NoticeOfClose) {
             self.nudge()
@@ -189,7 +195,7 @@ impl Port {
             return Ok(());
         }
         let posted = self.post(KEY_WAKE, token);
-        if posted.is_err() {
+        if posted.is_err() && holds(Rule::WakeTakenBack) {
             wakes.remove(&token);
         }
         posted
@@ -312,7 +318,7 @@ impl Port {
 
     /// Posts a packet that must not be lost, or keeps it.
     fn post_or_keep(&self, key: usize, pointer: usize) {
-        if self.post(key, pointer).is_err() {
+        if self.post(key, pointer).is_err() && holds(Rule::Kept) {
             let mut kept = lock(&self.kept);
             kept.push_back((key, pointer));
             self.kept_count.store(kept.len(), Ordering::SeqCst);
@@ -463,11 +469,13 @@ impl Port {
         let limit = crate::hooks::windows::deferred_close().unwrap_or(limit);
         {
             let mut deferred = lock(&self.deferred);
-            deferred.push_back((Instant::now() + limit, owner));
+            deferred.push_back((now() + limit, owner));
             self.deferred_count.store(deferred.len(), Ordering::SeqCst);
         }
         // Whoever waits now does so without this end in mind.
-        drop(self.nudge());
+        if holds(Rule::NudgeOfDefer) {
+            drop(self.nudge());
+        }
     }
 
     /// How long the oldest deferred close may still last. Those whose time is over are given up.
@@ -482,7 +490,7 @@ impl Port {
                     None => return None,
                     // The send has ended, and nothing is left of the source.
                     Some((_, owner)) if owner.strong_count() == 0 => Duration::ZERO,
-                    Some((end, _)) => end.saturating_duration_since(Instant::now()),
+                    Some((end, _)) => end.saturating_duration_since(now()),
                 };
                 if due > Duration::ZERO {
                     return Some(due);
@@ -491,7 +499,8 @@ impl Port {
                 self.deferred_count.store(deferred.len(), Ordering::SeqCst);
                 owner
             };
-            if let Some(owner) = owner.and_then(|(_, owner)| owner.upgrade()) {
+            let owner = owner.and_then(|(_, owner)| owner.upgrade());
+            if let Some(owner) = owner.filter(|_| holds(Rule::GivenUp)) {
                 owner.give_up();
             }
         }

@@ -16,17 +16,16 @@ mod sending;
 
 use std::cell::UnsafeCell;
 use std::io;
-use std::net::{self, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use super::ffi;
 use super::operation::{Kind, Operation, Owner, Packet, Sink};
 use super::port::{Membership, Port};
-use super::{still_lent, Registrator};
+use super::{net, still_lent, Registrator};
 use crate::error;
 use crate::interests::{Interests, Token};
-use crate::sync::{lock, Mutex};
+use crate::sync::{lock, AtomicBool, Mutex, Ordering};
 use receiving::Receiving;
 use sending::Sending;
 

@@ -6,7 +6,8 @@ use core::ffi::c_void;
 use core::ptr;
 use std::io;
 use std::net::SocketAddr;
-use std::os::windows::io::{AsRawSocket, FromRawSocket, OwnedSocket, RawSocket};
+pub(crate) use std::os::windows::io::OwnedSocket;
+use std::os::windows::io::{AsRawSocket, FromRawSocket, RawSocket};
 use std::sync::OnceLock;
 
 use super::codes::*;

@@ -6,9 +6,11 @@
 //! **It is no kinder than the real one.** The state block is written when the packet is taken, and not before. Memory that
 //! an operation was given is the kernel's until then, and [`touched`] fails whoever uses or frees it. Bytes may be sent by
 //! pieces. What is sent on the side overtakes what is in flight, once there is room. A socket that is closed loses what
-//! it was sending. A call on a socket that is closed fails the check: its number may be another's.
+//! it was sending. A call on a socket that is closed fails the check: its number may be another's. So does closing the
+//! socket that an accept in flight will connect.
 //!
-//! **It is simpler.** A wait with an end lasts for ever. Nothing fails that need not.
+//! **It is simpler.** Its clock stands still until a model lets time pass, and then shows whatever somebody waits for
+//! ([`let_time_pass`]). Nothing fails but what a model has it refuse ([`refuse`]).
 
 // The same words as in the real one.
 #![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
@@ -18,12 +20,17 @@
 mod address;
 #[path = "../ffi/codes.rs"]
 mod codes;
+#[path = "kernel/datagrams.rs"]
+mod datagrams;
+#[path = "kernel/listening.rs"]
+mod listening;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use loom::sync::{Condvar, Mutex};
 
@@ -31,6 +38,8 @@ use crate::rules::{holds, Rule};
 use crate::sync::lock;
 pub(crate) use address::*;
 pub(crate) use codes::*;
+pub(crate) use datagrams::*;
+pub(crate) use listening::*;
 
 // By their numbers on the system that the model runs on, `std` knows their kinds.
 pub(crate) const WSAEWOULDBLOCK: Code = libc::EAGAIN;
@@ -40,7 +49,9 @@ pub(crate) const WSAECONNREFUSED: Code = libc::ECONNREFUSED;
 pub(crate) const INFINITE: u32 = u32::MAX;
 pub(crate) const ERROR_INVALID_PARAMETER: i32 = 87;
 
+const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 const STATUS_CANCELLED: u32 = 0xc000_0120;
+const STATUS_CONNECTION_RESET: u32 = 0xc000_020d;
 const STATUS_CONNECTION_REFUSED: u32 = 0xc000_0236;
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // Some hundred bytes.
@@ -103,12 +114,28 @@ pub(crate) struct WSABUF {
     pub(crate) buf: *mut u8,
 }
 
+/// Where nothing is lent aside.
+const NOTHING: (usize, usize) = (0, 0);
+
 /// What an operation in flight does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Receive,
     Send,
     Connect,
+    /// Into the socket of that number.
+    Accept(usize),
+    Datagram,
+    /// It leaves the datagram where it is.
+    Peek,
+    SendDatagram,
+}
+
+/// What a model can have refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Post,
+    Start,
 }
 
 #[derive(Debug)]
@@ -117,6 +144,8 @@ struct Flight {
     call: Call,
     memory: usize,
     len: usize,
+    /// What else was lent: where, and how many bytes.
+    aside: (usize, usize),
     /// Status and count, when it has ended and its packet waits.
     ended: Option<(u32, usize)>,
 }
@@ -131,6 +160,12 @@ struct Socket {
     room: usize,
     sent: Vec<u8>,
     connected: bool,
+    /// Of an accepted one: who has connected.
+    peer: u16,
+    /// Connections that wait to be accepted; `None` for one that was reset.
+    backlog: VecDeque<Option<u16>>,
+    datagrams: VecDeque<Datagram>,
+    sent_datagrams: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -148,11 +183,19 @@ struct State {
     lent: usize,
     /// Bytes that were being sent have gone down with their socket.
     lost: bool,
+    /// How many calls of that sort will fail.
+    refused: Option<(Refused, usize)>,
+    /// The time since the start.
+    clock: Duration,
+    time_passes: bool,
 }
 
 struct Kernel {
     lock: Mutex<()>,
     arrived: Condvar,
+    /// A socket was closed.
+    closed: Condvar,
+    started: Instant,
     state: RefCell<State>,
 }
 
@@ -194,6 +237,8 @@ pub(crate) fn boot() {
     let kernel = Kernel {
         lock: Mutex::new(()),
         arrived: Condvar::new(),
+        closed: Condvar::new(),
+        started: Instant::now(),
         state: RefCell::default(),
     };
     KERNEL.with(|place| *place.borrow_mut() = Some(Rc::new(kernel)));
@@ -214,6 +259,11 @@ pub(crate) fn turn_off() {
         assert_eq!(state.lent, 0, "left over: lent bytes");
     }
     assert!(!state.lost, "sent: a socket was closed under its send");
+}
+
+/// Makes the next `times` calls of a sort fail.
+pub(crate) fn refuse(what: Refused, times: usize) {
+    step(|state| state.refused = Some((what, times)));
 }
 
 /// A connected socket, with room for that many bytes.
@@ -240,7 +290,7 @@ pub(crate) fn finish(socket: SOCKET) {
 /// Two steps: there is room, and then what is in flight moves on.
 pub(crate) fn make_room(socket: SOCKET, room: usize) {
     step(|state| state.sockets[socket.0].room += room);
-    step(|state| state.serve_sends(socket.0));
+    step(|state| state.serve(socket.0));
 }
 
 /// Ends the connect in flight.
@@ -260,6 +310,21 @@ pub(crate) fn sent(socket: SOCKET) -> Vec<u8> {
 
 pub(crate) fn is_open(socket: SOCKET) -> bool {
     step(|state| state.sockets[socket.0].open)
+}
+
+/// Waits until a socket is closed.
+pub(crate) fn wait_until_closed(socket: SOCKET) {
+    let kernel = kernel();
+    let mut guard = lock(&kernel.lock);
+    while kernel.state.borrow().sockets[socket.0].open {
+        guard = kernel.closed.wait(guard).unwrap();
+    }
+}
+
+/// From now on a wait that has an end comes to it.
+pub(crate) fn let_time_pass() {
+    step(|state| state.time_passes = true);
+    kernel().arrived.notify_all();
 }
 
 /// How many packets wait to be taken.
@@ -296,6 +361,7 @@ pub(crate) fn touched(place: usize, len: usize) {
         .any(|(&block, flight)| {
             overlaps(block, std::mem::size_of::<WSAOVERLAPPED>())
                 || overlaps(flight.memory, flight.len)
+                || overlaps(flight.aside.0, flight.aside.1)
         });
     if kernels {
         complain("hands off: the kernel has that memory");
@@ -319,26 +385,61 @@ impl State {
     }
 
     fn pending(&self, socket: usize, call: Call) -> Option<usize> {
-        let found = self.flights.iter().find(|(_, flight)| {
-            flight.socket == socket && flight.call == call && flight.ended.is_none()
-        });
-        found.map(|(&address, _)| address)
+        self.all_pending(socket)
+            .find(|&address| self.flights[&address].call == call)
     }
 
-    fn start(&mut self, socket: SOCKET, call: Call, buffer: WSABUF, block: usize) {
+    fn all_pending(&self, socket: usize) -> impl Iterator<Item = usize> + '_ {
+        let flights = self.flights.iter();
+        flights
+            .filter(move |(_, flight)| flight.socket == socket && flight.ended.is_none())
+            .map(|(&address, _)| address)
+    }
+
+    /// Whether a call of that sort is to fail now.
+    fn refuses(&mut self, what: Refused) -> bool {
+        match &mut self.refused {
+            Some((refused, times)) if *refused == what && *times > 0 => {
+                *times -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn start(
+        &mut self,
+        socket: SOCKET,
+        call: Call,
+        buffer: WSABUF,
+        aside: (usize, usize),
+        block: *mut WSAOVERLAPPED,
+    ) -> Result<(), Code> {
         self.check_open(socket.0);
+        if self.refuses(Refused::Start) {
+            return Err(WSAENOBUFS);
+        }
         let flight = Flight {
             socket: socket.0,
             call,
             memory: buffer.buf as usize,
             len: buffer.len as usize,
+            aside,
             ended: None,
         };
-        if self.flights.insert(block, flight).is_some() {
+        if self.flights.insert(block as usize, flight).is_some() {
             complain("one flight: an operation was started twice");
         }
-        self.serve_receives(socket.0);
-        self.serve_sends(socket.0);
+        self.serve(socket.0);
+        Ok(())
+    }
+
+    /// Moves what is in flight on a socket on.
+    fn serve(&mut self, socket: usize) {
+        self.serve_receives(socket);
+        self.serve_sends(socket);
+        self.serve_accepts(socket);
+        self.serve_datagrams(socket);
     }
 
     fn end(&mut self, address: usize, status: u32, count: usize) {
@@ -390,14 +491,20 @@ impl State {
 
     /// Ends what is in flight on a socket, or only that operation.
     fn cancel(&mut self, socket: usize, only: Option<usize>) {
-        for call in [Call::Receive, Call::Send, Call::Connect] {
-            match self.pending(socket, call) {
-                Some(address) if only.map_or(true, |only| only == address) => {
-                    self.end(address, STATUS_CANCELLED, 0);
-                }
-                _ => {}
+        let all: Vec<usize> = self.all_pending(socket).collect();
+        for address in all {
+            if only.map_or(true, |only| only == address) {
+                self.end(address, STATUS_CANCELLED, 0);
             }
         }
+    }
+
+    /// Whether it is that time already, or will be at once.
+    fn comes_to(&mut self, time: Duration) -> bool {
+        if self.time_passes {
+            self.clock = self.clock.max(time);
+        }
+        self.clock >= time
     }
 
     /// Takes packets, and writes their blocks only now.
@@ -468,9 +575,11 @@ pub(crate) fn get_queued_completion_status_ex(
 ) -> io::Result<usize> {
     let kernel = kernel();
     let mut guard = lock(&kernel.lock);
+    let end = (timeout_ms != INFINITE)
+        .then(|| kernel.state.borrow().clock + Duration::from_millis(timeout_ms.into()));
     loop {
         let count = kernel.state.borrow_mut().take(entries);
-        if count > 0 || timeout_ms == 0 {
+        if count > 0 || end.is_some_and(|end| kernel.state.borrow_mut().comes_to(end)) {
             return Ok(count);
         }
         kernel.state.borrow_mut().waiting += 1;
@@ -485,8 +594,18 @@ pub(crate) fn post_queued_completion_status(
     key: usize,
     pointer: usize,
 ) -> io::Result<()> {
-    step(|state| state.packets.push_back((key, pointer)));
-    Ok(())
+    step(|state| {
+        if state.refuses(Refused::Post) {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
+        state.packets.push_back((key, pointer));
+        Ok(())
+    })
+}
+
+/// The time as this kernel has it.
+pub(crate) fn now() -> Instant {
+    kernel().started + step(|state| state.clock)
 }
 
 pub(crate) fn cancel_io_ex(socket: SOCKET, operation: *mut WSAOVERLAPPED) {
@@ -507,8 +626,7 @@ pub(crate) unsafe fn wsa_recv(
         if !state.sockets[socket.0].connected {
             return Err(WSAENOTCONN);
         }
-        state.start(socket, Call::Receive, buffer, operation as usize);
-        Ok(())
+        state.start(socket, Call::Receive, buffer, NOTHING, operation)
     })
 }
 
@@ -519,8 +637,7 @@ pub(crate) unsafe fn wsa_send(
     buffer: WSABUF,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
-    step(|state| state.start(socket, Call::Send, buffer, operation as usize));
-    Ok(())
+    step(|state| state.start(socket, Call::Send, buffer, NOTHING, operation))
 }
 
 /// # Safety
@@ -535,8 +652,7 @@ pub(crate) unsafe fn connect_ex(
         len: u32::try_from(target.1).unwrap(),
         buf: name.cast::<u8>().cast_mut(),
     };
-    step(|state| state.start(socket, Call::Connect, name, operation as usize));
-    Ok(())
+    step(|state| state.start(socket, Call::Connect, name, NOTHING, operation))
 }
 
 pub(crate) fn update_connect_context(socket: SOCKET) -> Result<(), Code> {
@@ -557,6 +673,11 @@ pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
     step(|state| {
         state.check_open(socket.0);
         let socket = &state.sockets[socket.0];
+        match socket.datagrams.front() {
+            Some(datagram) if datagram.bytes.len() > 1 => return Err(WSAEMSGSIZE),
+            Some(datagram) => return Ok(datagram.bytes.len()),
+            None => {}
+        }
         if socket.incoming.is_empty() && !socket.finished {
             return Err(WSAEWOULDBLOCK);
         }
@@ -588,13 +709,24 @@ pub(crate) fn set_abortive_close(socket: SOCKET) {
     step(|state| state.check_open(socket.0));
 }
 
-pub(crate) fn socket_of(socket: &net::TcpStream) -> SOCKET {
+/// As `AsRawSocket`.
+pub(crate) trait Numbered {
+    fn number(&self) -> SOCKET;
+}
+
+pub(crate) fn socket_of(socket: &impl Numbered) -> SOCKET {
     socket.number()
 }
 
 /// A socket that is closed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct OwnedSocket(SOCKET);
+
+impl Numbered for OwnedSocket {
+    fn number(&self) -> SOCKET {
+        self.0
+    }
+}
 
 impl Drop for OwnedSocket {
     fn drop(&mut self) {
@@ -603,19 +735,27 @@ impl Drop for OwnedSocket {
         }
         step(|state| {
             state.check_open(self.0 .0);
-            state.lost |= state.pending(self.0 .0, Call::Send).is_some();
+            state.lost |= state.pending(self.0 .0, Call::Send).is_some()
+                || state.pending(self.0 .0, Call::SendDatagram).is_some();
+            let accepting = |flight: &Flight| flight.call == Call::Accept(self.0 .0);
+            if state.flights.values().any(accepting) {
+                complain("closed: the socket of an accept in flight");
+            }
             state.cancel(self.0 .0, None);
             state.sockets[self.0 .0].open = false;
         });
+        kernel().closed.notify_all();
     }
 }
 
 /// The sockets as `std` has them.
 pub(crate) mod net {
     use std::io::{self, ErrorKind, Read, Write};
-    use std::net::Shutdown;
+    use std::net::{Shutdown, SocketAddr};
 
-    use super::{step, OwnedSocket, SOCKET};
+    pub(crate) use super::datagrams::UdpSocket;
+    pub(crate) use super::listening::TcpListener;
+    use super::{name_of, step, Numbered, OwnedSocket, SOCKET};
 
     #[derive(Debug)]
     pub(crate) struct TcpStream(OwnedSocket);
@@ -626,9 +766,15 @@ pub(crate) mod net {
         }
     }
 
-    impl TcpStream {
-        pub(super) fn number(&self) -> SOCKET {
+    impl Numbered for TcpStream {
+        fn number(&self) -> SOCKET {
             self.0 .0
+        }
+    }
+
+    impl TcpStream {
+        pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+            Ok(step(|state| name_of(state.sockets[self.number().0].peer)))
         }
 
         pub(crate) fn set_nonblocking(&self, _: bool) -> io::Result<()> {

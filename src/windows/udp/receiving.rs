@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::super::ffi;
@@ -14,7 +13,8 @@ use super::Shared;
 use crate::event::{Event, Hints};
 use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
-use crate::sync::{lock, MutexGuard};
+use crate::rules::{holds, Rule};
+use crate::sync::{lock, MutexGuard, Ordering};
 
 /// How many failures that are none of the receiver's one call skips.
 const MAX_SKIPPED: usize = 256;
@@ -156,10 +156,16 @@ impl Shared {
         let mut ready = false;
         match packet.result(Some(self.socket)) {
             Ok(_) | Err(ffi::WSAEMSGSIZE) if receiving.lent == 0 => {
-                ready = !receiving.raided || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
+                ready = !(receiving.raided && holds(Rule::Raided))
+                    || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
             }
             Ok(_) | Err(ffi::WSAEMSGSIZE) => {
                 receiving.buffer.received(packet.bytes());
+                #[cfg(all(loom, test))]
+                ffi::touched(
+                    self.envelope.get() as usize,
+                    std::mem::size_of::<ffi::Envelope>(),
+                );
                 // SAFETY: the lock is held and the receive has ended, so the envelope is ours.
                 let from = unsafe { (*self.envelope.get()).from };
                 receiving.held = Some(from.to_std().unwrap_or_else(unknown_sender));
@@ -202,7 +208,7 @@ impl Shared {
                 let fits = events.push(Event::ready(token, Interests::READABLE, hints));
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
-            None if !receiving.side.posted => {
+            None if !receiving.side.posted && holds(Rule::NoteOfPump) => {
                 port.note_surely(&self.receive);
                 receiving.side.posted = true;
             }
@@ -238,7 +244,7 @@ impl Shared {
             if let Some(code) = receiving.failed.take() {
                 return Err(io::Error::from_raw_os_error(code));
             }
-            if !receiving.side.in_flight || receiving.lent == 0 {
+            if !receiving.side.in_flight || receiving.lent == 0 || !holds(Rule::NoOvertaking) {
                 receiving.raided = true;
                 return self.direct_datagram(buffer, peek);
             }

@@ -1,18 +1,19 @@
 //! The sending direction of a UDP socket: the datagram in flight, and the socket of a source that was dropped meanwhile.
 
 use std::io::{self, IoSlice};
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::super::ffi;
 use super::super::lending::{LentBuffer, DATAGRAM_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::would_block;
+use super::super::{net, would_block};
 use super::Shared;
 use crate::event::{Event, Hints};
 use crate::faults::{fault, refused, Call};
 use crate::interests::{Interests, Token};
+use crate::rules::{holds, Rule};
 use crate::sync::lock;
 
 pub(super) struct Sending {
@@ -49,7 +50,7 @@ impl Shared {
         let mut sending = lock(&self.sending);
         sending.side.armed = None;
         sending.side.closed = true;
-        if !sending.side.in_flight {
+        if !sending.side.in_flight || !holds(Rule::OrphanStaysOpen) {
             return Some(socket);
         }
         sending.orphan = Some(socket);
@@ -93,7 +94,7 @@ impl Shared {
             if let Some(code) = sending.failed.take() {
                 return Err(io::Error::from_raw_os_error(code));
             }
-            if !sending.side.in_flight {
+            if !sending.side.in_flight || !holds(Rule::OneSend) {
                 return match fault(Call::SendAtOnce).and_then(|()| direct()) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.send_copy(&mut sending, bytes, target)
