@@ -114,6 +114,7 @@ mod faults;
 #[allow(missing_docs)] // for this crate's own tests only
 pub mod hooks;
 mod interests;
+mod numbers;
 mod rules;
 mod source;
 mod sync;

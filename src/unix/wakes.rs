@@ -1,19 +1,20 @@
 //! The tokens of wakes that no poll has handed out yet, and whether the loop is closed.
 //!
-//! **The idea.** Waiting tokens stand in a set; the kernel's queue holds one notice for all of them. Who adds to an
-//! empty set sends the notice, who adds to another need not: it is still on its way. The poller that receives the
+//! **The idea.** Waiting tokens stand in a line, each once; the kernel's queue holds one notice for all of them. Who adds to
+//! an empty line sends the notice, who adds to another need not: it is still on its way. The poller that receives the
 //! notice takes as many tokens as fit and, if some remain, sends the notice once more, so that it goes to the back of
 //! the kernel's queue and no source waits for a flood of wakes.
 //!
 //! # Invariant
-//! **Not empty implies noticed**: whenever the lock is free and the set is not empty, a notice is in the kernel's queue
+//! **Not empty implies noticed**: whenever the lock is free and the line is not empty, a notice is in the kernel's queue
 //! or in the hands of the poller. So the notice is sent under the lock (it never blocks): a thread whose `wake` has
 //! returned can count on it, also when another thread's `wake` added the first token.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 
 use crate::event::{Event, Events};
 use crate::interests::Token;
+use crate::numbers::{NumberSet, KEPT_WAKES};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, AtomicBool, Mutex, Ordering};
 
@@ -31,10 +32,10 @@ struct State {
     /// The token that came when none waited: mostly it is the only one, and needs no memory of its own, which would have
     /// to travel from the one thread's core to the other's.
     first: Option<Token>,
-    /// The others. A tree, since it gives memory back as it shrinks.
-    waiting: BTreeSet<Token>,
-    /// The last token handed out. The next batch goes on behind it, so that small tokens do not starve large ones.
-    last: Option<Token>,
+    /// The others, in the order in which they came: so none that is woken all the time starves another.
+    line: VecDeque<Token>,
+    /// What stands in the line.
+    waiting: NumberSet,
 }
 
 impl Wakes {
@@ -42,8 +43,8 @@ impl Wakes {
         Wakes {
             state: Mutex::new(State {
                 first: None,
-                waiting: BTreeSet::new(),
-                last: None,
+                line: VecDeque::new(),
+                waiting: NumberSet::default(),
             }),
             closed: AtomicBool::new(false),
         }
@@ -99,32 +100,27 @@ impl Wakes {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.first.is_none() && self.waiting.is_empty()
+        self.first.is_none() && self.line.is_empty()
     }
 
     fn insert(&mut self, token: Token) {
         if self.is_empty() {
             self.first = Some(token);
-        } else if self.first != Some(token) {
-            self.waiting.insert(token);
+        } else if self.first != Some(token) && self.waiting.insert(token) {
+            self.line.push_back(token);
         }
     }
 
     fn remove_next(&mut self) -> Option<Token> {
-        let next = self.first.take().or_else(|| self.next_waiting());
-        if let Some(token) = next {
-            self.waiting.remove(&token);
-            self.last = next;
+        if let Some(first) = self.first.take() {
+            return Some(first);
         }
-        next
-    }
-
-    fn next_waiting(&self) -> Option<Token> {
-        let behind_last = match self.last.and_then(|last| last.checked_add(1)) {
-            Some(from) => self.waiting.range(from..).next(),
-            None => None,
-        };
-        behind_last.or_else(|| self.waiting.iter().next()).copied()
+        let next = self.line.pop_front()?;
+        self.waiting.remove(&next);
+        if self.line.is_empty() && self.line.capacity() > KEPT_WAKES {
+            (self.line, self.waiting) = Default::default();
+        }
+        Some(next)
     }
 }
 
@@ -146,7 +142,7 @@ mod tests {
         assert_eq!(notices.get(), 1);
         let mut events = Events::with_capacity(8);
         wakes.take(&mut events, usize::MAX, || panic!("nothing remains"));
-        assert_eq!(tokens(&events), [3, usize::MAX, 1]);
+        assert_eq!(tokens(&events), [3, 1, usize::MAX]);
         wakes.add(3, || notices.set(notices.get() + 1));
         assert_eq!(notices.get(), 2);
     }

@@ -21,8 +21,7 @@
 //! and are being handled: only they may start another operation then (the rest of a send). With the table empty and
 //! nothing being handled, the reaper has nothing to wait for, and the last of them nudges it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -34,6 +33,7 @@ use crate::error;
 use crate::event::Event;
 use crate::faults::{fault, Call};
 use crate::interests::Token;
+use crate::numbers::{NumberMap, NumberSet, KEPT_WAKES};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, thread, AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::timeout;
@@ -51,8 +51,6 @@ const PUMP_BATCH: usize = 16;
 const PUMP_ROUNDS: usize = 1 << 12;
 /// How long a dropped stream may keep its socket open for bytes that were accepted.
 const DEFERRED_CLOSE: Duration = Duration::from_secs(60);
-/// Empty sets of wakes larger than this give their memory back.
-const KEPT_WAKES: usize = 64;
 
 #[cfg(all(loom, test))]
 use ffi::now;
@@ -61,36 +59,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// Hashes addresses and tokens: both are chosen here or by the user, not by a peer, so mixing the bits is enough.
-#[derive(Default)]
-pub(super) struct AddressHasher(u64);
-
-impl Hasher for AddressHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_usize(usize::from(byte));
-        }
-    }
-
-    fn write_usize(&mut self, number: usize) {
-        // 2^64 over the golden ratio, as in Fibonacci hashing; the table looks at the upper bits and the lower ones.
-        let mixed = (self.0 ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = mixed ^ (mixed >> 32);
-    }
-}
-
-type ByAddress<T> = HashMap<usize, T, BuildHasherDefault<AddressHasher>>;
-
 /// What is in flight. An entry holds its source.
 #[derive(Default)]
 struct Flights {
-    operations: ByAddress<Arc<dyn Owner>>,
+    operations: NumberMap<Arc<dyn Owner>>,
     /// Notes on their way, by the address of their direction's operation.
-    notes: ByAddress<(Arc<dyn Owner>, Kind)>,
+    notes: NumberMap<(Arc<dyn Owner>, Kind)>,
     /// Packets of operations that were taken and are being handled.
     handling: usize,
     /// The `Poll` is gone.
@@ -125,12 +99,12 @@ pub(super) struct Port {
     lending: Lending,
     flights: Mutex<Flights>,
     /// Every source that is tied to the port and not dropped.
-    sources: Mutex<ByAddress<Weak<dyn Owner>>>,
+    sources: Mutex<NumberMap<Weak<dyn Owner>>>,
     /// Read-locked while packets are taken that may have to be posted again, so that a look at the port that must not
     /// miss any can wait for them.
     pumping: RwLock<()>,
     /// The tokens of wakes that were posted and not delivered.
-    wakes: Mutex<HashSet<Token, BuildHasherDefault<AddressHasher>>>,
+    wakes: Mutex<NumberSet>,
     /// Closes that wait for a send, the oldest first.
     deferred: Mutex<VecDeque<(Instant, Weak<dyn Owner>)>>,
     /// How many they are: written under their lock, read without it to spare the wait that lock.

@@ -1,0 +1,35 @@
+//! Sets and maps by a number: an address, or a token.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Hashes addresses and tokens: both are chosen here or by the user, not by a peer, so mixing the bits is enough.
+#[derive(Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_usize(usize::from(byte));
+        }
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        // 2^64 over the golden ratio, as in Fibonacci hashing; the table looks at the upper bits and the lower ones.
+        let mixed = (self.0 ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+#[cfg(any(windows, all(loom, test)))]
+pub(crate) type NumberMap<T> =
+    std::collections::HashMap<usize, T, BuildHasherDefault<NumberHasher>>;
+
+pub(crate) type NumberSet = HashSet<usize, BuildHasherDefault<NumberHasher>>;
+
+/// Empty sets of wakes larger than this give their memory back.
+pub(crate) const KEPT_WAKES: usize = 64;
