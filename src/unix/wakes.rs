@@ -28,13 +28,13 @@ pub(crate) struct Wakes {
 }
 
 #[derive(Debug)]
+#[repr(C)] // a wake that finds nobody in the line touches the lock and `first`, which are neighbours
 struct State {
-    /// The token that came when none waited: mostly it is the only one, and needs no memory of its own, which would have
-    /// to travel from the one thread's core to the other's.
+    /// The first in the line.
     first: Option<Token>,
     /// The others, in the order in which they came: so none that is woken all the time starves another.
     line: VecDeque<Token>,
-    /// What stands in the line.
+    /// What stands in `line`.
     waiting: NumberSet,
 }
 
@@ -100,25 +100,29 @@ impl Wakes {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.first.is_none() && self.line.is_empty()
+        self.first.is_none()
     }
 
     fn insert(&mut self, token: Token) {
-        if self.is_empty() {
-            self.first = Some(token);
-        } else if self.first != Some(token) && self.waiting.insert(token) {
-            self.line.push_back(token);
+        match self.first {
+            None => self.first = Some(token),
+            Some(first) if first == token => {}
+            Some(_) => {
+                if self.waiting.insert(token) {
+                    self.line.push_back(token);
+                }
+            }
         }
     }
 
     fn remove_next(&mut self) -> Option<Token> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
-        }
-        let next = self.line.pop_front()?;
-        self.waiting.remove(&next);
-        if self.line.is_empty() && self.line.capacity() > KEPT_WAKES {
-            (self.line, self.waiting) = Default::default();
+        let next = self.first.take()?;
+        self.first = self.line.pop_front();
+        if let Some(first) = self.first {
+            self.waiting.remove(&first);
+            if self.line.is_empty() && self.line.capacity() > KEPT_WAKES {
+                (self.line, self.waiting) = Default::default();
+            }
         }
         Some(next)
     }
