@@ -57,7 +57,7 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
 }
 
 /// What the queue needs of a source.
-pub(crate) trait Watched: fmt::Debug + Send + Sync {
+pub(crate) trait Watched: Send + Sync {
     fn fd(&self) -> BorrowedFd<'_>;
     fn readiness(&self) -> &Readiness;
 }
