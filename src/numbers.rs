@@ -1,6 +1,5 @@
 //! Sets and maps by a number: an address, or a token.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Hashes addresses and tokens: both are chosen here or by the user, not by a peer, so mixing the bits is enough.
@@ -29,7 +28,8 @@ impl Hasher for NumberHasher {
 pub(crate) type NumberMap<T> =
     std::collections::HashMap<usize, T, BuildHasherDefault<NumberHasher>>;
 
-pub(crate) type NumberSet = HashSet<usize, BuildHasherDefault<NumberHasher>>;
+#[cfg(unix)]
+pub(crate) type NumberSet = std::collections::HashSet<usize, BuildHasherDefault<NumberHasher>>;
 
 /// Empty sets of wakes larger than this give their memory back.
 pub(crate) const KEPT_WAKES: usize = 64;

@@ -86,6 +86,12 @@ pub(crate) enum Rule {
     GivenUp,
     /// A packet that cannot be posted is kept.
     Kept,
+    /// Who closes holds the lock until the packet is posted.
+    CloseUnderLock,
+    /// A wake merges with one whose packet is on the port only.
+    MergeWithPosted,
+    /// A poll that finds the loop closed waits for the wakes that are being posted.
+    PostingCounts,
     /// A wake that could not be posted does not count as one on its way.
     WakeTakenBack,
 }

@@ -55,6 +55,7 @@ use std::time::Duration;
 
 use crate::event::Events;
 use crate::interests::{Interests, Token};
+use crate::sync::thread;
 use crate::timeout::Deadline;
 pub(crate) use listener::TcpListener;
 use port::Port;
@@ -100,6 +101,8 @@ impl Selector {
         loop {
             // Asked before the wait: what was queued when the loop was closed is still handed out.
             let closed = self.port.is_closed();
+            // And what was accepted before, although it may not be queued yet.
+            let awaited = closed && self.port.is_posting_wakes();
             let timeout = if closed {
                 Some(Duration::ZERO)
             } else {
@@ -113,6 +116,10 @@ impl Selector {
                 return Ok(events.len());
             }
             // The system may wake a little early, by its clock tick: the deadline decides.
+            if awaited {
+                thread::yield_now();
+                continue;
+            }
             if count == 0 && (closed || deadline.remaining() == Some(Duration::ZERO)) {
                 return Ok(0);
             }

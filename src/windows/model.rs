@@ -1041,6 +1041,12 @@ fn without_refusing_wakes_after_the_close_one_is_lost() {
 }
 
 #[test]
+#[should_panic(expected = "an accepted wake was lost")]
+fn without_waiting_for_wakes_that_are_posted_one_is_lost() {
+    without(Rule::PostingCounts, a_wake_races_the_close);
+}
+
+#[test]
 #[should_panic(expected = "bytes")]
 fn without_the_ban_on_overtaking_bytes_change_places() {
     without(Rule::NoOvertaking, || bytes_keep_their_order(1));

@@ -33,7 +33,7 @@ use crate::error;
 use crate::event::Event;
 use crate::faults::{fault, Call};
 use crate::interests::Token;
-use crate::numbers::{NumberMap, NumberSet, KEPT_WAKES};
+use crate::numbers::{NumberMap, KEPT_WAKES};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, thread, AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::timeout;
@@ -79,6 +79,27 @@ impl Flights {
     }
 }
 
+/// The wakes that were asked for and not handed out.
+///
+/// No lock is held while one is posted: the poller may be awake before that call returns, and would wait for the lock.
+#[derive(Debug, Default)]
+struct Wakes {
+    /// By their tokens.
+    on_their_way: NumberMap<Wake>,
+    /// The number of the last one.
+    last: u64,
+    /// How many are being posted right now. Their callers were told that the loop is open: a poll that finds it closed
+    /// waits for them.
+    posting: usize,
+}
+
+#[derive(Debug)]
+struct Wake {
+    number: u64,
+    /// Its packet is on the port, so another wake may merge with it. (One that is being posted may still fail.)
+    posted: bool,
+}
+
 /// What became of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Launch {
@@ -103,8 +124,7 @@ pub(super) struct Port {
     /// Read-locked while packets are taken that may have to be posted again, so that a look at the port that must not
     /// miss any can wait for them.
     pumping: RwLock<()>,
-    /// The tokens of wakes that were posted and not delivered.
-    wakes: Mutex<NumberSet>,
+    wakes: Mutex<Wakes>,
     /// Closes that wait for a send, the oldest first.
     deferred: Mutex<VecDeque<(Instant, Weak<dyn Owner>)>>,
     /// How many they are: written under their lock, read without it to spare the wait that lock.
@@ -142,9 +162,8 @@ impl Port {
 
     /// Marks the loop as closed and ends the wait of whoever polls.
     pub(super) fn close(&self) -> io::Result<()> {
-        // Under this lock, so that a wake that succeeds is on the port before anybody sees the loop as closed; and to the
-        // end, so that of two who close, nobody is told that it is done before it is.
-        let _wakes = holds(Rule::NoWakeAfterClose).then(|| lock(&self.wakes));
+        // The lock is held to the end, so that of two who close, nobody is told that it is done before it is.
+        let _wakes = holds(Rule::CloseUnderLock).then(|| lock(&self.wakes));
         if self.closed.swap(true, Ordering::SeqCst) {
             return Err(error::closed());
         }
@@ -161,28 +180,50 @@ impl Port {
     }
 
     pub(super) fn wake(&self, token: Token) -> io::Result<()> {
-        let mut wakes = lock(&self.wakes);
-        if self.is_closed() {
-            return Err(error::closed());
-        }
-        if !wakes.insert(token) {
-            return Ok(());
-        }
+        let number = {
+            let mut wakes = lock(&self.wakes);
+            // Under the lock: a poll that found the loop closed before finds no wake that it does not wait for after.
+            if self.is_closed() && holds(Rule::NoWakeAfterClose) {
+                return Err(error::closed());
+            }
+            let before = wakes.on_their_way.get(&token);
+            if before.is_some_and(|wake| wake.posted || !holds(Rule::MergeWithPosted)) {
+                return Ok(());
+            }
+            wakes.posting += 1;
+            wakes.last += 1;
+            let number = wakes.last;
+            let posted = false;
+            wakes.on_their_way.insert(token, Wake { number, posted });
+            number
+        };
         let posted = self.post(KEY_WAKE, token);
-        if posted.is_err() && holds(Rule::WakeTakenBack) {
-            wakes.remove(&token);
+        let mut wakes = lock(&self.wakes);
+        wakes.posting -= 1;
+        // If it is not there any more, it was handed out, or a later one has taken its place.
+        let mine = wakes.on_their_way.get_mut(&token);
+        if let Some(wake) = mine.filter(|wake| wake.number == number) {
+            wake.posted = true;
+            if posted.is_err() && holds(Rule::WakeTakenBack) {
+                wakes.on_their_way.remove(&token);
+            }
         }
         posted
     }
 
     fn woken(&self, token: Token) {
-        let mut wakes = lock(&self.wakes);
+        let wakes = &mut *lock(&self.wakes);
         if holds(Rule::WakeForgotten) {
-            wakes.remove(&token);
+            wakes.on_their_way.remove(&token);
         }
-        if wakes.is_empty() && wakes.capacity() > KEPT_WAKES {
-            wakes.shrink_to_fit();
+        if wakes.on_their_way.is_empty() && wakes.on_their_way.capacity() > KEPT_WAKES {
+            wakes.on_their_way.shrink_to_fit();
         }
+    }
+
+    /// Whether a wake that was accepted is still to come to the port.
+    pub(super) fn is_posting_wakes(&self) -> bool {
+        lock(&self.wakes).posting > 0 && holds(Rule::PostingCounts)
     }
 
     fn nudge(&self) -> io::Result<()> {

@@ -174,7 +174,13 @@ fn without_taking_it_back_a_refused_wake_swallows_the_next() {
 }
 
 #[test]
+#[should_panic(expected = "deadlock")]
+fn without_a_packet_to_merge_with_a_wake_is_lost() {
+    without(Rule::MergeWithPosted, a_wake_is_refused);
+}
+
+#[test]
 #[should_panic(expected = "told that it is closed")]
 fn without_the_lock_a_refused_close_tells_another_that_it_is_done() {
-    without(Rule::NoWakeAfterClose, a_close_is_refused);
+    without(Rule::CloseUnderLock, a_close_is_refused);
 }
