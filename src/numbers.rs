@@ -1,4 +1,4 @@
-//! Sets and maps by a number: an address, or a token.
+//! What sets and maps by a number have in common: the number is an address, or a token.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -24,12 +24,8 @@ impl Hasher for NumberHasher {
     }
 }
 
-#[cfg(any(windows, all(loom, test)))]
 pub(crate) type NumberMap<T> =
     std::collections::HashMap<usize, T, BuildHasherDefault<NumberHasher>>;
 
-#[cfg(unix)]
-pub(crate) type NumberSet = std::collections::HashSet<usize, BuildHasherDefault<NumberHasher>>;
-
-/// Empty sets of wakes larger than this give their memory back.
-pub(crate) const KEPT_WAKES: usize = 64;
+/// What is empty and has room for more than this gives its memory back.
+pub(crate) const KEPT_CAPACITY: usize = 64;

@@ -44,14 +44,17 @@ mod port;
 mod status;
 mod stream;
 mod udp;
+mod wakes;
 
 #[cfg(all(loom, test))]
-use ffi::net;
+use ffi::{net, Instant};
 use std::io;
 #[cfg(not(all(loom, test)))]
 use std::net;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(not(all(loom, test)))]
+use std::time::Instant;
 
 use crate::event::Events;
 use crate::interests::{Interests, Token};
@@ -100,9 +103,9 @@ impl Selector {
         }
         loop {
             // Asked before the wait: what was queued when the loop was closed is still handed out.
-            let closed = self.port.is_closed();
+            let closed = self.port.wakes().is_closed();
             // And what was accepted before, although it may not be queued yet.
-            let awaited = closed && self.port.is_posting_wakes();
+            let awaited = closed && self.port.wakes().is_posting();
             let timeout = if closed {
                 Some(Duration::ZERO)
             } else {
@@ -149,7 +152,7 @@ impl Registrator {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.port.is_closed()
+        self.port.wakes().is_closed()
     }
 
     pub(crate) fn lent_bytes(&self) -> usize {

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use crate::event::{Event, Events};
 use crate::interests::Token;
-use crate::numbers::{NumberSet, KEPT_WAKES};
+use crate::numbers::{NumberMap, KEPT_CAPACITY};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, AtomicBool, Mutex, Ordering};
 
@@ -28,14 +28,13 @@ pub(crate) struct Wakes {
 }
 
 #[derive(Debug)]
-#[repr(C)] // a wake that finds nobody in the line touches the lock and `first`, which are neighbours
 struct State {
-    /// The first in the line.
+    /// The first in the line. Mostly it is the only one, and touches neither the line nor the set.
     first: Option<Token>,
     /// The others, in the order in which they came: so none that is woken all the time starves another.
     line: VecDeque<Token>,
     /// What stands in `line`.
-    waiting: NumberSet,
+    waiting: NumberMap<()>,
 }
 
 impl Wakes {
@@ -44,7 +43,7 @@ impl Wakes {
             state: Mutex::new(State {
                 first: None,
                 line: VecDeque::new(),
-                waiting: NumberSet::default(),
+                waiting: NumberMap::default(),
             }),
             closed: AtomicBool::new(false),
         }
@@ -108,7 +107,7 @@ impl State {
             None => self.first = Some(token),
             Some(first) if first == token => {}
             Some(_) => {
-                if self.waiting.insert(token) {
+                if self.waiting.insert(token, ()).is_none() {
                     self.line.push_back(token);
                 }
             }
@@ -120,7 +119,7 @@ impl State {
         self.first = self.line.pop_front();
         if let Some(first) = self.first {
             self.waiting.remove(&first);
-            if self.line.is_empty() && self.line.capacity() > KEPT_WAKES {
+            if self.line.is_empty() && self.line.capacity() > KEPT_CAPACITY {
                 (self.line, self.waiting) = Default::default();
             }
         }

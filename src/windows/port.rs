@@ -11,8 +11,8 @@
 //! refuses to post what nobody can be told of, it is *kept* here, and the next wait begins with it.
 //!
 //! # Locks
-//! A source's lock comes before those of this module, which are leaves: nobody takes another one under them, but for
-//! `kept`, the last of all. No source's lock is held while packets are taken, so handling a packet may lock any source.
+//! A source's lock comes before those of this module and of `wakes`, which are leaves: nobody takes another one under
+//! them, but for `kept`, the last of all. No source's lock is held while packets are taken, so handling a packet may lock any source.
 //! `pumping` comes before all. The system calls under locks (post, start, cancel) do not block.
 //!
 //! # The end
@@ -24,18 +24,20 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ffi;
 use super::lending::Lending;
 use super::operation::{Kind, Operation, Owner, Sink};
+use super::wakes::Wakes;
+use super::Instant;
 use crate::error;
 use crate::event::Event;
 use crate::faults::{fault, Call};
 use crate::interests::Token;
-use crate::numbers::{NumberMap, KEPT_WAKES};
+use crate::numbers::NumberMap;
 use crate::rules::{holds, Rule};
-use crate::sync::{lock, thread, AtomicBool, AtomicUsize, Mutex, Ordering, RwLock};
+use crate::sync::{lock, thread, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::timeout;
 
 const KEY_OPERATION: usize = 0;
@@ -51,13 +53,6 @@ const PUMP_BATCH: usize = 16;
 const PUMP_ROUNDS: usize = 1 << 12;
 /// How long a dropped stream may keep its socket open for bytes that were accepted.
 const DEFERRED_CLOSE: Duration = Duration::from_secs(60);
-
-#[cfg(all(loom, test))]
-use ffi::now;
-#[cfg(not(all(loom, test)))]
-fn now() -> Instant {
-    Instant::now()
-}
 
 /// What is in flight. An entry holds its source.
 #[derive(Default)]
@@ -79,27 +74,6 @@ impl Flights {
     }
 }
 
-/// The wakes that were asked for and not handed out.
-///
-/// No lock is held while one is posted: the poller may be awake before that call returns, and would wait for the lock.
-#[derive(Debug, Default)]
-struct Wakes {
-    /// By their tokens.
-    on_their_way: NumberMap<Wake>,
-    /// The number of the last one.
-    last: u64,
-    /// How many are being posted right now. Their callers were told that the loop is open: a poll that finds it closed
-    /// waits for them.
-    posting: usize,
-}
-
-#[derive(Debug)]
-struct Wake {
-    number: u64,
-    /// Its packet is on the port, so another wake may merge with it. (One that is being posted may still fail.)
-    posted: bool,
-}
-
 /// What became of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Launch {
@@ -114,9 +88,6 @@ pub(super) enum Launch {
 /// The queue that sources, registrators and the selector share. Its handle is open as long as any of them lives.
 pub(super) struct Port {
     port: ffi::CompletionPort,
-    /// Written once, by whoever closes, under the lock of `wakes`; read by everybody. A nudge or the end of the `Poll`
-    /// follows.
-    closed: AtomicBool,
     lending: Lending,
     flights: Mutex<Flights>,
     /// Every source that is tied to the port and not dropped.
@@ -124,7 +95,7 @@ pub(super) struct Port {
     /// Read-locked while packets are taken that may have to be posted again, so that a look at the port that must not
     /// miss any can wait for them.
     pumping: RwLock<()>,
-    wakes: Mutex<Wakes>,
+    wakes: Wakes,
     /// Closes that wait for a send, the oldest first.
     deferred: Mutex<VecDeque<(Instant, Weak<dyn Owner>)>>,
     /// How many they are: written under their lock, read without it to spare the wait that lock.
@@ -139,12 +110,11 @@ impl Port {
     pub(super) fn new(lent_limit: usize) -> io::Result<Port> {
         Ok(Port {
             port: ffi::create_completion_port()?,
-            closed: AtomicBool::new(false),
             lending: Lending::new(lent_limit),
             flights: Mutex::default(),
             sources: Mutex::default(),
             pumping: RwLock::default(),
-            wakes: Mutex::default(),
+            wakes: Wakes::new(),
             deferred: Mutex::default(),
             deferred_count: AtomicUsize::new(0),
             kept: Mutex::default(),
@@ -156,74 +126,17 @@ impl Port {
         &self.lending
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+    pub(super) fn wakes(&self) -> &Wakes {
+        &self.wakes
     }
 
-    /// Marks the loop as closed and ends the wait of whoever polls.
+    /// Ends the wait of whoever polls, and has him find the loop closed.
     pub(super) fn close(&self) -> io::Result<()> {
-        // The lock is held to the end, so that of two who close, nobody is told that it is done before it is.
-        let _wakes = holds(Rule::CloseUnderLock).then(|| lock(&self.wakes));
-        if self.closed.swap(true, Ordering::SeqCst) {
-            return Err(error::closed());
-        }
-        let nudged = if holds(Rule::NoticeOfClose) {
-            self.nudge()
-        } else {
-            Ok(())
-        };
-        if nudged.is_err() {
-            // Nobody would notice: better not closed, and the caller told.
-            self.closed.store(false, Ordering::SeqCst);
-        }
-        nudged
+        self.wakes.close(|| self.nudge())
     }
 
     pub(super) fn wake(&self, token: Token) -> io::Result<()> {
-        let number = {
-            let mut wakes = lock(&self.wakes);
-            // Under the lock: a poll that found the loop closed before finds no wake that it does not wait for after.
-            if self.is_closed() && holds(Rule::NoWakeAfterClose) {
-                return Err(error::closed());
-            }
-            let before = wakes.on_their_way.get(&token);
-            if before.is_some_and(|wake| wake.posted || !holds(Rule::MergeWithPosted)) {
-                return Ok(());
-            }
-            wakes.posting += 1;
-            wakes.last += 1;
-            let number = wakes.last;
-            let posted = false;
-            wakes.on_their_way.insert(token, Wake { number, posted });
-            number
-        };
-        let posted = self.post(KEY_WAKE, token);
-        let mut wakes = lock(&self.wakes);
-        wakes.posting -= 1;
-        // If it is not there any more, it was handed out, or a later one has taken its place.
-        let mine = wakes.on_their_way.get_mut(&token);
-        if let Some(wake) = mine.filter(|wake| wake.number == number) {
-            wake.posted = true;
-            if posted.is_err() && holds(Rule::WakeTakenBack) {
-                wakes.on_their_way.remove(&token);
-            }
-        }
-        posted
-    }
-
-    fn woken(&self, token: Token) {
-        let wakes = &mut *lock(&self.wakes);
-        if holds(Rule::WakeForgotten) {
-            wakes.on_their_way.remove(&token);
-        }
-        if wakes.on_their_way.is_empty() && wakes.on_their_way.capacity() > KEPT_WAKES {
-            wakes.on_their_way.shrink_to_fit();
-        }
-    }
-
-    /// Whether a wake that was accepted is still to come to the port.
-    pub(super) fn is_posting_wakes(&self) -> bool {
-        lock(&self.wakes).posting > 0 && holds(Rule::PostingCounts)
+        self.wakes.add(token, || self.post(KEY_WAKE, token))
     }
 
     fn nudge(&self) -> io::Result<()> {
@@ -402,8 +315,7 @@ impl Port {
             KEY_WAKE => match sink {
                 None => return true,
                 Some(events) => {
-                    // Removed first: a wake from now on is one more.
-                    self.woken(pointer);
+                    self.wakes.taken(pointer);
                     events.push(Event::wake(pointer));
                 }
             },
@@ -484,7 +396,7 @@ impl Port {
         let limit = crate::hooks::windows::deferred_close().unwrap_or(limit);
         {
             let mut deferred = lock(&self.deferred);
-            deferred.push_back((now() + limit, owner));
+            deferred.push_back((Instant::now() + limit, owner));
             self.deferred_count.store(deferred.len(), Ordering::SeqCst);
         }
         // Whoever waits now does so without this end in mind.
@@ -505,7 +417,7 @@ impl Port {
                     None => return None,
                     // The send has ended, and nothing is left of the source.
                     Some((_, owner)) if owner.strong_count() == 0 => Duration::ZERO,
-                    Some((end, _)) => end.saturating_duration_since(now()),
+                    Some((end, _)) => end.saturating_duration_since(Instant::now()),
                 };
                 if due > Duration::ZERO {
                     return Some(due);
@@ -523,7 +435,7 @@ impl Port {
 
     /// Ends the `Poll`: cancels what would wait for ever, takes what is there, and leaves the rest to a thread.
     pub(super) fn abandon(self: &Arc<Self>) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.wakes.end();
         let notes = {
             let mut flights = lock(&self.flights);
             flights.gone = true;
@@ -592,7 +504,7 @@ impl std::fmt::Debug for Port {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Port")
             .field("port", &self.port)
-            .field("closed", &self.closed)
+            .field("wakes", &self.wakes)
             .finish_non_exhaustive()
     }
 }

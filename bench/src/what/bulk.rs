@@ -48,8 +48,8 @@ where
         let mut buffer = vec![0; CHUNK];
         let mut received = 0;
         let before = clock.now();
-        // Counted, and not read to the end: a short read of the last bytes and the end says nothing more to whoever takes
-        // short reads for the sign that there will be another event.
+        // Not until the end of the stream: if that comes with the last bytes there is no further edge, and `mio-short-read`
+        // would wait for one.
         while received < bytes {
             queue.wait(&mut events, None)?;
             for key in P::keys(&events) {
@@ -62,14 +62,17 @@ where
                 }
             }
         }
-        Ok(clock.now() - before)
+        Ok((received, clock.now() - before))
     });
     let chunk = vec![7; CHUNK];
     let mut left = bytes;
     while left > 0 {
         left -= client.write(&chunk[..left.min(CHUNK)])?;
     }
-    let cpu = super::joined(receiver.join())?;
+    let (received, cpu) = super::joined(receiver.join())?;
+    if received != bytes {
+        return Err(ErrorKind::InvalidData.into());
+    }
     let count = bytes as f64 / CHUNK as f64;
     let elapsed = start.elapsed().as_secs_f64();
     Ok(vec![

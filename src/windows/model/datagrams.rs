@@ -124,34 +124,13 @@ fn datagrams_keep_their_order(limit: usize) {
     });
 }
 
-/// A socket is dropped while its receive ends and another source's reads take packets.
 fn a_socket_is_dropped_with_a_receive() {
-    explore(|| {
-        let mut world = World::lending(ENOUGH + LENT);
-        let (udp, socket) = socket(0);
-        let (other, _) = stream(LENT, 0);
-        world.register(&udp, 1, R);
-        world.register(&other, 9, R);
-        let done = Arc::new(AtomicBool::new(false));
-        let peer = thread::spawn(move || drop_in(socket, 1));
-        let told = Arc::clone(&done);
-        let dropper = thread::spawn(move || {
-            drop(udp);
-            told.store(true, Ordering::SeqCst);
-        });
-        for _ in 0..2 {
-            let was_done = done.load(Ordering::SeqCst);
-            let said = world.glance();
-            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
-            read(&other, 1);
-        }
-        join(dropper);
-        join(peer);
-        assert!(!ffi::is_open(socket), "open: a dropped socket");
-        world.settle();
-        assert_eq!(world.registrator.lent_bytes(), LENT, "lent");
-        world.end([other]);
-    });
+    a_source_is_dropped(ENOUGH + LENT, || socket(0), |socket| drop_in(socket, 1));
+}
+
+fn a_socket_is_deregistered() {
+    let arrive = |socket| drop_in(socket, 1);
+    a_source_is_deregistered(|| socket(0), arrive, receive_rest, || vec![datagram(1)]);
 }
 
 /// A socket whose datagram the kernel has not taken yet.
@@ -262,6 +241,11 @@ fn each_datagram_is_received_once_and_in_order_without_memory() {
 #[test]
 fn a_dropped_socket_with_a_receive_is_gone() {
     a_socket_is_dropped_with_a_receive();
+}
+
+#[test]
+fn no_event_after_a_socket_is_deregistered() {
+    a_socket_is_deregistered();
 }
 
 #[test]

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
 
@@ -160,8 +160,6 @@ struct Socket {
     room: usize,
     sent: Vec<u8>,
     connected: bool,
-    /// Of an accepted one: who has connected.
-    peer: u16,
     /// Connections that wait to be accepted; `None` for one that was reset.
     backlog: VecDeque<Option<u16>>,
     datagrams: VecDeque<Datagram>,
@@ -195,7 +193,6 @@ struct Kernel {
     arrived: Condvar,
     /// A socket was closed.
     closed: Condvar,
-    started: Instant,
     state: RefCell<State>,
 }
 
@@ -238,7 +235,6 @@ pub(crate) fn boot() {
         lock: Mutex::new(()),
         arrived: Condvar::new(),
         closed: Condvar::new(),
-        started: Instant::now(),
         state: RefCell::default(),
     };
     KERNEL.with(|place| *place.borrow_mut() = Some(Rc::new(kernel)));
@@ -603,9 +599,26 @@ pub(crate) fn post_queued_completion_status(
     })
 }
 
-/// The time as this kernel has it.
-pub(crate) fn now() -> Instant {
-    kernel().started + step(|state| state.clock)
+/// A time of this kernel's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Instant(Duration);
+
+impl Instant {
+    pub(crate) fn now() -> Instant {
+        Instant(step(|state| state.clock))
+    }
+
+    pub(crate) fn saturating_duration_since(self, earlier: Instant) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Instant {
+    type Output = Instant;
+
+    fn add(self, time: Duration) -> Instant {
+        Instant(self.0 + time)
+    }
 }
 
 pub(crate) fn cancel_io_ex(socket: SOCKET, operation: *mut WSAOVERLAPPED) {
@@ -755,7 +768,7 @@ pub(crate) mod net {
 
     pub(crate) use super::datagrams::UdpSocket;
     pub(crate) use super::listening::TcpListener;
-    use super::{name_of, step, Numbered, OwnedSocket, SOCKET};
+    use super::{step, Numbered, OwnedSocket, SOCKET};
 
     #[derive(Debug)]
     pub(crate) struct TcpStream(OwnedSocket);
@@ -774,7 +787,8 @@ pub(crate) mod net {
 
     impl TcpStream {
         pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-            Ok(step(|state| name_of(state.sockets[self.number().0].peer)))
+            // As of one that was reset by now: then what came with the accept tells.
+            Err(ErrorKind::NotConnected.into())
         }
 
         pub(crate) fn set_nonblocking(&self, _: bool) -> io::Result<()> {

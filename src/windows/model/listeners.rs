@@ -111,63 +111,13 @@ fn a_connection_is_reset(accepts: bool) {
     });
 }
 
-/// A registration is taken back while a peer connects.
-fn a_thread_deregisters() {
-    explore(|| {
-        let mut world = World::new();
-        let (listener, socket) = listener();
-        world.register(&listener, 1, R);
-        let done = Arc::new(AtomicBool::new(false));
-        let peer = thread::spawn(move || ffi::arrive(socket, 1));
-        let (mine, registrator) = (Arc::clone(&listener), world.registrator());
-        let told = Arc::clone(&done);
-        let other = thread::spawn(move || {
-            mine.deregister(&registrator).unwrap();
-            told.store(true, Ordering::SeqCst);
-        });
-        for _ in 0..2 {
-            let was_done = done.load(Ordering::SeqCst);
-            let said = world.glance();
-            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
-        }
-        join(other);
-        join(peer);
-        while ffi::packets() > 0 {
-            let said = world.glance();
-            assert!(said.is_empty(), "an event after: {said:?}");
-        }
-        assert_eq!(accept_rest(&listener), [1], "connections");
-        world.end([listener]);
-    });
+fn a_listener_is_deregistered() {
+    let arrive = |socket| ffi::arrive(socket, 1);
+    a_source_is_deregistered(listener, arrive, accept_rest, || vec![1]);
 }
 
-/// A listener is dropped while a peer connects, and another source's reads take packets.
 fn a_listener_is_dropped() {
-    explore(|| {
-        let mut world = World::new();
-        let (listener, socket) = listener();
-        let (other, _) = stream(LENT, 0);
-        world.register(&listener, 1, R);
-        world.register(&other, 9, R);
-        let done = Arc::new(AtomicBool::new(false));
-        let peer = thread::spawn(move || ffi::arrive(socket, 1));
-        let told = Arc::clone(&done);
-        let dropper = thread::spawn(move || {
-            drop(listener);
-            told.store(true, Ordering::SeqCst);
-        });
-        for _ in 0..2 {
-            let was_done = done.load(Ordering::SeqCst);
-            let said = world.glance();
-            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
-            read(&other, 1);
-        }
-        join(dropper);
-        join(peer);
-        assert!(!ffi::is_open(socket), "open: a dropped listener");
-        world.settle();
-        world.end([other]);
-    });
+    a_source_is_dropped(LENT, listener, |socket| ffi::arrive(socket, 1));
 }
 
 /// The `Poll` is dropped while a peer connects and a thread registers. The listener lives on, and accepts.
@@ -232,7 +182,7 @@ fn a_reset_connection_is_not_told_to_an_accepter() {
 
 #[test]
 fn no_event_after_a_listener_is_deregistered() {
-    a_thread_deregisters();
+    a_listener_is_deregistered();
 }
 
 #[test]
@@ -284,7 +234,7 @@ fn without_the_note_of_a_pump_an_event_of_a_listener_is_lost() {
 #[test]
 #[should_panic(expected = "an event after")]
 fn without_disarming_a_listener_fires_on() {
-    without(Rule::Disarm, a_thread_deregisters);
+    without(Rule::Disarm, a_listener_is_deregistered);
 }
 
 #[test]

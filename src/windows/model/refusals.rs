@@ -65,6 +65,19 @@ fn a_close_is_refused() {
     });
 }
 
+/// A close is refused: nobody has seen the loop closed.
+fn a_close_fails_unseen() {
+    explore(|| {
+        let world = World::new();
+        refuse(Refused::Post, 1);
+        let registrator = world.registrator();
+        let closer = thread::spawn(move || assert!(registrator.close_loop().is_err()));
+        assert!(!world.registrator.is_closed(), "seen as closed");
+        join(closer);
+        world.end::<()>([]);
+    });
+}
+
 /// A receive, with memory and without, cannot be started while bytes come: that is told once, and nothing is lost.
 fn a_receive_is_refused() {
     explore(|| {
@@ -145,6 +158,11 @@ fn a_refused_close_is_an_error_and_the_next_one_closes() {
 }
 
 #[test]
+fn a_refused_close_is_not_seen() {
+    a_close_fails_unseen();
+}
+
+#[test]
 fn a_refused_receive_is_told_once() {
     a_receive_is_refused();
 }
@@ -183,4 +201,10 @@ fn without_a_packet_to_merge_with_a_wake_is_lost() {
 #[should_panic(expected = "told that it is closed")]
 fn without_the_lock_a_refused_close_tells_another_that_it_is_done() {
     without(Rule::CloseUnderLock, a_close_is_refused);
+}
+
+#[test]
+#[should_panic(expected = "seen as closed")]
+fn without_the_lock_a_refused_close_is_seen() {
+    without(Rule::CloseUnderLock, a_close_fails_unseen);
 }

@@ -131,7 +131,11 @@ impl Shared {
 
     /// Sends a copy of the first of these bytes, and returns how many.
     fn send_copy(&self, sending: &mut Sending, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Some(port) = self.membership.port().filter(|port| !port.is_closed()) else {
+        let Some(port) = self
+            .membership
+            .port()
+            .filter(|port| !port.wakes().is_closed())
+        else {
             return Err(would_block());
         };
         let total = slices

@@ -120,7 +120,11 @@ impl Shared {
         bytes: &[u8],
         target: Option<&SocketAddr>,
     ) -> io::Result<usize> {
-        let Some(port) = self.membership.port().filter(|port| !port.is_closed()) else {
+        let Some(port) = self
+            .membership
+            .port()
+            .filter(|port| !port.wakes().is_closed())
+        else {
             return Err(would_block());
         };
         if bytes.len() > DATAGRAM_BUFFER {

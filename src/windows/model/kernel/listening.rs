@@ -55,7 +55,6 @@ impl State {
                 // SAFETY: the memory was lent for an address, and would not have been freed without a complaint.
                 unsafe { place.write(SOCKADDR_STORAGE::from_std(&name_of(peer)).0) };
                 self.sockets[accepted].connected = true;
-                self.sockets[accepted].peer = peer;
                 self.end(address, 0, 0);
             }
         }
@@ -169,7 +168,6 @@ impl TcpListener {
                 Some(Some(peer)) => {
                     let accepted = state.open(0);
                     state.sockets[accepted].connected = true;
-                    state.sockets[accepted].peer = peer;
                     Ok((accepted, peer))
                 }
             }
