@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// What an `io::Error` of a closed loop carries, so that it can be told from a signal's.
+/// What an `io::Error` of a closed loop carries, so that it can be told from that of a broken stream.
 #[derive(Debug)]
 struct Closed;
 
@@ -18,14 +18,14 @@ impl Error for Closed {}
 
 /// The loop was closed by `close_loop` or by dropping its `Poll`.
 pub(crate) fn closed() -> io::Error {
-    io::Error::new(ErrorKind::Interrupted, Closed)
+    io::Error::new(ErrorKind::BrokenPipe, Closed)
 }
 
 /// Whether `error` says that the event loop was closed, by
 /// [`Registrator::close_loop`](crate::Registrator::close_loop) or by dropping its [`Poll`](crate::Poll).
 ///
-/// The kind of such an error is [`Interrupted`](ErrorKind::Interrupted), which other calls use for signals: this
-/// function knows one from the other.
+/// The kind of such an error is [`BrokenPipe`](ErrorKind::BrokenPipe), which a `write` to a stream can have, too: this
+/// function knows one from the other. (It is not [`Interrupted`](ErrorKind::Interrupted), which many loops try again.)
 ///
 /// ```
 /// let mut poll = minimio::Poll::new()?;
@@ -72,11 +72,19 @@ pub(crate) fn unknown_interests() -> io::Error {
     )
 }
 
-/// `register` of a listener with `WRITABLE`.
+/// `register` of a listener with `WRITABLE`, and the other calls that take an interest.
 pub(crate) fn listener_not_writable() -> io::Error {
     io::Error::new(
         ErrorKind::InvalidInput,
-        "a listener is never writable: register it with READABLE alone",
+        "a listener is never writable: use READABLE alone",
+    )
+}
+
+/// `try_io` with no interest, or with both.
+pub(crate) fn not_one_interest() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "try_io makes one call in one direction: give it READABLE or WRITABLE, and not both",
     )
 }
 

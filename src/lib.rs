@@ -127,7 +127,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use error::is_closed;
 pub use event::{Event, Events};
@@ -158,13 +158,18 @@ const _: () = {
     let _: fn(&backend::Registrator) -> usize = backend::Registrator::lent_bytes;
 
     type Register<S> = fn(&S, &backend::Registrator, Token, Interests) -> io::Result<()>;
-    type Deregister<S> = fn(&S, &backend::Registrator) -> io::Result<()>;
+    type Disarm<S> = fn(&S, &backend::Registrator, Interests) -> io::Result<()>;
+    type TryIo<S, T> =
+        fn(&S, Interests, fn(&T) -> io::Result<io::ErrorKind>) -> io::Result<io::ErrorKind>;
     let _: Register<backend::TcpStream> = backend::TcpStream::register;
-    let _: Deregister<backend::TcpStream> = backend::TcpStream::deregister;
+    let _: Disarm<backend::TcpStream> = backend::TcpStream::disarm;
+    let _: TryIo<backend::TcpStream, std::net::TcpStream> = backend::TcpStream::try_io;
     let _: Register<backend::TcpListener> = backend::TcpListener::register;
-    let _: Deregister<backend::TcpListener> = backend::TcpListener::deregister;
+    let _: Disarm<backend::TcpListener> = backend::TcpListener::disarm;
+    let _: TryIo<backend::TcpListener, std::net::TcpListener> = backend::TcpListener::try_io;
     let _: Register<backend::UdpSocket> = backend::UdpSocket::register;
-    let _: Deregister<backend::UdpSocket> = backend::UdpSocket::deregister;
+    let _: Disarm<backend::UdpSocket> = backend::UdpSocket::disarm;
+    let _: TryIo<backend::UdpSocket, std::net::UdpSocket> = backend::UdpSocket::try_io;
 
     let _: fn(&SocketAddr) -> io::Result<backend::TcpStream> =
         backend::TcpStream::connect_nonblocking;
@@ -308,6 +313,35 @@ impl Poll {
             }
         }
     }
+
+    /// Waits as [`poll`](Poll::poll) does, until `deadline` at the latest. One that has passed does not block; `None`
+    /// waits without bound.
+    ///
+    /// A loop that has something to do at a certain time need not compute how long that is from now:
+    ///
+    /// ```
+    /// use minimio::{Events, Poll};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut poll = Poll::new()?;
+    /// let mut events = Events::with_capacity(8);
+    /// let next_tick = Instant::now() + Duration::from_millis(5);
+    /// while poll.poll_until(&mut events, Some(next_tick))? > 0 {
+    ///     // Handle the events.
+    /// }
+    /// assert!(Instant::now() >= next_tick);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`poll`](Poll::poll).
+    pub fn poll_until(
+        &mut self,
+        events: &mut Events,
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
+        self.poll(events, deadline.map(timeout::until))
+    }
 }
 
 #[cfg(unix)]
@@ -424,16 +458,28 @@ impl Registrator {
         interests: Interests,
     ) -> io::Result<()> {
         self.check_open()?;
-        if interests.is_empty() {
-            return Err(error::no_interests());
-        }
-        if !Interests::all().contains(interests) {
-            return Err(error::unknown_interests());
-        }
+        check_interests(interests)?;
         source.register(self, token, interests)
     }
 
-    /// Disarms both interests of `source`. A `poll` that starts after this has returned delivers nothing for it.
+    /// Disarms `interests` of `source`, and leaves the other interest as it is. A `poll` that starts after this has
+    /// returned delivers nothing for what was disarmed.
+    ///
+    /// Bytes that have arrived stay readable, and what was disarmed can be registered again. To disarm what is not
+    /// armed does nothing.
+    ///
+    /// # Errors
+    /// - The closed error (see [`is_closed`]) after the loop was closed.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): no interest, unknown bits, or `WRITABLE` of a listener.
+    /// - [`NotFound`](io::ErrorKind::NotFound): the source was never registered with this `Poll`.
+    pub fn disarm<S: Source + ?Sized>(&self, source: &S, interests: Interests) -> io::Result<()> {
+        self.check_open()?;
+        check_interests(interests)?;
+        source.disarm(self, interests)
+    }
+
+    /// Disarms both interests of `source`, as [`disarm`](Registrator::disarm) does for one. A `poll` that starts after
+    /// this has returned delivers nothing for the source.
     ///
     /// Bytes that have arrived stay readable, and the source can be registered again. Dropping a source needs no
     /// `deregister`.
@@ -486,8 +532,8 @@ impl Registrator {
         .into()
     }
 
-    /// Closes the event loop. From the moment this returns, `register`, `deregister`, `wake` and a second `close_loop`
-    /// fail with the closed error, on every thread. `poll`, also one that is blocked, first hands out what the kernel
+    /// Closes the event loop. From the moment this returns, `register`, `disarm`, `deregister`, `wake` and a second
+    /// `close_loop` fail with the closed error, on every thread. `poll`, also one that is blocked, first hands out what the kernel
     /// had queued, and then fails with it. Closing makes no event.
     ///
     /// # Errors
@@ -522,6 +568,17 @@ impl Registrator {
         }
         Ok(())
     }
+}
+
+#[inline]
+fn check_interests(interests: Interests) -> io::Result<()> {
+    if interests.is_empty() {
+        return Err(error::no_interests());
+    }
+    if !Interests::all().contains(interests) {
+        return Err(error::unknown_interests());
+    }
+    Ok(())
 }
 
 /// What a [`Waker`] made by [`Registrator::waker`] holds.

@@ -41,9 +41,15 @@ pub(crate) mod sealed {
             interests: Interests,
         ) -> io::Result<()>;
 
-        /// Disarms both interests.
+        /// Disarms `interests`. They are known bits, and not empty.
         #[doc(hidden)]
-        fn deregister(&self, with: &Registrator) -> io::Result<()>;
+        fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()>;
+
+        /// Disarms all that can be armed.
+        #[doc(hidden)]
+        fn deregister(&self, with: &Registrator) -> io::Result<()> {
+            self.disarm(with, Interests::all())
+        }
     }
 }
 
@@ -53,7 +59,7 @@ impl fmt::Debug for dyn Source + '_ {
     }
 }
 
-/// Passes both verbs on to what is pointed to.
+/// Passes the verbs on to what is pointed to.
 macro_rules! source_by_pointer {
     ($($pointer:ty),*) => {$(
         impl<T: Source + ?Sized> Source for $pointer {}
@@ -61,6 +67,10 @@ macro_rules! source_by_pointer {
         impl<T: Source + ?Sized> sealed::Register for $pointer {
             fn register(&self, with: &Registrator, token: Token, interests: Interests) -> io::Result<()> {
                 (**self).register(with, token, interests)
+            }
+
+            fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+                (**self).disarm(with, interests)
             }
 
             fn deregister(&self, with: &Registrator) -> io::Result<()> {

@@ -214,6 +214,42 @@ impl TcpStream {
         self.stream.as_std().ttl()
     }
 
+    /// Makes one call of your own on the `std` stream, which must not block and works in the direction that `interest`
+    /// names: `recvmsg`, `sendfile`, a call of another library. It is allowed at any time, on any thread.
+    ///
+    /// What the call returns is passed on. If it is [`WouldBlock`](io::ErrorKind::WouldBlock), the system is asked
+    /// whether there really is nothing to do, so that an answer which meant something else loses no event.
+    ///
+    /// ```
+    /// use minimio::{Interests, TcpListener, TcpStream};
+    /// use socket2::SockRef;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// stream.try_io(Interests::WRITABLE, |stream| SockRef::from(stream).send_out_of_band(b"!"))?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - What `call` returns.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `interest` is not exactly one.
+    ///
+    /// # Platform notes
+    /// On Windows what an operation in flight will deliver cannot be had by a call: while one is in flight in that
+    /// direction, this is `WouldBlock` and `call` is not made. While bytes that were received wait unread, it is
+    /// `InvalidInput`: [`set_lent_buffer(0)`](TcpStream::set_lent_buffer) before the first registration
+    /// keeps them in the socket.
+    pub fn try_io<R>(
+        &self,
+        interest: Interests,
+        call: impl FnOnce(&net::TcpStream) -> io::Result<R>,
+    ) -> io::Result<R> {
+        if interest.bits().count_ones() != 1 || !Interests::all().contains(interest) {
+            return Err(error::not_one_interest());
+        }
+        self.stream.try_io(interest, call)
+    }
+
     /// Chooses how many bytes the stream lends to the kernel for its next receives: 4,096 at first, at most
     /// 65,536 (more counts as that), 0 for none.
     ///
@@ -239,8 +275,8 @@ impl sealed::Register for TcpStream {
         self.stream.register(with.backend(), token, interests)
     }
 
-    fn deregister(&self, with: &Registrator) -> io::Result<()> {
-        self.stream.deregister(with.backend())
+    fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+        self.stream.disarm(with.backend(), interests)
     }
 }
 
@@ -373,6 +409,34 @@ impl TcpListener {
             .map(|(stream, peer)| (TcpStream::from_backend(stream), peer))
     }
 
+    /// Makes one call of your own on the `std` listener, which must not block and works in the direction that `interest`
+    /// names: `accept4` with flags of your own, say. It is allowed at any time, on any thread.
+    ///
+    /// What the call returns is passed on. If it is [`WouldBlock`](io::ErrorKind::WouldBlock), the system is asked
+    /// whether there really is nothing to do, so that an answer which meant something else loses no event.
+    ///
+    /// # Errors
+    /// - What `call` returns.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `interest` is not exactly one, or it is `WRITABLE`.
+    ///
+    /// # Platform notes
+    /// On Windows what an operation in flight will deliver cannot be had by a call: while one is in flight in that
+    /// direction, this is `WouldBlock` and `call` is not made. While a connection that was accepted waits, it is
+    /// `InvalidInput`: [`accept`](TcpListener::accept) it first.
+    pub fn try_io<R>(
+        &self,
+        interest: Interests,
+        call: impl FnOnce(&net::TcpListener) -> io::Result<R>,
+    ) -> io::Result<R> {
+        if interest.bits().count_ones() != 1 || !Interests::all().contains(interest) {
+            return Err(error::not_one_interest());
+        }
+        if interest.is_writable() {
+            return Err(error::listener_not_writable());
+        }
+        self.listener.try_io(interest, call)
+    }
+
     /// The address that it listens on. Errors as in `std`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.as_std().local_addr()
@@ -404,8 +468,15 @@ impl sealed::Register for TcpListener {
         self.listener.register(with.backend(), token, interests)
     }
 
+    fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+        if interests.is_writable() {
+            return Err(error::listener_not_writable());
+        }
+        self.listener.disarm(with.backend(), interests)
+    }
+
     fn deregister(&self, with: &Registrator) -> io::Result<()> {
-        self.listener.deregister(with.backend())
+        self.disarm(with, Interests::READABLE)
     }
 }
 

@@ -31,10 +31,15 @@ impl Deadline {
     pub(crate) fn remaining(self) -> Option<Duration> {
         match self {
             Deadline::Now => Some(Duration::ZERO),
-            Deadline::At(end) => Some(end.saturating_duration_since(Instant::now())),
+            Deadline::At(end) => Some(until(end)),
             Deadline::Never => None,
         }
     }
+}
+
+/// How long it is until `deadline`: nothing, if it has passed.
+pub(crate) fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 /// Whole milliseconds, rounded up, and at most `max`: the caller waits again if that was less than asked for.

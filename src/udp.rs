@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 
 use crate::backend;
+use crate::error;
 use crate::interests::{Interests, Token};
 use crate::source::{sealed, Source};
 use crate::tcp::IntoStdError;
@@ -245,6 +246,32 @@ impl UdpSocket {
         self.socket.as_std().leave_multicast_v6(group, interface)
     }
 
+    /// Makes one call of your own on the `std` socket, which must not block and works in the direction that `interest`
+    /// names: `recvmmsg`, `sendmsg` with control data, a call of another library. It is allowed at any time, on any thread.
+    ///
+    /// What the call returns is passed on. If it is [`WouldBlock`](io::ErrorKind::WouldBlock), the system is asked
+    /// whether there really is nothing to do, so that an answer which meant something else loses no event.
+    ///
+    /// # Errors
+    /// - What `call` returns.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `interest` is not exactly one.
+    ///
+    /// # Platform notes
+    /// On Windows what an operation in flight will deliver cannot be had by a call: while one is in flight in that
+    /// direction, this is `WouldBlock` and `call` is not made. While a datagram that was received waits unread, it is
+    /// `InvalidInput`: [`set_lent_buffer(0)`](UdpSocket::set_lent_buffer) before the first registration
+    /// keeps them in the socket.
+    pub fn try_io<R>(
+        &self,
+        interest: Interests,
+        call: impl FnOnce(&net::UdpSocket) -> io::Result<R>,
+    ) -> io::Result<R> {
+        if interest.bits().count_ones() != 1 || !Interests::all().contains(interest) {
+            return Err(error::not_one_interest());
+        }
+        self.socket.try_io(interest, call)
+    }
+
     /// Chooses whether the socket lends the kernel room for a datagram with its next receives: any number but 0 means
     /// room for the largest one, which is where it starts; 0 means none.
     ///
@@ -262,8 +289,8 @@ impl sealed::Register for UdpSocket {
         self.socket.register(with.backend(), token, interests)
     }
 
-    fn deregister(&self, with: &Registrator) -> io::Result<()> {
-        self.socket.deregister(with.backend())
+    fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+        self.socket.disarm(with.backend(), interests)
     }
 }
 

@@ -286,7 +286,7 @@ impl World {
     fn deregister(&self, source: usize) {
         let source = &self.sources[source];
         self.registrator
-            .deregister(&**source, &source.home)
+            .disarm(&**source, &source.home, Interests::all())
             .unwrap();
     }
 

@@ -245,9 +245,14 @@ impl<S: System> Registrator<S> {
             .arm(&queue.at(source), token, interests, &queue.wait_number)
     }
 
-    pub(crate) fn deregister(&self, source: &dyn Watched, home: &Home<S>) -> io::Result<()> {
+    pub(crate) fn disarm(
+        &self,
+        source: &dyn Watched,
+        home: &Home<S>,
+        interests: Interests,
+    ) -> io::Result<()> {
         self.home_of(home).ok_or_else(error::not_registered)?;
-        source.readiness().disarm();
+        source.readiness().disarm(interests);
         Ok(())
     }
 

@@ -69,6 +69,15 @@ impl Direction {
         self as usize
     }
 
+    /// The direction of one interest.
+    pub(crate) fn of(interest: Interests) -> Direction {
+        if interest.is_readable() {
+            Read
+        } else {
+            Write
+        }
+    }
+
     fn interest(self) -> Interests {
         match self {
             Read => Interests::READABLE,
@@ -306,10 +315,10 @@ impl Readiness {
         Ok(())
     }
 
-    /// Disarms both directions. What the kernel owes stays owed.
-    pub(crate) fn disarm(&self) {
+    /// Disarms `interests`. What the kernel owes stays owed.
+    pub(crate) fn disarm(&self, interests: Interests) {
         if holds(Rule::Disarm) {
-            self.lock().armed = Interests::empty();
+            self.lock().armed -= interests;
         }
     }
 

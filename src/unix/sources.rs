@@ -15,9 +15,9 @@ use std::sync::{Arc, OnceLock};
 use crate::backend::{Registrator, System};
 use crate::faults::{fault, granted, within, within_mut, Call};
 use crate::interests::{Interests, Token};
-use crate::unix::ffi;
 use crate::unix::queue::{Home, Joining, System as _, Watched};
 use crate::unix::readiness::{Direction, Kind, Readiness};
+use crate::unix::{self, ffi};
 
 /// The most bytes that are handed to one call: systems cut off more (Linux just below 2 GiB), and what they cut must
 /// not look like a short read.
@@ -80,6 +80,24 @@ impl<S: AsFd> Source<S> {
         result
     }
 
+    /// Makes a call of the user's own. Its `WouldBlock` may have meant something else than "not ready" (a part of the
+    /// data, another library's state), and is recorded only if the system agrees. Not to record it costs at most a
+    /// question to the kernel at the next registration.
+    fn try_io<R>(
+        &self,
+        interest: Interests,
+        call: impl FnOnce(&S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let direction = Direction::of(interest);
+        let tick = self.readiness.tick(direction);
+        let result = call(&self.socket);
+        let would_block = matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        if would_block && unix::confirm(self.socket.as_fd(), interest).is_empty() {
+            self.readiness.would_block(direction, tick);
+        }
+        result
+    }
+
     fn meant(&self, error: io::Error) -> io::Error {
         System::meant(self.socket.as_fd(), error)
     }
@@ -121,8 +139,8 @@ impl<S: AsFd + std::fmt::Debug + Send + Sync + 'static> Handle<S> {
         with.register(&**source, &source.home, joining, token, interests)
     }
 
-    fn deregister(&self, with: &Registrator) -> io::Result<()> {
-        with.deregister(&*self.source, &self.source.home)
+    fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+        with.disarm(&*self.source, &self.source.home, interests)
     }
 
     fn into_socket(self) -> S {
@@ -179,8 +197,16 @@ impl TcpStream {
         self.handle.register(with, token, interests)
     }
 
-    pub(crate) fn deregister(&self, with: &Registrator) -> io::Result<()> {
-        self.handle.deregister(with)
+    pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+        self.handle.disarm(with, interests)
+    }
+
+    pub(crate) fn try_io<R>(
+        &self,
+        interest: Interests,
+        call: impl FnOnce(&net::TcpStream) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.handle.source.try_io(interest, call)
     }
 
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -329,8 +355,16 @@ impl TcpListener {
         self.handle.register(with, token, interests)
     }
 
-    pub(crate) fn deregister(&self, with: &Registrator) -> io::Result<()> {
-        self.handle.deregister(with)
+    pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+        self.handle.disarm(with, interests)
+    }
+
+    pub(crate) fn try_io<R>(
+        &self,
+        interest: Interests,
+        call: impl FnOnce(&net::TcpListener) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.handle.source.try_io(interest, call)
     }
 
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
@@ -374,8 +408,16 @@ impl UdpSocket {
         self.handle.register(with, token, interests)
     }
 
-    pub(crate) fn deregister(&self, with: &Registrator) -> io::Result<()> {
-        self.handle.deregister(with)
+    pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+        self.handle.disarm(with, interests)
+    }
+
+    pub(crate) fn try_io<R>(
+        &self,
+        interest: Interests,
+        call: impl FnOnce(&net::UdpSocket) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.handle.source.try_io(interest, call)
     }
 
     pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

@@ -345,11 +345,19 @@ impl TcpListener {
         self.shared.arm(&with.port, token)
     }
 
-    pub(crate) fn deregister(&self, with: &Registrator) -> io::Result<()> {
+    pub(crate) fn try_io<R>(
+        &self,
+        _interest: Interests,
+        call: impl FnOnce(&net::TcpListener) -> io::Result<R>,
+    ) -> io::Result<R> {
+        call(self.as_std())
+    }
+
+    pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
         if !self.shared.membership.is_with(&with.port) {
             return Err(error::not_registered());
         }
-        if holds(Rule::Disarm) {
+        if interests.is_readable() && holds(Rule::Disarm) {
             lock(&self.shared.accepting).side.armed = None;
         }
         Ok(())

@@ -120,7 +120,7 @@ fn read_rest(stream: &Stream) -> Vec<u8> {
 /// What can be registered here.
 trait Registered {
     fn register(&self, with: &Registrator, token: Token, interests: Interests) -> io::Result<()>;
-    fn deregister(&self, with: &Registrator) -> io::Result<()>;
+    fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()>;
 }
 
 macro_rules! registered {
@@ -130,8 +130,8 @@ macro_rules! registered {
                 <$source>::register(self, with, token, interests)
             }
 
-            fn deregister(&self, with: &Registrator) -> io::Result<()> {
-                <$source>::deregister(self, with)
+            fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+                <$source>::disarm(self, with, interests)
             }
         }
     )*};
@@ -443,7 +443,7 @@ fn a_source_is_deregistered<
         let (mine, registrator) = (source.clone(), world.registrator());
         let told = Arc::clone(&done);
         let other = thread::spawn(move || {
-            mine.deregister(&registrator).unwrap();
+            mine.disarm(&registrator, Interests::all()).unwrap();
             told.store(true, Ordering::SeqCst);
         });
         let mut got = Vec::new();

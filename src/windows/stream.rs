@@ -179,15 +179,25 @@ impl TcpStream {
         Ok(())
     }
 
-    pub(crate) fn deregister(&self, with: &Registrator) -> io::Result<()> {
+    pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
         if !self.shared.membership.is_with(&with.port) {
             return Err(error::not_registered());
         }
-        if holds(Rule::Disarm) {
+        if interests.is_readable() && holds(Rule::Disarm) {
             lock(&self.shared.receiving).side.armed = None;
+        }
+        if interests.is_writable() && holds(Rule::Disarm) {
             lock(&self.shared.sending).side.armed = None;
         }
         Ok(())
+    }
+
+    pub(crate) fn try_io<R>(
+        &self,
+        _interest: Interests,
+        call: impl FnOnce(&net::TcpStream) -> io::Result<R>,
+    ) -> io::Result<R> {
+        call(self.as_std())
     }
 
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -159,13 +159,25 @@ impl UdpSocket {
         )
     }
 
-    pub(crate) fn deregister(&self, with: &Registrator) -> io::Result<()> {
+    pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
         if !self.shared.membership.is_with(&with.port) {
             return Err(error::not_registered());
         }
-        lock(&self.shared.receiving).side.armed = None;
-        lock(&self.shared.sending).side.armed = None;
+        if interests.is_readable() {
+            lock(&self.shared.receiving).side.armed = None;
+        }
+        if interests.is_writable() {
+            lock(&self.shared.sending).side.armed = None;
+        }
         Ok(())
+    }
+
+    pub(crate) fn try_io<R>(
+        &self,
+        _interest: Interests,
+        call: impl FnOnce(&net::UdpSocket) -> io::Result<R>,
+    ) -> io::Result<R> {
+        call(self.as_std())
     }
 
     pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

@@ -376,7 +376,7 @@ fn what_does_not_fit_goes_to_the_back_and_comes_first() {
 fn a_disarmed_source_fires_nothing_and_can_be_armed_again() {
     let mut bench = Bench::new(Kind::Stream, R | W);
     let edge = bench.reap(R | W, none());
-    bench.source.disarm();
+    bench.source.disarm(Interests::all());
     assert_eq!(bench.handle(&edge), []);
     bench.asked();
     bench.arm(R);
