@@ -7,8 +7,13 @@
 //! **Wakes.** An eventfd stands in the set edge-triggered. Each write to it is an edge of its own, so it is never read:
 //! a wake costs one `write`. (After 2^64 - 2 writes it is full; then it is read once.)
 //!
-//! **Waiting.** `epoll_pwait2` takes nanoseconds (Linux 5.11). Where the kernel lacks it, or a sandbox forbids it,
-//! `epoll_wait` takes milliseconds, rounded up. Both are asked for the rest of a deadline after a signal.
+//! **Waiting.** `epoll_pwait2` takes nanoseconds (Linux 5.11). Where the kernel lacks it, or a sandbox refuses it, with
+//! whatever error, `epoll_wait` takes milliseconds, rounded up. Android's filter kills whoever tries the newer call, so it
+//! is not compiled in there. Both are asked for the rest of a deadline after a signal.
+//!
+//! **Urgent data.** With the urgent byte alone in the socket epoll may say `EPOLLIN` (when memory is short), and no read
+//! gives that byte. So an edge with `EPOLLPRI` is confirmed by a peek at one byte. A peek also takes the error that the
+//! socket keeps; it is kept in the source's [`Ending`].
 //!
 //! **The price.** An edge may come for something that nobody armed. It is dropped here; from the second in a row on
 //! the kernel is asked to keep such edges to itself.
@@ -22,9 +27,11 @@ use std::time::Duration;
 use crate::event::Hints;
 use crate::faults::{fault, Call};
 use crate::interests::Interests;
+#[cfg(not(target_os = "android"))]
 use crate::sync::{AtomicBool, Ordering};
 use crate::timeout::milliseconds;
 use crate::unix;
+use crate::unix::ending::Ending;
 use crate::unix::queue;
 use crate::unix::readiness::{Edge, Key};
 use crate::unix::selector::{self, Reaped, Wait};
@@ -47,7 +54,8 @@ const WRITE_BITS: u32 = ffi::EPOLLOUT;
 pub(crate) struct Epoll {
     set: OwnedFd,
     notices: OwnedFd,
-    /// Cleared for good by the poller when the kernel does not know the call; nobody else looks.
+    /// Cleared for good by the poller when the call is refused; nobody else looks.
+    #[cfg(not(target_os = "android"))]
     has_pwait2: AtomicBool,
 }
 
@@ -69,6 +77,7 @@ impl Wait for Epoll {
         Ok(Epoll {
             set,
             notices,
+            #[cfg(not(target_os = "android"))]
             has_pwait2: AtomicBool::new(true),
         })
     }
@@ -89,13 +98,9 @@ impl Wait for Epoll {
             Some(Duration::ZERO) => return ffi::epoll_wait(self.set.as_fd(), reaped, 0),
             Some(timeout) => timeout,
         };
-        if self.has_pwait2.load(Ordering::Relaxed) && !pwait2_is_denied() {
-            match ffi::epoll_pwait2(self.set.as_fd(), reaped, timeout) {
-                Err(error) if matches!(error.raw_os_error(), Some(ffi::ENOSYS | ffi::EPERM)) => {
-                    self.has_pwait2.store(false, Ordering::Relaxed);
-                }
-                result => return result,
-            }
+        #[cfg(not(target_os = "android"))]
+        if let Some(done) = self.wait_in_nanoseconds(reaped, timeout) {
+            return done;
         }
         let most = i32::MAX.unsigned_abs();
         let timeout_ms = i32::try_from(milliseconds(timeout, most)).unwrap_or(i32::MAX);
@@ -111,12 +116,43 @@ impl Wait for Epoll {
     }
 }
 
-#[cfg(not(minimio_hooks))]
+#[cfg(not(target_os = "android"))]
+impl Epoll {
+    /// `None` if the call is refused here: then it is never made again.
+    fn wait_in_nanoseconds(
+        &self,
+        reaped: &mut [ffi::epoll_event],
+        timeout: Duration,
+    ) -> Option<io::Result<usize>> {
+        if !self.has_pwait2.load(Ordering::Relaxed) || pwait2_is_denied() {
+            return None;
+        }
+        match ffi::epoll_pwait2(self.set.as_fd(), reaped, timeout) {
+            Err(error) if !is_about_the_arguments(&error) => {
+                self.has_pwait2.store(false, Ordering::Relaxed);
+                None
+            }
+            done => Some(done),
+        }
+    }
+}
+
+/// Whether a wait failed for a reason that another call for waiting would have, too. Everything else is a refusal of the
+/// call itself: kernels and sandboxes have many codes for that.
+#[cfg(not(target_os = "android"))]
+fn is_about_the_arguments(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(ffi::EINTR | ffi::EBADF | ffi::EFAULT | ffi::EINVAL)
+    )
+}
+
+#[cfg(all(not(minimio_hooks), not(target_os = "android")))]
 fn pwait2_is_denied() -> bool {
     false
 }
 
-#[cfg(minimio_hooks)]
+#[cfg(all(minimio_hooks, not(target_os = "android")))]
 use crate::hooks::epoll_wait_forced as pwait2_is_denied;
 
 impl queue::System for Epoll {
@@ -148,6 +184,21 @@ impl queue::System for Epoll {
         unix::confirm(fd, interests)
     }
 
+    fn confirm_beside_urgent(&self, fd: BorrowedFd<'_>, ending: &Ending) -> bool {
+        if unix::ffi::peeks_on(fd) {
+            return true;
+        }
+        let error = match unix::ffi::peek_one(fd) {
+            Ok(_) => return true,
+            Err(error) => error,
+        };
+        match error.raw_os_error() {
+            Some(code) if unix::ffi::breaks_connection(code) => ending.keep(code),
+            _ => {}
+        }
+        error.kind() != ErrorKind::WouldBlock
+    }
+
     fn forget(&self, fd: BorrowedFd<'_>, _asked: Interests) {
         // It fails only if the descriptor was closed behind our back: then it is out of the set, too.
         drop(ffi::epoll_ctl(
@@ -171,6 +222,18 @@ impl queue::System for Epoll {
                 "an eventfd takes every number but a full one's: {written:?}"
             );
         }
+    }
+
+    /// A write to a socket that was never connected says `EPIPE`, as if the connection had ended; every other system says
+    /// that there is none. Such a socket has hung up, and not been shut.
+    fn meant(socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
+        if error.kind() == ErrorKind::BrokenPipe {
+            let found = unix::ffi::poll_now(socket, unix::ffi::POLLIN).unwrap_or(0);
+            if found & (unix::ffi::POLLIN | unix::ffi::POLLHUP) == unix::ffi::POLLHUP {
+                return io::Error::from_raw_os_error(unix::ffi::ENOTCONN);
+            }
+        }
+        error
     }
 }
 
@@ -199,6 +262,7 @@ fn decode(entry: &ffi::epoll_event, wait: u32) -> (u32, Edge) {
         ),
         odd: directions(ffi::EPOLLPRI | ffi::EPOLLRDHUP | broken, broken),
         waiting: 0,
+        urgent: has(ffi::EPOLLPRI) && !has(ffi::EPOLLRDHUP | broken),
         hints: Hints {
             read_closed: has(ffi::EPOLLRDHUP | ffi::EPOLLHUP),
             write_closed: has(ffi::EPOLLHUP),

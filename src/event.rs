@@ -22,6 +22,11 @@ pub(crate) struct Hints {
 }
 
 impl Hints {
+    #[cfg(unix)]
+    pub(crate) fn is_closing(self) -> bool {
+        self.read_closed || self.write_closed
+    }
+
     fn bits(self) -> u8 {
         let bit = |set, bit| if set { bit } else { 0 };
         bit(self.read_closed, READ_CLOSED)

@@ -44,7 +44,16 @@ use crate::Registrator;
 /// # What the first read after an event gives
 /// Bytes, `Ok(0)` at the end of the stream, or the socket's error. Exceptions: somebody else read in between (a read
 /// between registering and the event counts); an error queue was switched on through `AsFd` (time stamps, zero-copy);
-/// the socket was never connected ([`NotConnected`](io::ErrorKind::NotConnected)).
+/// the socket was never connected ([`NotConnected`](io::ErrorKind::NotConnected)); TLS was handed to the kernel, where a
+/// read stops before a record of another type (make such reads by [`try_io`](TcpStream::try_io)).
+///
+/// # A broken stream stays broken
+/// A system tells of a reset, a time-out or a refused connect once, to whichever call comes first, and from then on lets
+/// a read find the end of the stream. Here such a failure is remembered: once a call or
+/// [`take_error`](TcpStream::take_error) has told of it, every read gives the bytes that had arrived, and then that error
+/// instead of an end. So an answer that was cut off never looks complete. An end that a read has given stays an end,
+/// though, whatever fails later. A [`BrokenPipe`](io::ErrorKind::BrokenPipe) of a write is no such failure: a complete
+/// answer may still wait to be read.
 ///
 /// # Closing
 /// Bytes that `write` accepted are delivered although the stream, or its `Poll`, is dropped right after it; the end of
@@ -52,9 +61,14 @@ use crate::Registrator;
 /// which may discard what the peer has not taken yet. To be safe, `shutdown(Shutdown::Write)`, read to the end under a
 /// deadline of your own, then drop.
 ///
+/// `SO_LINGER`, which can be set with `socket2`, is yours: with 0, dropping the stream resets the connection at once. With
+/// a time, on Unix the drop may block for that long; on Windows it does not block.
+///
 /// # Platform notes
-/// Do not move data behind the crate's back (through `AsFd` or `AsSocket`), unless between an event and the next
-/// registration; on Windows only if the lent size was [set](TcpStream::set_lent_buffer) to 0 before the first
+/// A stream that is closed with bytes unread is reset at once on Linux and Windows; on the BSDs when the peer sends more.
+///
+/// Do not move data behind the crate's back (through `AsFd` or `AsSocket`), unless by [`try_io`](TcpStream::try_io), or
+/// between an event and the next registration; on Windows only if the lent size was [set](TcpStream::set_lent_buffer) to 0 before the first
 /// registration.
 pub struct TcpStream {
     stream: backend::TcpStream,
@@ -86,7 +100,7 @@ impl TcpStream {
     ///
     /// Until the connect has ended `read`, `write` and `peek` are [`WouldBlock`](io::ErrorKind::WouldBlock). Its end
     /// fires `WRITABLE`; its failure fires every armed interest. Then [`take_error`](TcpStream::take_error) says how it
-    /// ended, once: `None` means connected. If a `read` or `write` comes first, that one says so.
+    /// ended, once: `None` means connected. If a `read` or `write` comes first, that one says so, too.
     ///
     /// ```
     /// use minimio::{Events, Interests, Poll, TcpListener, TcpStream};
@@ -118,9 +132,13 @@ impl TcpStream {
     /// ```
     ///
     /// # Errors
-    /// The system's, when there is no descriptor left, or it knows at once that it cannot be done.
+    /// The system's, when there is no descriptor left, or it knows at once that it cannot be done (no network, no port).
+    /// That nobody listens there is never an error of this call, but the end of the connect.
     ///
     /// # Platform notes
+    /// A full backlog of the listener's lets the connect wait on Linux; Windows refuses it, and FreeBSD connects and then
+    /// resets. A refused connect to this machine takes about two seconds on Windows.
+    ///
     /// On Windows the connect starts with the first registration: a stream that is never registered stays connecting.
     ///
     /// # System calls
@@ -131,7 +149,8 @@ impl TcpStream {
         backend::TcpStream::connect_nonblocking(&address).map(TcpStream::from_backend)
     }
 
-    /// Takes over a `std` stream, and makes it non-blocking.
+    /// Takes over a `std` stream, and makes it non-blocking. It may be one that somebody else has begun to connect: then it
+    /// behaves like one of [`connect_nonblocking`](TcpStream::connect_nonblocking).
     ///
     /// # Errors
     /// The system's, if it cannot be made non-blocking; the stream is then closed.
@@ -142,15 +161,19 @@ impl TcpStream {
     /// Gives the stream back as one of `std`, still non-blocking and no longer registered.
     ///
     /// # Errors
-    /// With kind [`WouldBlock`](io::ErrorKind::WouldBlock), while memory is lent to the kernel or holds bytes that were
-    /// not read yet: the error gives the stream back. Only on Windows.
+    /// The error gives the stream back.
+    /// - With kind [`WouldBlock`](io::ErrorKind::WouldBlock), while memory is lent to the kernel or holds bytes that were
+    ///   not read yet. Only on Windows.
+    /// - How the connect of the stream failed, if nobody was told of it yet. It is told by this, and a second call gives
+    ///   the stream.
     pub fn into_std(self) -> Result<net::TcpStream, IntoStdError<TcpStream>> {
         self.stream
             .into_std()
             .map_err(|(stream, error)| IntoStdError::new(TcpStream::from_backend(stream), error))
     }
 
-    /// Reads without taking the bytes away: the next `read` or `peek` sees them again.
+    /// Reads without taking the bytes away: the next `read` or `peek` sees them again. It may see fewer than a `read`
+    /// would give, and says nothing about what is left.
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) with nothing there; else the socket's.
@@ -161,11 +184,16 @@ impl TcpStream {
         self.stream.peek(buffer)
     }
 
-    /// Ends one direction or both. After `Shutdown::Read` reads give the end of the stream, and an armed `READABLE`
-    /// fires.
+    /// Ends one direction or both. After `Shutdown::Read` reads give the end of the stream, at once and for good, also with
+    /// bytes unread and whatever the peer still sends; and an armed `READABLE` fires. To end a direction for a second time
+    /// does nothing.
     ///
     /// # Errors
-    /// The system's: [`NotConnected`](io::ErrorKind::NotConnected) without a connection.
+    /// The system's: [`NotConnected`](io::ErrorKind::NotConnected) without a connection, and while one is being made.
+    ///
+    /// # Platform notes
+    /// The peer is not told that reading has ended. Bytes that it goes on sending are thrown away when the stream is
+    /// dropped, which resets the connection.
     ///
     /// # System calls
     /// [`shutdown`](https://man7.org/linux/man-pages/man2/shutdown.2.html)
@@ -173,7 +201,8 @@ impl TcpStream {
         self.stream.shutdown(how)
     }
 
-    /// Takes the error that the socket keeps, for instance how a connect failed.
+    /// Takes the error that the socket keeps, for instance how a connect failed. It tells each failure once, also one that
+    /// a read or write has told of; so `None` alone does not mean that the stream is connected.
     ///
     /// # Errors
     /// The system's, if it cannot be asked.
@@ -394,7 +423,8 @@ impl TcpListener {
             .map_err(|(listener, error)| IntoStdError::new(TcpListener { listener }, error))
     }
 
-    /// Accepts a connection that waits, and gives it with the address of its peer.
+    /// Accepts a connection that waits, and gives it with the address of its peer. Connections that were reset while they
+    /// waited are passed over.
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; else the system's. Running out of descriptors loses
@@ -498,7 +528,7 @@ impl<S> IntoStdError<S> {
         IntoStdError { source, error }
     }
 
-    /// The reason, of kind [`WouldBlock`](io::ErrorKind::WouldBlock).
+    /// The reason: see the method's own documentation.
     #[must_use]
     pub fn error(&self) -> &io::Error {
         &self.error

@@ -12,10 +12,12 @@
 //!      |   \
 //!      |    slots, wakes      a table with generations; a set of tokens
 //!   readiness  what is armed, and what the kernel still owes
+//!   ending     how a stream has ended, and what is still to be told of it
 //! ```
 //!
 //! A backend adds a type that implements [`queue::System`] and [`selector::Wait`]: it translates, and no more.
 
+pub(crate) mod ending;
 pub(crate) mod ffi;
 #[cfg(all(loom, test))]
 mod model;

@@ -4,9 +4,12 @@
 
 #![allow(non_camel_case_types)]
 
-use std::ffi::{c_int, c_long, c_uint, c_void};
+#[cfg(not(target_os = "android"))]
+use std::ffi::c_long;
+use std::ffi::{c_int, c_uint, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+#[cfg(not(target_os = "android"))]
 use std::time::Duration;
 
 pub(crate) const EPOLL_CLOEXEC: c_int = 0o2_000_000;
@@ -28,15 +31,17 @@ pub(crate) const EFD_NONBLOCK: c_int = 0o4_000;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 pub(crate) const EFD_NONBLOCK: c_int = 0o200;
 
-pub(crate) const EPERM: c_int = 1;
-#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
-pub(crate) const ENOSYS: c_int = 38;
-#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
-pub(crate) const ENOSYS: c_int = 89;
+pub(crate) const EINTR: c_int = 4;
+pub(crate) const EBADF: c_int = 9;
+pub(crate) const EFAULT: c_int = 14;
+pub(crate) const EINVAL: c_int = 22;
 
 /// The number of `epoll_pwait2`. Calls this young have one number everywhere, but for the tables of old ABIs that
 /// start elsewhere.
+///
+/// Android's libraries and filters do not know it, and the filter kills.
 #[cfg(not(any(
+    target_os = "android",
     target_arch = "mips",
     target_arch = "mips64",
     all(target_arch = "x86_64", target_pointer_width = "32")
@@ -60,6 +65,7 @@ pub(crate) struct epoll_event {
 
 /// The kernel's own `timespec` of the calls since 5.1: 64 bits each on every machine, unlike the C library's
 /// ([`timespec`](https://man7.org/linux/man-pages/man3/timespec.3type.html)).
+#[cfg(not(target_os = "android"))]
 #[repr(C)]
 pub(crate) struct kernel_timespec {
     pub(crate) tv_sec: i64,
@@ -97,6 +103,7 @@ extern "C" {
     pub(crate) fn sys_write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
     /// [`syscall`](https://man7.org/linux/man-pages/man2/syscall.2.html), for `epoll_pwait2`: C libraries have it only
     /// since glibc 2.35.
+    #[cfg(not(target_os = "android"))]
     #[link_name = "syscall"]
     pub(crate) fn sys_syscall(number: c_long, ...) -> c_long;
 }
@@ -149,6 +156,7 @@ pub(crate) fn epoll_wait(
 }
 
 /// Waits, in nanoseconds. `ENOSYS` before Linux 5.11.
+#[cfg(not(target_os = "android"))]
 pub(crate) fn epoll_pwait2(
     set: BorrowedFd<'_>,
     entries: &mut [epoll_event],

@@ -127,6 +127,8 @@ pub(crate) fn edge(entry: &kevent, wait: u32) -> (u32, Edge) {
             none
         },
         waiting,
+        // A filter of its own counts the bytes, and says nothing of the urgent one.
+        urgent: false,
         hints: Hints {
             read_closed: end && !writes,
             write_closed: end && writes,

@@ -19,7 +19,7 @@ mod bsd;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use bsd::*;
 
-use std::ffi::{c_int, c_short};
+use std::ffi::{c_int, c_short, c_void};
 use std::io::{self, IoSlice};
 use std::mem::{size_of, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -65,6 +65,14 @@ extern "C" {
     pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int;
     /// [`sendmsg`](https://man7.org/linux/man-pages/man2/sendmsg.2.html)
     pub(crate) fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize;
+    /// [`getsockopt`](https://man7.org/linux/man-pages/man2/getsockopt.2.html)
+    pub(crate) fn getsockopt(
+        fd: c_int,
+        level: c_int,
+        name: c_int,
+        value: *mut c_void,
+        length: *mut socklen_t,
+    ) -> c_int;
     /// [`poll`](https://man7.org/linux/man-pages/man2/poll.2.html)
     pub(crate) fn poll(fds: *mut pollfd, count: nfds_t, timeout_ms: c_int) -> c_int;
 }
@@ -108,7 +116,40 @@ pub(crate) fn start_connect(socket: BorrowedFd<'_>, address: &SocketAddr) -> io:
     }
 }
 
-/// Accepts a connection, non-blocking and close-on-exec.
+/// Whether an error says that the connection is gone, and not only that one call failed: a later call need not say so
+/// again.
+pub(crate) fn breaks_connection(code: c_int) -> bool {
+    is_refusal(code)
+        || matches!(
+            code,
+            ENETRESET | ENETDOWN | ENETUNREACH | EHOSTDOWN | EHOSTUNREACH
+        )
+}
+
+/// Whether a connect that fails so has met its peer, or nobody: a condition like any other end of a connect, and no fault
+/// of the call.
+pub(crate) fn is_refusal(code: c_int) -> bool {
+    matches!(code, ECONNREFUSED | ECONNRESET | ECONNABORTED | ETIMEDOUT)
+}
+
+/// The value of an option that is a number, or `None` if the system does not know the option.
+fn number_option(socket: BorrowedFd<'_>, level: c_int, name: c_int) -> Option<c_int> {
+    let mut value: c_int = 0;
+    let mut length = length_of::<c_int>();
+    // SAFETY: the value may be written for the length of the call, and the length is the room there.
+    let result = unsafe {
+        getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            std::ptr::addr_of_mut!(value).cast(),
+            &mut length,
+        )
+    };
+    (result == 0).then_some(value)
+}
+
+/// Accepts a connection, non-blocking and close-on-exec. One that was reset while it waited is `ConnectionAborted`.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     let mut address = MaybeUninit::<sockaddr_any>::zeroed();
     let mut length = length_of::<sockaddr_any>();

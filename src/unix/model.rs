@@ -29,6 +29,7 @@ use crate::event::{Events, Hints};
 use crate::interests::{Interests, Token};
 use crate::rules::{without, Rule};
 use crate::sync::{lock, AtomicBool, AtomicU32, Mutex, Ordering};
+use crate::unix::ending::Ending;
 use crate::unix::queue::{Home, Joining, Queue, Registrator, System, Watched};
 use crate::unix::readiness::{Direction, Edge, Key, Kind, Readiness};
 
@@ -164,6 +165,7 @@ impl Fake {
                 ready,
                 odd,
                 waiting: 0,
+                urgent: false,
                 hints: Hints::default(),
             };
             reaped.push(Some((key.slot, edge)));
@@ -731,6 +733,25 @@ fn a_wake_races_the_close() {
             came,
             "an accepted wake was lost"
         );
+    });
+}
+
+/// A read meets the end while a write is told of a reset: whichever was first, every later read says the same.
+#[test]
+fn an_end_and_a_failure_agree_on_which_was_first() {
+    const RESET: i32 = 104;
+    explore(|| {
+        let ending = Arc::new(Ending::new());
+        let writer = thread::spawn({
+            let ending = Arc::clone(&ending);
+            move || assert!(ending.failed(Direction::Write, RESET))
+        });
+        let first = ending.read_ended();
+        writer.join().unwrap();
+        assert_eq!(ending.read_ended(), first);
+        assert_eq!(ending.failed(Direction::Read, RESET), first.is_some());
+        assert_eq!(ending.take(), Some(RESET));
+        assert_eq!(ending.take(), None);
     });
 }
 

@@ -23,6 +23,7 @@ use crate::event::Events;
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
 use crate::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::unix::ending::Ending;
 use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Readiness};
 use crate::unix::slots::Slots;
 use crate::unix::wakes::Wakes;
@@ -40,6 +41,12 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
 
     /// See [`Kernel::confirm`].
     fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests;
+
+    /// See [`Kernel::confirm_beside_urgent`]. A failure that it meets is kept in `ending`. A system whose edges do not
+    /// overstate has nothing to confirm.
+    fn confirm_beside_urgent(&self, _fd: BorrowedFd<'_>, _ending: &Ending) -> bool {
+        true
+    }
 
     /// Takes the descriptor out, whatever it was asked for.
     fn forget(&self, fd: BorrowedFd<'_>, asked: Interests);
@@ -303,5 +310,10 @@ impl<S: System> Kernel for At<'_, S> {
 
     fn confirm(&self, interests: Interests) -> Interests {
         self.system.confirm(self.source.fd(), interests)
+    }
+
+    fn confirm_beside_urgent(&self) -> bool {
+        self.system
+            .confirm_beside_urgent(self.source.fd(), &self.source.readiness().ending)
     }
 }

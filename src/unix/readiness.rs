@@ -54,6 +54,7 @@ use crate::event::{Event, Events, Hints};
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
 use crate::sync::{fence_after_lock, lock, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::unix::ending::Ending;
 
 /// One of the two ways that bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +123,9 @@ pub(crate) struct Edge {
     pub(crate) odd: Interests,
     /// How many bytes waited to be read, if the system counts them instead of marking urgent data; else 0.
     pub(crate) waiting: u64,
+    /// It speaks of urgent data, and of no error or hang-up. Then "readable" may mean the urgent byte alone, which no
+    /// read gives.
+    pub(crate) urgent: bool,
     pub(crate) hints: Hints,
 }
 
@@ -133,6 +137,9 @@ pub(crate) trait Kernel {
 
     /// Which of `interests` hold right now.
     fn confirm(&self, interests: Interests) -> Interests;
+
+    /// Whether a read of a stream that has urgent data would give something else than `WouldBlock` right now.
+    fn confirm_beside_urgent(&self) -> bool;
 }
 
 /// How many edges of a direction had been handled, see the head of this module, and what the last one said of short
@@ -186,6 +193,7 @@ pub(crate) struct Readiness {
     /// the lock (acquire): who sees the note comes after the call.
     drained: [AtomicU32; 2],
     kind: Kind,
+    pub(crate) ending: Ending,
     state: Mutex<State>,
 }
 
@@ -213,6 +221,7 @@ impl Readiness {
             ticks: [AtomicU32::new(0), AtomicU32::new(0)],
             drained: [AtomicU32::new(NO_TICK), AtomicU32::new(NO_TICK)],
             kind,
+            ending: Ending::new(),
             state: Mutex::new(State {
                 tokens: [0; 2],
                 armed_at: [SURE; 2],
@@ -355,6 +364,17 @@ impl Readiness {
         }
 
         let mut ready = edge.ready;
+        if edge.urgent
+            && (ready & state.armed).is_readable()
+            && self.kind == Kind::Stream
+            && !kernel.confirm_beside_urgent()
+        {
+            ready -= Interests::READABLE;
+            if ready.is_empty() {
+                // The urgent byte alone. The direction stays armed, and owed: what comes is an edge.
+                return;
+            }
+        }
         let unsure = state.unsure(ready, edge.wait);
         if !unsure.is_empty() {
             ready = (ready - unsure) | (kernel.confirm(unsure) & unsure);
@@ -364,6 +384,9 @@ impl Readiness {
             }
         }
 
+        let mut hints = edge.hints;
+        // A kernel that has told a failure speaks of an end alone.
+        hints.error |= hints.is_closing() && self.ending.is_broken();
         let quiet = (ready & state.asked) - state.armed;
         let mut pushed = None;
         let mut left_over = false;
@@ -374,7 +397,7 @@ impl Readiness {
             }
             if state.armed.contains(interest) {
                 let token = state.tokens[direction.index()];
-                if !deliver(events, &mut pushed, token, interest, edge.hints) {
+                if !deliver(events, &mut pushed, token, interest, hints) {
                     left_over = true;
                     state.first = direction;
                     continue;

@@ -15,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 use crate::backend::{Registrator, System};
 use crate::faults::{fault, granted, within, within_mut, Call};
 use crate::interests::{Interests, Token};
+use crate::unix::ending::Ending;
 use crate::unix::queue::{Home, Joining, System as _, Watched};
 use crate::unix::readiness::{Direction, Kind, Readiness};
 use crate::unix::{self, ffi};
@@ -53,18 +54,69 @@ impl<S: AsFd> Source<S> {
             .map_err(|error| self.meant(error));
         match &result {
             Ok(moved) if (1..room).contains(moved) => {
-                self.readiness.moved_short(direction, tick, *moved)
+                self.readiness.moved_short(direction, tick, *moved);
+                result
             }
+            // Full: nothing is known of what comes next.
+            Ok(moved) if *moved > 0 => result,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readiness.would_block(direction, tick)
+                self.readiness.would_block(direction, tick);
+                result
             }
-            // Full, or the end: nothing is known of what comes next.
-            _ => {}
+            _ => self.ended(direction, result),
         }
-        result
     }
 
-    /// Makes a call of which only its `WouldBlock` says anything: a datagram's, an accept, a look.
+    /// The same for reading, which gives the end of the stream once it was shut down on this side.
+    fn receive(
+        &self,
+        room: usize,
+        call: impl FnOnce(&S) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if self.readiness.ending.is_shut(Direction::Read) {
+            return Ok(0);
+        }
+        self.transfer(Direction::Read, room, call)
+    }
+
+    /// Looks at what is there. A look that finds nothing says nothing of a read: `SO_PEEK_OFF` has it go on from the last
+    /// one.
+    fn look(&self, call: impl FnOnce(&S) -> io::Result<usize>) -> io::Result<usize> {
+        if self.readiness.ending.is_shut(Direction::Read) {
+            return Ok(0);
+        }
+        match fault(Call::Receive).and_then(|()| call(&self.socket)) {
+            Ok(count) if count > 0 => Ok(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+            other => self.ended(Direction::Read, other.map_err(|error| self.meant(error))),
+        }
+    }
+
+    /// What to tell of a call on a stream that moved nothing, and not for want of something to do.
+    #[cold]
+    fn ended(&self, direction: Direction, result: io::Result<usize>) -> io::Result<usize> {
+        let ending = &self.readiness.ending;
+        let instead = match &result {
+            Ok(_) if direction == Direction::Read => ending.read_ended(),
+            Ok(_) => None,
+            Err(error) => match error.raw_os_error() {
+                Some(code) if ffi::breaks_connection(code) => {
+                    if !ending.failed(direction, code) {
+                        return Ok(0);
+                    }
+                    None
+                }
+                Some(ffi::EPIPE | ffi::ENOTCONN) => ending.disconnected(direction),
+                _ => None,
+            },
+        };
+        match instead {
+            Some(code) => Err(io::Error::from_raw_os_error(code)),
+            None => result,
+        }
+    }
+
+    /// Makes a call of which only its `WouldBlock` says anything: a datagram's, or an accept.
     fn attempt<T>(
         &self,
         direction: Direction,
@@ -91,9 +143,18 @@ impl<S: AsFd> Source<S> {
         let direction = Direction::of(interest);
         let tick = self.readiness.tick(direction);
         let result = call(&self.socket);
-        let would_block = matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock);
-        if would_block && unix::confirm(self.socket.as_fd(), interest).is_empty() {
-            self.readiness.would_block(direction, tick);
+        if let Err(error) = &result {
+            let would_block = error.kind() == ErrorKind::WouldBlock;
+            if would_block && unix::confirm(self.socket.as_fd(), interest).is_empty() {
+                self.readiness.would_block(direction, tick);
+            }
+            if let Some(code) = error
+                .raw_os_error()
+                .filter(|&code| ffi::breaks_connection(code))
+            {
+                // The user was told of it here, whatever a read said before.
+                self.readiness.ending.failed(direction, code);
+            }
         }
         result
     }
@@ -171,17 +232,57 @@ impl TcpStream {
     pub(crate) fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         stream.set_nonblocking(true)?;
         System::adopt(stream.as_fd());
-        Ok(TcpStream::nonblocking(stream))
+        let is_connected = stream.peer_addr().is_ok();
+        let stream = TcpStream::nonblocking(stream);
+        if !is_connected {
+            stream.ending().may_fail_to_connect();
+        }
+        Ok(stream)
     }
 
     pub(crate) fn connect_nonblocking(address: &SocketAddr) -> io::Result<TcpStream> {
         let socket = ffi::tcp_socket(address)?;
-        ffi::start_connect(socket.as_fd(), address)?;
-        Ok(TcpStream::nonblocking(socket.into()))
+        let started =
+            fault(Call::Connect).and_then(|()| ffi::start_connect(socket.as_fd(), address));
+        let stream = TcpStream::nonblocking(socket.into());
+        stream.ending().may_fail_to_connect();
+        match started {
+            Ok(()) => Ok(stream),
+            Err(error) => match error.raw_os_error() {
+                // Some kernels know it at once, and then forget it. It is an event like any other end of a connect.
+                Some(code) if ffi::is_refusal(code) => {
+                    stream.ending().keep(code);
+                    Ok(stream)
+                }
+                _ => Err(error),
+            },
+        }
     }
 
     pub(crate) fn into_std(self) -> Result<net::TcpStream, (TcpStream, io::Error)> {
-        Ok(self.handle.into_socket())
+        match self.untold_failure() {
+            Some(error) => Err((self, error)),
+            None => Ok(self.handle.into_socket()),
+        }
+    }
+
+    /// The failure that would be lost, or that the new owner would take for one of its own: that of a connect which nobody
+    /// was told of, and one that the kernel does not have any more.
+    fn untold_failure(&self) -> Option<io::Error> {
+        if let Some(code) = self.ending().take_untold() {
+            return Some(io::Error::from_raw_os_error(code));
+        }
+        if !self.ending().may_have_failed_to_connect() {
+            return None;
+        }
+        let error = self.as_std().take_error().ok().flatten()?;
+        let code = error.raw_os_error()?;
+        self.ending().failed(Direction::Write, code);
+        Some(error)
+    }
+
+    fn ending(&self) -> &Ending {
+        &self.handle.source.readiness.ending
     }
 
     pub(crate) fn as_std(&self) -> &net::TcpStream {
@@ -216,15 +317,15 @@ impl TcpStream {
         let room = granted(Call::Receive, buffer.len().min(MOST_BYTES));
         self.handle
             .source
-            .transfer(Direction::Read, room, |mut socket| {
-                socket.read(&mut buffer[..room])
-            })
+            .receive(room, |mut socket| socket.read(&mut buffer[..room]))
     }
 
     pub(crate) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        // Empty ones in front would fill a call that takes so many buffers and no more.
+        let first = count_empty(buffers.iter().map(|buffer| buffer.len()));
+        let buffers = &mut buffers[first..];
         let count = buffers.len().min(ffi::IOV_MAX);
-        let room = total(buffers[..count].iter().map(|buffer| buffer.len()));
-        match room {
+        match total(buffers[..count].iter().map(|buffer| buffer.len())) {
             Some(0) => Ok(0),
             Some(room) => {
                 let room = granted(Call::Receive, room);
@@ -233,9 +334,9 @@ impl TcpStream {
                         socket.read_vectored(buffers)
                     })
                 };
-                self.handle.source.transfer(Direction::Read, room, call)
+                self.handle.source.receive(room, call)
             }
-            None => self.read(first_filled(buffers.iter_mut().map(|buffer| &mut **buffer))),
+            None => self.read(&mut buffers[0]),
         }
     }
 
@@ -243,9 +344,10 @@ impl TcpStream {
         if buffer.is_empty() {
             return Ok(0);
         }
+        let room = buffer.len().min(MOST_BYTES);
         self.handle
             .source
-            .attempt(Direction::Read, |socket| socket.peek(buffer))
+            .look(|socket| socket.peek(&mut buffer[..room]))
     }
 
     pub(crate) fn write(&self, buffer: &[u8]) -> io::Result<usize> {
@@ -261,6 +363,7 @@ impl TcpStream {
     }
 
     pub(crate) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let buffers = &buffers[count_empty(buffers.iter().map(|buffer| buffer.len()))..];
         let buffers = &buffers[..buffers.len().min(ffi::IOV_MAX)];
         match total(buffers.iter().map(|buffer| buffer.len())) {
             Some(0) => Ok(0),
@@ -273,7 +376,7 @@ impl TcpStream {
                 };
                 self.handle.source.transfer(Direction::Write, room, call)
             }
-            None => self.write(first_filled(buffers.iter().map(|buffer| &**buffer))),
+            None => self.write(&buffers[0]),
         }
     }
 
@@ -283,11 +386,46 @@ impl TcpStream {
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.as_std().shutdown(how)
+        let ending = self.ending();
+        // Whoever is the second finds the first one done.
+        let _state = self.handle.source.readiness.lock();
+        let reads = how != Shutdown::Write && !ending.is_shut(Direction::Read);
+        let writes = how != Shutdown::Read && !ending.is_shut(Direction::Write);
+        let left = match (reads, writes) {
+            // Some kernels take a second shutdown of the writing for one of both directions.
+            (false, false) => return Ok(()),
+            (true, false) => Shutdown::Read,
+            (false, true) => Shutdown::Write,
+            (true, true) => Shutdown::Both,
+        };
+        // Linux would end a connect that is under way.
+        if let Err(error) = self.as_std().peer_addr() {
+            if error.kind() == ErrorKind::NotConnected {
+                return Err(error);
+            }
+        }
+        self.as_std().shutdown(left)?;
+        if reads {
+            ending.shut(Direction::Read);
+        }
+        if writes {
+            ending.shut(Direction::Write);
+        }
+        Ok(())
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.as_std().take_error()
+        let found = self.as_std().take_error()?;
+        let code = found.as_ref().and_then(io::Error::raw_os_error);
+        match code {
+            Some(code) => {
+                if ffi::breaks_connection(code) {
+                    self.ending().taken(code);
+                }
+                Ok(found)
+            }
+            None => Ok(self.ending().take().map(io::Error::from_raw_os_error)),
+        }
     }
 
     /// Nothing is ever lent.
@@ -300,17 +438,21 @@ impl TcpStream {
     }
 }
 
+/// As much of a buffer as one call may be handed.
+fn within_a_call(buffer: &mut [u8]) -> &mut [u8] {
+    let room = buffer.len().min(MOST_BYTES);
+    &mut buffer[..room]
+}
+
 /// The sum, or `None` if it is more than one call may be handed.
 fn total(lengths: impl Iterator<Item = usize>) -> Option<usize> {
     let sum = lengths.fold(0_usize, usize::saturating_add);
     (sum <= MOST_BYTES).then_some(sum)
 }
 
-/// The first buffer that is not empty, one of which there is.
-fn first_filled<B: AsRef<[u8]> + Default>(mut buffers: impl Iterator<Item = B>) -> B {
-    buffers
-        .find(|buffer| !buffer.as_ref().is_empty())
-        .unwrap_or_default()
+/// How many are empty before the first that is not.
+fn count_empty(lengths: impl Iterator<Item = usize>) -> usize {
+    lengths.take_while(|&length| length == 0).count()
 }
 
 /// See [`crate::TcpListener`].
@@ -370,9 +512,19 @@ impl TcpListener {
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.handle.source.attempt(Direction::Read, |socket| {
             fault(Call::Accept)?;
-            ffi::accept(socket.as_fd())
+            accept_living(|| ffi::accept(socket.as_fd()))
         })?;
         Ok((TcpStream::nonblocking(stream.into()), peer))
+    }
+}
+
+/// Accepts, past connections that were reset while they waited: nobody misses them, and some kernels tell of each.
+fn accept_living<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match accept() {
+            Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+            done => return done,
+        }
     }
 }
 
@@ -421,15 +573,15 @@ impl UdpSocket {
     }
 
     pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.handle
-            .source
-            .attempt(Direction::Read, |socket| socket.recv_from(buffer))
+        self.handle.source.attempt(Direction::Read, |socket| {
+            socket.recv_from(within_a_call(buffer))
+        })
     }
 
     pub(crate) fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.handle
-            .source
-            .attempt(Direction::Read, |socket| socket.peek_from(buffer))
+        // Its `WouldBlock` says nothing: see `Source::look`.
+        fault(Call::Receive)?;
+        self.as_std().peek_from(within_a_call(buffer))
     }
 
     pub(crate) fn send_to(&self, buffer: &[u8], target: &SocketAddr) -> io::Result<usize> {
@@ -445,13 +597,12 @@ impl UdpSocket {
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.handle
             .source
-            .attempt(Direction::Read, |socket| socket.recv(buffer))
+            .attempt(Direction::Read, |socket| socket.recv(within_a_call(buffer)))
     }
 
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.handle
-            .source
-            .attempt(Direction::Read, |socket| socket.peek(buffer))
+        fault(Call::Receive)?;
+        self.as_std().peek(within_a_call(buffer))
     }
 
     pub(crate) fn send(&self, buffer: &[u8]) -> io::Result<usize> {
@@ -462,4 +613,35 @@ impl UdpSocket {
 
     /// Nothing is ever lent.
     pub(crate) fn set_lent_buffer(&self, _bytes: usize) {}
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    // FreeBSD tells of each connection that was reset while it waited; Linux of none.
+    #[test]
+    fn an_accept_passes_over_connections_that_were_reset() {
+        let mut answers = vec![Ok(7), Err(ErrorKind::ConnectionAborted)];
+        let mut accept = || {
+            accept_living(|| {
+                answers
+                    .pop()
+                    .unwrap_or(Err(ErrorKind::WouldBlock))
+                    .map_err(io::Error::from)
+            })
+        };
+        assert_eq!(accept().ok(), Some(7));
+        assert_eq!(
+            accept().map_err(|error| error.kind()),
+            Err(ErrorKind::WouldBlock)
+        );
+    }
+
+    #[test]
+    fn empty_buffers_in_front_are_counted() {
+        assert_eq!(count_empty([0, 0, 3, 0].into_iter()), 2);
+        assert_eq!(count_empty([1].into_iter()), 0);
+        assert_eq!(count_empty([0, 0].into_iter()), 2);
+    }
 }

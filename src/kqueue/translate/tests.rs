@@ -261,6 +261,10 @@ impl Kernel for Submitted {
     fn confirm(&self, interests: Interests) -> Interests {
         interests
     }
+
+    fn confirm_beside_urgent(&self) -> bool {
+        unreachable!("no filter speaks of urgent data so")
+    }
 }
 
 impl Bench {

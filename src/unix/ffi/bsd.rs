@@ -59,8 +59,17 @@ pub(crate) const EPIPE: c_int = 32;
 pub(crate) const EAGAIN: c_int = 35;
 pub(crate) const EINPROGRESS: c_int = 36;
 pub(crate) const EALREADY: c_int = 37;
+pub(crate) const ENETDOWN: c_int = 50;
+pub(crate) const ENETUNREACH: c_int = 51;
+pub(crate) const ENETRESET: c_int = 52;
+pub(crate) const ECONNABORTED: c_int = 53;
+pub(crate) const ECONNRESET: c_int = 54;
 pub(crate) const EISCONN: c_int = 56;
 pub(crate) const ENOTCONN: c_int = 57;
+pub(crate) const ETIMEDOUT: c_int = 60;
+pub(crate) const ECONNREFUSED: c_int = 61;
+pub(crate) const EHOSTDOWN: c_int = 64;
+pub(crate) const EHOSTUNREACH: c_int = 65;
 
 pub(crate) type nfds_t = c_uint;
 
@@ -108,14 +117,6 @@ pub(crate) struct msghdr {
 }
 
 extern "C" {
-    /// [`getsockopt`](https://man.freebsd.org/cgi/man.cgi?query=getsockopt)
-    pub(crate) fn getsockopt(
-        fd: c_int,
-        level: c_int,
-        name: c_int,
-        value: *mut c_void,
-        length: *mut socklen_t,
-    ) -> c_int;
     /// [`setsockopt`](https://man.freebsd.org/cgi/man.cgi?query=setsockopt)
     #[cfg(target_vendor = "apple")]
     pub(crate) fn setsockopt(
@@ -203,19 +204,9 @@ pub(crate) fn forbid_sigpipe(socket: BorrowedFd<'_>) {
 
 /// Takes the error that a socket keeps, if it keeps one.
 pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
-    let mut code: c_int = 0;
-    let mut length = super::length_of::<c_int>();
-    // SAFETY: the value may be written for the length of the call, and the length is the room there.
-    let result = unsafe {
-        getsockopt(
-            socket.as_raw_fd(),
-            SOL_SOCKET,
-            SO_ERROR,
-            std::ptr::addr_of_mut!(code).cast(),
-            &mut length,
-        )
-    };
-    (result == 0 && code != 0).then(|| io::Error::from_raw_os_error(code))
+    super::number_option(socket, SOL_SOCKET, SO_ERROR)
+        .filter(|&code| code != 0)
+        .map(io::Error::from_raw_os_error)
 }
 
 /// Whether a socket that was not connected a moment ago is being connected, or is by now.

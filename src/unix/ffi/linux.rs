@@ -1,6 +1,8 @@
 //! Linux and Android: the numbers and layouts of the socket calls, where the systems differ.
 
 use std::ffi::{c_int, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::socklen_t;
 
@@ -14,11 +16,50 @@ pub(crate) const SOCK_CLOEXEC: c_int = 0o2_000_000;
 pub(crate) const SOCK_NONBLOCK: c_int = 0o4_000;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 pub(crate) const SOCK_NONBLOCK: c_int = 0o200;
+pub(crate) const MSG_PEEK: c_int = 0x2;
+pub(crate) const MSG_DONTWAIT: c_int = 0x40;
 pub(crate) const MSG_NOSIGNAL: c_int = 0x4000;
+pub(crate) const SO_PEEK_OFF: c_int = 42;
 #[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
 pub(crate) const EINPROGRESS: c_int = 115;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 pub(crate) const EINPROGRESS: c_int = 150;
+
+pub(crate) const EPIPE: c_int = 32;
+// MIPS has numbers of its own.
+#[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+mod numbers {
+    use std::ffi::c_int;
+
+    pub(crate) const SOL_SOCKET: c_int = 1;
+    pub(crate) const ENETDOWN: c_int = 100;
+    pub(crate) const ENETUNREACH: c_int = 101;
+    pub(crate) const ENETRESET: c_int = 102;
+    pub(crate) const ECONNABORTED: c_int = 103;
+    pub(crate) const ECONNRESET: c_int = 104;
+    pub(crate) const ENOTCONN: c_int = 107;
+    pub(crate) const ETIMEDOUT: c_int = 110;
+    pub(crate) const ECONNREFUSED: c_int = 111;
+    pub(crate) const EHOSTDOWN: c_int = 112;
+    pub(crate) const EHOSTUNREACH: c_int = 113;
+}
+#[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+mod numbers {
+    use std::ffi::c_int;
+
+    pub(crate) const SOL_SOCKET: c_int = 0xffff;
+    pub(crate) const ENETDOWN: c_int = 127;
+    pub(crate) const ENETUNREACH: c_int = 128;
+    pub(crate) const ENETRESET: c_int = 129;
+    pub(crate) const ECONNABORTED: c_int = 130;
+    pub(crate) const ECONNRESET: c_int = 131;
+    pub(crate) const ENOTCONN: c_int = 134;
+    pub(crate) const ETIMEDOUT: c_int = 145;
+    pub(crate) const ECONNREFUSED: c_int = 146;
+    pub(crate) const EHOSTDOWN: c_int = 147;
+    pub(crate) const EHOSTUNREACH: c_int = 148;
+}
+pub(crate) use numbers::*;
 
 /// What keeps `sendmsg` from raising `SIGPIPE`.
 pub(crate) const SEND_FLAGS: c_int = MSG_NOSIGNAL;
@@ -98,6 +139,33 @@ pub(crate) struct msghdr {
     #[cfg(not(target_env = "musl"))]
     pub(crate) msg_controllen: usize,
     pub(crate) msg_flags: c_int,
+}
+
+extern "C" {
+    /// [`recv`](https://man7.org/linux/man-pages/man2/recv.2.html)
+    #[link_name = "recv"]
+    pub(crate) fn sys_recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
+}
+
+/// What a read would find, without taking it: the number of bytes, at most 1, or the end, or an error (which is taken).
+pub(crate) fn peek_one(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut byte = 0_u8;
+    // SAFETY: there is room for the one byte.
+    let count = unsafe {
+        sys_recv(
+            socket.as_raw_fd(),
+            std::ptr::addr_of_mut!(byte).cast(),
+            1,
+            MSG_PEEK | MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// Whether peeking on this socket goes on from where the last peek stopped
+/// ([`SO_PEEK_OFF`](https://man7.org/linux/man-pages/man7/socket.7.html)), and so says nothing of the next read.
+pub(crate) fn peeks_on(socket: BorrowedFd<'_>) -> bool {
+    super::number_option(socket, SOL_SOCKET, SO_PEEK_OFF).is_some_and(|offset| offset >= 0)
 }
 
 pub(super) fn family(address: &sockaddr_any) -> c_int {

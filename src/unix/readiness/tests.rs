@@ -21,6 +21,8 @@ struct Fake {
     holds: Cell<Interests>,
     looks: Cell<u32>,
     refuses: Cell<bool>,
+    /// Whether a read beside urgent data gives something.
+    reads: Cell<bool>,
 }
 
 impl Kernel for Fake {
@@ -36,6 +38,11 @@ impl Kernel for Fake {
     fn confirm(&self, interests: Interests) -> Interests {
         self.looks.set(self.looks.get() + 1);
         self.holds.get() & interests
+    }
+
+    fn confirm_beside_urgent(&self) -> bool {
+        self.looks.set(self.looks.get() + 1);
+        self.reads.get()
     }
 }
 
@@ -58,6 +65,7 @@ impl Bench {
                 holds: Cell::new(none()),
                 looks: Cell::new(0),
                 refuses: Cell::new(false),
+                reads: Cell::new(false),
             },
             wait: AtomicU32::new(1),
             events: Events::with_capacity(8),
@@ -91,6 +99,7 @@ impl Bench {
             ready,
             odd,
             waiting: 0,
+            urgent: false,
             hints: Hints::default(),
         }
     }
@@ -466,4 +475,53 @@ fn an_asking_that_fails_while_an_edge_is_handled_leaves_the_error_to_the_next_re
     bench.kernel.refuses.set(true);
     assert_eq!(bench.reap_and_handle(R | W), [READABLE_EVENT]);
     assert!(bench.source.arm(&bench.kernel, 8, W, &bench.wait).is_err());
+}
+
+#[test]
+fn the_urgent_byte_alone_is_no_readable_event() {
+    let mut bench = Bench::new(Kind::Stream, R | W);
+    bench.asked();
+    let mut edge = bench.reap(R, R);
+    edge.urgent = true;
+    assert_eq!(bench.handle(&edge), []);
+    // It stays armed, and owed: what comes is an edge.
+    bench.kernel.reads.set(true);
+    assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn room_is_told_beside_the_urgent_byte() {
+    let mut bench = Bench::new(Kind::Stream, R | W);
+    let mut edge = bench.reap(R | W, R);
+    edge.urgent = true;
+    assert_eq!(bench.handle(&edge), [(TOKEN, false, true)]);
+}
+
+#[test]
+fn nobody_looks_at_urgent_data_that_nobody_waits_for() {
+    let mut bench = Bench::new(Kind::Stream, W);
+    let mut edge = bench.reap(R | W, R);
+    edge.urgent = true;
+    assert_eq!(bench.handle(&edge), [(TOKEN, false, true)]);
+    assert_eq!(bench.kernel.looks.get(), 0);
+}
+
+#[test]
+fn an_end_after_a_failure_that_was_told_has_the_error_hint() {
+    let closing = Hints {
+        read_closed: true,
+        ..Hints::default()
+    };
+    for (code, error) in [(None, false), (Some(104), true)] {
+        let mut bench = Bench::new(Kind::Stream, R);
+        let mut edge = bench.reap(R, R);
+        edge.hints = closing;
+        if let Some(code) = code {
+            bench.source.ending.keep(code);
+        }
+        assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+        let event = bench.events.iter().next().unwrap();
+        assert_eq!((event.is_read_closed(), event.is_error()), (true, error));
+    }
 }

@@ -1,0 +1,283 @@
+//! How a stream has ended, for as long as it lives: the failure that broke it, and the directions that were shut.
+//!
+//! **The idea.** A kernel tells a failure once, to whichever call comes first, and from then on a read gives the end of
+//! the stream, as if the peer had sent all that it wanted. A program that reads an answer must not take a reset that its
+//! writer was told of for the end of the answer. So the failure is kept here, and where a read would give an end it
+//! gives the failure. The same goes for a failure that some other look of ours has met, which nobody was told of yet.
+//!
+//! **The price.** Nothing while bytes flow: only a call that gives no bytes asks. One relaxed load before each read finds
+//! out whether the reading was shut down on this side (Linux would go on delivering what comes).
+//!
+//! One word holds it all: the failure's code in the low bits, and these bits above it.
+//!
+//! | bit | it is set when | it is cleared when |
+//! | --- | --- | --- |
+//! | `END_TOLD` | a read gave the end of the stream, and no failure was known | never |
+//! | `UNTOLD` | the failure was met by a look of ours, and not by the user | a read, a write or `take_error` has told it |
+//! | `UNTAKEN` | a failure is kept that `take_error` has not told | `take_error` has told it |
+//! | `SHUT_READ`, `SHUT_WRITE` | the user has shut the direction | never |
+//! | `MAY_FAIL` | the stream was not connected yet when we got it | never |
+//!
+//! # Invariants
+//! 1. **The first failure stays.** A code is written once. Kept by [`keep`](Ending::keep), through which every one goes.
+//! 2. **What a read told first, stays.** After `END_TOLD` every read gives the end; after a failure that a read has told,
+//!    none gives the end. Kept by [`read_ended`](Ending::read_ended) and [`failed`](Ending::failed).
+//!
+//! # Interleavings
+//! Two threads may meet the end and the failure at once: each change is one atomic step from word to word, so one of them
+//! is first, and both tell the same from then on. The word orders nothing else: every access is relaxed.
+
+use crate::sync::{AtomicU32, Ordering};
+use crate::unix::readiness::Direction;
+
+const CODE: u32 = (1 << 16) - 1;
+const END_TOLD: u32 = 1 << 16;
+const UNTOLD: u32 = 1 << 17;
+const UNTAKEN: u32 = 1 << 18;
+const SHUT_READ: u32 = 1 << 19;
+const SHUT_WRITE: u32 = 1 << 20;
+const MAY_FAIL: u32 = 1 << 21;
+
+/// A system's error code, as `io::Error` has it.
+pub(crate) type Code = i32;
+
+/// See the head of this module.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    word: AtomicU32,
+}
+
+impl Ending {
+    pub(crate) fn new() -> Ending {
+        Ending {
+            word: AtomicU32::new(0),
+        }
+    }
+
+    /// Goes from the word to the next, and returns what it was.
+    fn change(&self, next: impl Fn(u32) -> u32) -> u32 {
+        self.word
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                Some(next(word))
+            })
+            .unwrap_or_else(|word| word)
+    }
+
+    /// Whether a failure broke the stream.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & CODE != 0
+    }
+
+    /// Keeps a failure that nobody was told of.
+    pub(crate) fn keep(&self, code: Code) {
+        self.keep_with(code, UNTOLD | UNTAKEN);
+    }
+
+    /// Keeps a failure, unless there is one.
+    fn keep_with(&self, code: Code, bits: u32) -> u32 {
+        let code = u32::try_from(code).unwrap_or(0) & CODE;
+        self.change(|word| {
+            if word & CODE == 0 {
+                word | code | bits
+            } else {
+                word
+            }
+        })
+    }
+
+    /// A call gave an end. Returns the failure to tell instead, if there is one.
+    pub(crate) fn read_ended(&self) -> Option<Code> {
+        let before = self.change(|word| {
+            if word & CODE == 0 {
+                word | END_TOLD
+            } else if word & END_TOLD == 0 {
+                word & !UNTOLD
+            } else {
+                word
+            }
+        });
+        (before & END_TOLD == 0).then(|| code(before)).flatten()
+    }
+
+    /// A call in `direction` failed with `code`, which broke the stream. Returns whether to tell it: not where a read has
+    /// told the end before.
+    pub(crate) fn failed(&self, direction: Direction, code: Code) -> bool {
+        let before = self.keep_with(code, UNTAKEN);
+        let tells = direction == Direction::Write || before & END_TOLD == 0;
+        if tells {
+            self.change(|word| word & !UNTOLD);
+        }
+        tells
+    }
+
+    /// A call failed since the stream is not connected any more. Returns the failure to tell instead: to a read always,
+    /// to a write if nobody was told of it.
+    pub(crate) fn disconnected(&self, direction: Direction) -> Option<Code> {
+        let before = self.change(|word| word & !UNTOLD);
+        let tells = match direction {
+            Direction::Read => before & END_TOLD == 0,
+            Direction::Write => before & UNTOLD != 0,
+        };
+        tells.then(|| code(before)).flatten()
+    }
+
+    /// `take_error` has told this, which the kernel had.
+    pub(crate) fn taken(&self, told: Code) {
+        self.keep_with(told, 0);
+        self.change(|word| {
+            if code(word) == Some(told) {
+                word & !(UNTOLD | UNTAKEN)
+            } else {
+                word
+            }
+        });
+    }
+
+    /// What is left for `take_error` to tell.
+    pub(crate) fn take(&self) -> Option<Code> {
+        let before = self.change(|word| {
+            if word & UNTAKEN == 0 {
+                word
+            } else {
+                word & !(UNTOLD | UNTAKEN)
+            }
+        });
+        (before & UNTAKEN != 0).then(|| code(before)).flatten()
+    }
+
+    /// The failure that nobody was told of. Whoever asks tells it.
+    pub(crate) fn take_untold(&self) -> Option<Code> {
+        let before = self.change(|word| word & !UNTOLD);
+        (before & UNTOLD != 0).then(|| code(before)).flatten()
+    }
+
+    /// The user has shut the direction.
+    pub(crate) fn shut(&self, direction: Direction) {
+        self.change(|word| word | shut_bit(direction));
+    }
+
+    #[inline]
+    pub(crate) fn is_shut(&self, direction: Direction) -> bool {
+        self.word.load(Ordering::Relaxed) & shut_bit(direction) != 0
+    }
+
+    /// The stream is not connected yet, so that its first failure may be that of its connect.
+    pub(crate) fn may_fail_to_connect(&self) {
+        self.change(|word| word | MAY_FAIL);
+    }
+
+    pub(crate) fn may_have_failed_to_connect(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & MAY_FAIL != 0
+    }
+}
+
+fn shut_bit(direction: Direction) -> u32 {
+    match direction {
+        Direction::Read => SHUT_READ,
+        Direction::Write => SHUT_WRITE,
+    }
+}
+
+fn code(word: u32) -> Option<Code> {
+    let code = word & CODE;
+    Code::try_from(code).ok().filter(|&code| code != 0)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use Direction::{Read, Write};
+
+    const RESET: Code = 104;
+    const LATE: Code = 110;
+
+    #[test]
+    fn an_end_that_a_read_told_stays_an_end() {
+        let ending = Ending::new();
+        assert_eq!(ending.read_ended(), None);
+        assert!(!ending.failed(Read, RESET), "a read has told the end");
+        assert!(ending.failed(Write, RESET), "a write has not");
+        assert_eq!(ending.read_ended(), None);
+        assert_eq!(ending.disconnected(Read), None);
+        assert_eq!(ending.take(), Some(RESET));
+        assert_eq!(ending.take(), None);
+    }
+
+    #[test]
+    fn a_failure_that_any_call_told_is_what_reads_give_instead_of_an_end() {
+        let told_by: [fn(&Ending); 4] = [
+            |ending| assert!(ending.failed(Write, RESET)),
+            |ending| assert!(ending.failed(Read, RESET)),
+            |ending| ending.taken(RESET),
+            |ending| ending.keep(RESET),
+        ];
+        for tell in told_by {
+            let ending = Ending::new();
+            tell(&ending);
+            for _ in 0..3 {
+                assert_eq!(ending.read_ended(), Some(RESET));
+                assert_eq!(ending.disconnected(Read), Some(RESET));
+            }
+        }
+    }
+
+    #[test]
+    fn take_error_tells_each_failure_once() {
+        let ending = Ending::new();
+        assert_eq!(ending.take(), None);
+        assert!(ending.failed(Read, RESET));
+        assert_eq!(ending.take(), Some(RESET));
+        assert_eq!(ending.take(), None);
+        // The same failure by another call is not another one.
+        assert!(ending.failed(Write, RESET));
+        assert_eq!(ending.take(), None);
+
+        let ending = Ending::new();
+        ending.taken(RESET);
+        assert_eq!(ending.take(), None);
+        assert_eq!(ending.read_ended(), Some(RESET));
+        assert_eq!(ending.take(), None);
+    }
+
+    #[test]
+    fn the_first_failure_stays() {
+        let ending = Ending::new();
+        assert!(ending.failed(Write, LATE));
+        assert!(ending.failed(Read, RESET));
+        assert_eq!(ending.read_ended(), Some(LATE));
+        assert_eq!(ending.take(), Some(LATE));
+    }
+
+    #[test]
+    fn a_kept_failure_is_told_once_to_a_write_and_always_to_a_read() {
+        let ending = Ending::new();
+        assert_eq!(ending.disconnected(Write), None);
+        ending.keep(RESET);
+        assert!(ending.is_broken());
+        assert_eq!(ending.disconnected(Write), Some(RESET));
+        assert_eq!(ending.disconnected(Write), None);
+        assert_eq!(ending.take_untold(), None);
+        assert_eq!(ending.read_ended(), Some(RESET));
+        assert_eq!(ending.take(), Some(RESET));
+    }
+
+    #[test]
+    fn a_kept_failure_that_take_error_told_is_told_by_no_write() {
+        let ending = Ending::new();
+        ending.keep(RESET);
+        assert_eq!(ending.take(), Some(RESET));
+        assert_eq!(ending.disconnected(Write), None);
+        assert_eq!(ending.take_untold(), None);
+        assert_eq!(ending.read_ended(), Some(RESET));
+    }
+
+    #[test]
+    fn directions_are_shut_apart() {
+        let ending = Ending::new();
+        ending.shut(Write);
+        assert!(ending.is_shut(Write) && !ending.is_shut(Read));
+        ending.shut(Read);
+        assert!(ending.is_shut(Write) && ending.is_shut(Read));
+        assert!(!ending.is_broken());
+    }
+}

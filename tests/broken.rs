@@ -1,0 +1,360 @@
+//! A stream that is broken stays broken (3.2): once a call has told of a reset or of a refused connect, no read gives an
+//! end of stream. And what a read told first stays: an end is no failure later.
+//!
+//! Which call a system tells first differs, and so does what it does with bytes that nobody has read: a test here waits
+//! for what must come, and asserts what must never come.
+
+#![allow(clippy::unwrap_used)] // a test
+
+mod common;
+
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
+use std::time::Instant;
+
+use common::{
+    await_bytes, expect_events, minimio_pair, pair, watchdog, BOTH, HANG, READABLE, WRITABLE,
+};
+use minimio::{Events, Poll, TcpStream};
+
+/// Makes `peer` reset the connection instead of closing it in order.
+fn reset(peer: net::TcpStream) {
+    socket2::SockRef::from(&peer)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
+    drop(peer);
+}
+
+fn is_reset(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted
+    )
+}
+
+/// Tries until `call` has something to tell.
+#[track_caller]
+fn until_told<T>(mut call: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + HANG;
+    loop {
+        if let Some(told) = call() {
+            return told;
+        }
+        assert!(Instant::now() < end, "nothing was told");
+        std::thread::yield_now();
+    }
+}
+
+/// Writes until the write fails, and returns how.
+#[track_caller]
+fn write_until_it_fails(mut stream: &TcpStream) -> ErrorKind {
+    until_told(|| match stream.write(b"x") {
+        Ok(_) => None,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => Some(error.kind()),
+    })
+}
+
+/// Reads until there is an error, which must come before any end. Returns how many bytes came before it.
+#[track_caller]
+fn read_until_it_fails(mut stream: &TcpStream) -> (usize, ErrorKind) {
+    let mut bytes = 0;
+    let kind = until_told(|| match stream.read(&mut [0; 64]) {
+        Ok(0) => panic!("an end of stream on a broken stream, after {bytes} bytes"),
+        Ok(count) => {
+            bytes += count;
+            None
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => Some(error.kind()),
+    });
+    (bytes, kind)
+}
+
+/// Every way to read gives that failure, again and again, with an event for each registration.
+#[track_caller]
+fn stays_broken(mut stream: &TcpStream, kind: ErrorKind) {
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    for _ in 0..3 {
+        poll.registrator().register(stream, 1, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        let read = stream.read(&mut [0; 8]);
+        assert_eq!(read.map_err(|error| error.kind()), Err(kind));
+        let peeked = stream.peek(&mut [0; 8]);
+        assert_eq!(peeked.map_err(|error| error.kind()), Err(kind));
+        let [mut first, mut second] = [[0; 4]; 2];
+        let mut buffers = [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        let read = stream.read_vectored(&mut buffers);
+        assert_eq!(read.map_err(|error| error.kind()), Err(kind));
+    }
+    // An empty buffer asks for nothing, and is told nothing.
+    assert_eq!(stream.read(&mut []).unwrap(), 0);
+}
+
+/// What `take_error` tells, from now on, each once.
+fn taken(stream: &TcpStream) -> Vec<ErrorKind> {
+    std::iter::from_fn(|| stream.take_error().unwrap())
+        .map(|error| error.kind())
+        .collect()
+}
+
+// 3.2, 8
+#[test]
+fn a_reset_that_a_write_told_is_what_reads_give() {
+    let _watchdog = watchdog();
+    let (stream, peer) = pair();
+    reset(peer);
+    let kind = write_until_it_fails(&stream);
+    if kind == ErrorKind::BrokenPipe {
+        // Only after another call was told, which none was.
+        panic!("the reset was never told");
+    }
+    assert!(is_reset(kind), "{kind:?}");
+    stays_broken(&stream, kind);
+}
+
+// 3.2, 8
+#[test]
+fn a_reset_that_take_error_told_is_what_reads_give() {
+    let _watchdog = watchdog();
+    let (stream, peer) = pair();
+    let mut poll = Poll::new().unwrap();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    reset(peer);
+    expect_events(
+        &mut poll,
+        &mut Events::with_capacity(4),
+        &[(1, true, false)],
+    );
+    let error = until_told(|| stream.take_error().unwrap());
+    assert!(is_reset(error.kind()), "{error}");
+    assert_eq!(taken(&stream), []);
+    let read = (&stream).read(&mut [0; 8]);
+    assert_eq!(read.map_err(|error| error.kind()), Err(error.kind()));
+    drop(poll);
+    for _ in 0..3 {
+        let read = (&stream).read(&mut [0; 8]);
+        assert_eq!(read.map_err(|error| error.kind()), Err(error.kind()));
+    }
+    assert_eq!(taken(&stream), []);
+}
+
+// 3.2, 8
+#[test]
+fn a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error() {
+    let _watchdog = watchdog();
+    let (stream, peer) = pair();
+    reset(peer);
+    let (bytes, kind) = read_until_it_fails(&stream);
+    assert_eq!(bytes, 0);
+    assert!(is_reset(kind), "{kind:?}");
+    let taken = taken(&stream);
+    assert!(taken.len() == 1 && is_reset(taken[0]), "{taken:?}");
+    stays_broken(&stream, kind);
+}
+
+// 3.2: what arrived before is served first, where the system has kept it.
+#[test]
+fn bytes_come_before_the_reset_that_a_write_told() {
+    let _watchdog = watchdog();
+    let (stream, mut peer) = pair();
+    peer.write_all(b"hello").unwrap();
+    await_bytes(&stream, 5);
+    reset(peer);
+    let told = write_until_it_fails(&stream);
+    assert!(is_reset(told), "{told:?}");
+    let (bytes, kind) = read_until_it_fails(&stream);
+    assert!(bytes == 5 || bytes == 0, "{bytes}");
+    assert!(is_reset(kind), "{kind:?}");
+    stays_broken(&stream, kind);
+}
+
+// 3.2, 8: the answer was whole, and the end was told. What comes after it changes nothing.
+#[test]
+fn an_end_that_a_read_told_stays_an_end() {
+    let _watchdog = watchdog();
+    let (mut stream, mut peer) = pair();
+    peer.write_all(b"answer").unwrap();
+    drop(peer);
+    let mut answer = Vec::new();
+    until_told(|| match stream.read(&mut [0; 64]) {
+        Ok(0) => Some(()),
+        Ok(count) => {
+            answer.push(count);
+            None
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => panic!("{error}"),
+    });
+    assert_eq!(answer.iter().sum::<usize>(), 6);
+    // The peer is gone, so this is answered with a reset.
+    let _how = write_until_it_fails(&stream);
+    for _ in 0..3 {
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(stream.peek(&mut [0; 8]).unwrap(), 0);
+    }
+    let _taken = taken(&stream);
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+}
+
+/// An address at which nobody listens.
+fn nobody() -> SocketAddr {
+    net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// A stream whose connect was refused, which nobody was told of.
+fn refused() -> TcpStream {
+    let stream = TcpStream::connect_nonblocking(nobody()).unwrap();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    poll.registrator().register(&stream, 1, BOTH).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, true)]);
+    stream
+}
+
+fn reads_say_refused(mut stream: &TcpStream) {
+    for _ in 0..3 {
+        let read = stream.read(&mut [0; 8]);
+        assert_eq!(
+            read.map_err(|error| error.kind()),
+            Err(ErrorKind::ConnectionRefused)
+        );
+        let peeked = stream.peek(&mut [0; 8]);
+        assert_eq!(
+            peeked.map_err(|error| error.kind()),
+            Err(ErrorKind::ConnectionRefused)
+        );
+    }
+}
+
+// 3.2, 3.5, 8
+#[test]
+fn a_refused_connect_that_take_error_told_is_what_reads_give() {
+    let _watchdog = watchdog();
+    let stream = refused();
+    assert_eq!(taken(&stream), [ErrorKind::ConnectionRefused]);
+    reads_say_refused(&stream);
+    assert_eq!(taken(&stream), []);
+}
+
+// 3.2, 3.5, 8
+#[test]
+fn a_refused_connect_that_a_write_told_is_what_reads_give() {
+    let _watchdog = watchdog();
+    let mut stream = refused();
+    let told = stream.write(b"x").unwrap_err();
+    assert_eq!(told.kind(), ErrorKind::ConnectionRefused);
+    reads_say_refused(&stream);
+    assert_eq!(taken(&stream), [ErrorKind::ConnectionRefused]);
+    reads_say_refused(&stream);
+}
+
+// 3.2, 3.5
+#[test]
+fn a_refused_connect_that_a_read_told_is_told_by_every_read_and_once_by_take_error() {
+    let _watchdog = watchdog();
+    let stream = refused();
+    reads_say_refused(&stream);
+    assert_eq!(taken(&stream), [ErrorKind::ConnectionRefused]);
+    reads_say_refused(&stream);
+}
+
+// 3.5: the failure is told, not handed over unseen.
+#[test]
+fn a_refused_connect_that_nobody_was_told_of_is_no_stream_to_give_back() {
+    let _watchdog = watchdog();
+    let error = refused().into_std().unwrap_err();
+    assert_eq!(error.error().kind(), ErrorKind::ConnectionRefused);
+    let stream = error.into_source();
+    reads_say_refused(&stream);
+    stream.into_std().unwrap();
+}
+
+// 3.3, 8: systems take 16 to 1,024 buffers a call.
+#[test]
+fn any_number_of_empty_buffers_may_stand_in_front() {
+    let _watchdog = watchdog();
+    for empty in [1, 1023, 1024, 1025, 5000] {
+        let (mut stream, mut other) = minimio_pair();
+        let mut written = vec![IoSlice::new(b""); empty];
+        written.push(IoSlice::new(b"first"));
+        written.push(IoSlice::new(b""));
+        written.push(IoSlice::new(b"second"));
+        let sent = stream.write_vectored(&written).unwrap();
+        assert!(sent == 5 || sent == 11, "{empty} in front: {sent}");
+        await_bytes(&other, sent);
+
+        let mut bytes = [0; 11];
+        let mut nothing = vec![[0_u8; 0]; empty];
+        let mut buffers: Vec<_> = nothing
+            .iter_mut()
+            .map(|none| IoSliceMut::new(none))
+            .collect();
+        buffers.push(IoSliceMut::new(&mut bytes));
+        let received = other.read_vectored(&mut buffers).unwrap();
+        assert_eq!(received, sent, "{empty} in front");
+        assert_eq!(bytes[..sent], b"firstsecond"[..sent]);
+    }
+}
+
+// 3.3: all of them empty ask for nothing.
+#[test]
+fn empty_buffers_alone_move_nothing() {
+    let (mut stream, _peer) = pair();
+    assert_eq!(
+        stream
+            .write_vectored(&vec![IoSlice::new(b""); 3000])
+            .unwrap(),
+        0
+    );
+    let mut nothing = [[0_u8; 0]; 3000];
+    let mut buffers: Vec<_> = nothing
+        .iter_mut()
+        .map(|none| IoSliceMut::new(none))
+        .collect();
+    assert_eq!(stream.read_vectored(&mut buffers).unwrap(), 0);
+}
+
+// 3.2: a failure is what is told, and a complete answer may go with a broken pipe.
+#[test]
+fn a_broken_pipe_is_no_failure_of_reading() {
+    let _watchdog = watchdog();
+    let (mut stream, mut peer) = pair();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert!(stream.write(b"x").is_err());
+    peer.write_all(b"answer").unwrap();
+    drop(peer);
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let mut bytes = 0;
+    loop {
+        poll.registrator().register(&stream, 1, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        match stream.read(&mut [0; 64]).unwrap() {
+            0 => break,
+            count => bytes += count,
+        }
+    }
+    assert_eq!(bytes, 6);
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+}
+
+// 2.1, 2.8: a system that has told the reset goes on reporting the end.
+#[test]
+fn what_is_armed_after_a_reset_was_told_fires_once_each() {
+    let _watchdog = watchdog();
+    let (stream, peer) = pair();
+    reset(peer);
+    let kind = write_until_it_fails(&stream);
+    assert!(is_reset(kind), "{kind:?}");
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    poll.registrator().register(&stream, 1, BOTH).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, true)]);
+    poll.registrator().register(&stream, 1, WRITABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+}

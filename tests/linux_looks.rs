@@ -1,0 +1,209 @@
+//! Looks that say less, and marks that say more, than they seem to: peeks with an offset of their own, and urgent data.
+
+#![cfg(any(target_os = "linux", target_os = "android"))]
+#![allow(clippy::unwrap_used)] // a test
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net;
+use std::os::fd::{AsFd, AsRawFd};
+
+use common::{await_bytes, expect_events, expect_no_events, pair, watchdog, READABLE};
+use minimio::{Events, Interests, Poll, TcpStream, UdpSocket};
+use socket2::SockRef;
+
+/// Makes each peek go on from where the last one stopped.
+fn set_peek_offset(socket: &impl AsFd, offset: libc::c_int) {
+    // SAFETY: the value is as long as said, and read during the call only.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEEK_OFF,
+            std::ptr::addr_of!(offset).cast(),
+            libc::socklen_t::try_from(std::mem::size_of_val(&offset)).unwrap(),
+        )
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+// 3.3, 8: a peek that finds nothing more says nothing of what a read would find.
+#[test]
+fn peeks_with_an_offset_lose_no_event() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let (mut stream, mut peer) = pair();
+    set_peek_offset(&stream, 0);
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    peer.write_all(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let mut seen = 0;
+    let mut buffer = [0; 64];
+    while seen < 5 {
+        seen += stream.peek(&mut buffer).unwrap();
+    }
+    let error = stream.peek(&mut buffer).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    poll.registrator().register(&stream, 2, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+    assert_eq!(stream.read(&mut buffer).unwrap(), 5);
+}
+
+// 3.3
+#[test]
+fn peeks_at_datagrams_with_an_offset_lose_no_event() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.connect(socket.local_addr().unwrap()).unwrap();
+    socket.connect(sender.local_addr().unwrap()).unwrap();
+    poll.registrator().register(&socket, 1, READABLE).unwrap();
+    sender.send(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let mut buffer = [0; 64];
+    for from in [true, false] {
+        // Behind the end of what waits.
+        set_peek_offset(&socket, 5);
+        let peeked = if from {
+            socket.peek_from(&mut buffer).map(|(count, _)| count)
+        } else {
+            socket.peek(&mut buffer)
+        };
+        assert!(
+            matches!(&peeked, Err(error) if error.kind() == ErrorKind::WouldBlock),
+            "{peeked:?}"
+        );
+        poll.registrator().register(&socket, 2, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+    }
+    assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
+}
+
+/// A pair whose near end has as small a receive buffer as the system grants, and has used it: there Linux calls the urgent
+/// byte alone "readable".
+fn short_of_memory() -> (TcpStream, net::TcpStream) {
+    let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    SockRef::from(&listener).set_recv_buffer_size(1).unwrap();
+    let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_nodelay(true).unwrap();
+    let (mut near, _) = listener.accept().unwrap();
+    // A segment of this size is what the window is measured against.
+    let mut used = [0; 1000];
+    peer.write_all(&used).unwrap();
+    near.read_exact(&mut used).unwrap();
+    (TcpStream::from_std(near).unwrap(), peer)
+}
+
+/// Waits until the urgent byte is there.
+fn await_urgent(stream: &TcpStream) {
+    let mut one = libc::pollfd {
+        fd: stream.as_raw_fd(),
+        events: libc::POLLPRI,
+        revents: 0,
+    };
+    // SAFETY: there is one entry, and it may be written for the length of the call.
+    let count = unsafe { libc::poll(&mut one, 1, 60_000) };
+    assert_eq!(count, 1);
+}
+
+// 6.7, 8
+#[test]
+fn the_urgent_byte_alone_is_no_event_however_short_memory_is() {
+    let _watchdog = watchdog();
+    for registered_first in [true, false] {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(4);
+        let (mut stream, mut peer) = short_of_memory();
+        if registered_first {
+            poll.registrator().register(&stream, 1, READABLE).unwrap();
+        }
+        SockRef::from(&peer).send_out_of_band(b"X").unwrap();
+        await_urgent(&stream);
+        if !registered_first {
+            poll.registrator().register(&stream, 1, READABLE).unwrap();
+        }
+        expect_no_events(&mut poll, &mut events);
+        peer.write_all(b"def").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        let mut buffer = [0; 64];
+        assert_ne!(stream.read(&mut buffer).unwrap(), 0);
+    }
+}
+
+// 6.7: what the confirming peek takes away from the kernel is not lost.
+#[test]
+fn a_reset_beside_urgent_data_is_told() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let (mut stream, peer) = short_of_memory();
+    SockRef::from(&peer).send_out_of_band(b"X").unwrap();
+    await_urgent(&stream);
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    SockRef::from(&peer)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
+    drop(peer);
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    for _ in 0..2 {
+        let error = stream.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+// 6.7: with an offset a peek would say something else than a read.
+#[test]
+fn urgent_data_beside_bytes_is_an_event_also_with_a_peek_offset() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let (mut stream, mut peer) = pair();
+    set_peek_offset(&stream, 0);
+    peer.write_all(b"abc").unwrap();
+    await_bytes(&stream, 3);
+    SockRef::from(&peer).send_out_of_band(b"X").unwrap();
+    await_urgent(&stream);
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 3);
+}
+
+// 3.5: Linux calls a write to it a broken pipe, as if the connection had ended.
+#[test]
+fn a_stream_that_was_never_connected_says_so() {
+    let _watchdog = watchdog();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let mut stream = TcpStream::from_std(socket.into()).unwrap();
+    for _ in 0..2 {
+        let read = stream.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(read.kind(), ErrorKind::NotConnected);
+        let written = stream.write(b"x").unwrap_err();
+        assert_eq!(written.kind(), ErrorKind::NotConnected);
+        let shut = stream.shutdown(net::Shutdown::Both).unwrap_err();
+        assert_eq!(shut.kind(), ErrorKind::NotConnected);
+    }
+    assert!(stream.take_error().unwrap().is_none());
+}
+
+// 3.8: a WouldBlock that meant something else loses no event.
+#[test]
+fn a_foreign_would_block_is_not_believed() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let (mut stream, mut peer) = pair();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    peer.write_all(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let foreign = stream.try_io(Interests::READABLE, |_| {
+        Err::<(), _>(ErrorKind::WouldBlock.into())
+    });
+    assert_eq!(foreign.unwrap_err().kind(), ErrorKind::WouldBlock);
+    poll.registrator().register(&stream, 2, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+}
