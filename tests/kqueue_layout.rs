@@ -116,6 +116,8 @@ const _: () = assert!(size_of::<std::io::IoSlice<'_>>() == size_of::<libc::iovec
 same_numbers!(socket: AF_INET AF_INET6 AF_UNIX SOCK_STREAM SOL_SOCKET SO_ERROR);
 same_numbers!(socket: POLLIN POLLOUT POLLERR POLLHUP);
 same_numbers!(socket: EPIPE EAGAIN EINPROGRESS EALREADY EISCONN ENOTCONN);
+same_numbers!(socket: ECONNREFUSED ECONNRESET ECONNABORTED ETIMEDOUT ENETRESET ENETDOWN);
+same_numbers!(socket: ENETUNREACH EHOSTDOWN EHOSTUNREACH);
 #[cfg(not(target_vendor = "apple"))]
 same_numbers!(socket: SOCK_CLOEXEC SOCK_NONBLOCK MSG_NOSIGNAL);
 #[cfg(target_vendor = "apple")]

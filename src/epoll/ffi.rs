@@ -31,9 +31,13 @@ pub(crate) const EFD_NONBLOCK: c_int = 0o4_000;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 pub(crate) const EFD_NONBLOCK: c_int = 0o200;
 
+#[cfg(not(target_os = "android"))]
 pub(crate) const EINTR: c_int = 4;
+#[cfg(not(target_os = "android"))]
 pub(crate) const EBADF: c_int = 9;
+#[cfg(not(target_os = "android"))]
 pub(crate) const EFAULT: c_int = 14;
+#[cfg(not(target_os = "android"))]
 pub(crate) const EINVAL: c_int = 22;
 
 /// The number of `epoll_pwait2`. Calls this young have one number everywhere, but for the tables of old ABIs that

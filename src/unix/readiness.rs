@@ -14,11 +14,17 @@
 //! | an edge of it is handled | no |
 //! | a call ended in `WouldBlock` | yes: the condition is gone, so its return is an edge |
 //! | a call on a stream moved fewer bytes than it was given room for | yes, unless the last edge was *odd* |
-//! | a call filled its buffer, moved a datagram, accepted, peeked, met the end | as it was: nothing is known |
+//! | a call filled its buffer, moved a datagram, accepted, met the end; any peek | as it was: nothing is known |
+//!
+//! A peek says nothing even by `WouldBlock`: with `SO_PEEK_OFF` it goes on from where the last one stopped, and a read
+//! would still give bytes. A call of the user's own is believed only if the system agrees (`Source::try_io`).
 //!
 //! An edge is *odd* in a direction if it spoke of a hang-up, an error or urgent data: then a short read does not mean
 //! that the stream is empty (3 bytes and a FIN are read as 3 bytes, and no further edge comes). The BSDs have no mark for
 //! urgent data but count the bytes that wait: there a short read of fewer than were counted is not the end of them.
+//!
+//! An edge may also say more than is true: with urgent data in the socket Linux may call the urgent byte alone "readable",
+//! and no read gives that byte. Such an edge is confirmed, too ([`Kernel::confirm_beside_urgent`]).
 //!
 //! # Invariants
 //! 1. **armed implies owed.** What waits for an event is something that the kernel will report. Kept by
