@@ -38,7 +38,9 @@
 //!
 //! # Where to find what
 //! [`Poll`] waits; [`Registrator`] registers, wakes and closes, from any thread; [`TcpStream`], [`TcpListener`] and
-//! [`UdpSocket`] are what can be registered. [`Selector`] is the queue without [`Poll`]'s handling of the close.
+//! [`UdpSocket`] are what can be registered. The function [`is_closed`] tells the error of a closed loop from others; the
+//! method [`Registrator::is_closed`] asks whether the loop is closed now. Few programs need [`Selector`]: it is what
+//! [`Poll`] is made of, and differs in one thing, how it says that the loop is closed.
 
 // The compiler that Cargo.toml promises is not at hand everywhere; this lint holds the promise.
 #![deny(clippy::incompatible_msrv)]
@@ -358,10 +360,11 @@ impl AsRawFd for Poll {
     }
 }
 
-/// The operating system's queue itself, without [`Poll`]'s handling of the close. Most programs want [`Poll`].
+/// The operating system's queue itself. Most programs want [`Poll`], which is made of one.
 ///
 /// Everything said of `Poll` holds, but for the end: once the loop is closed, [`select`](Selector::select) does not
-/// wait any more, and returns 0 instead of an error when the queue is empty.
+/// wait any more, and returns 0 instead of an error when the queue is empty. That suits a loop which ends for reasons of
+/// its own, and wants to hand out what is left without an error to tell apart.
 #[derive(Debug)]
 pub struct Selector {
     queue: backend::Selector,
@@ -429,8 +432,11 @@ impl Registrator {
     /// also on a `poll` that is blocked on another thread.
     ///
     /// A condition that already holds counts: bytes that wait, room to send, a peer that has closed. An interest that
-    /// is still armed gets the new token and yields one event, not two; the other interest is not touched. A source
-    /// belongs to the `Poll` it is registered with first, for life.
+    /// is still armed gets the new token and yields one event, not two; the other interest is not touched.
+    ///
+    /// A source belongs to the `Poll` it is registered with first, for life, since Windows ties a socket to one queue for
+    /// good. The way to another `Poll` is a new source of the same socket, on systems that allow it: `into_std`, then
+    /// `from_std` ([`TcpStream::into_std`]).
     ///
     /// # Errors
     /// Whatever was armed before stays armed, and nothing else.
@@ -542,7 +548,8 @@ impl Registrator {
         self.queue.close_loop()
     }
 
-    /// Whether the loop was closed, by [`close_loop`](Registrator::close_loop) or by dropping the `Poll`.
+    /// Whether the loop is closed by now, by [`close_loop`](Registrator::close_loop) or by dropping the `Poll`. (To ask
+    /// what an error means there is the function [`is_closed`].)
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
