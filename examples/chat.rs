@@ -1,24 +1,27 @@
 //! A chat for `nc`: the first line is your name, every other line goes to all who have one.
 //!
 //! It shows what independent one-shot interests are good for: `READABLE` is always armed, `WRITABLE`
-//! only while a client is owed what its socket did not take. What is owed is bounded. Who does not
-//! read while the others talk is shown out, and so cannot fill the server's memory.
+//! only while a client is owed what its socket did not take. What is owed is bounded: a client that
+//! does not read while the others talk is shown out, so it cannot fill the server's memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::Shutdown;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use std::{env, iter, mem, process};
+use std::{iter, mem};
 
 use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream, Token};
 
+mod common;
+use common::{exit_code, listen, Arguments, Stop};
+
 const USAGE: &str = "\
-usage: chat [--listen ADDR]
+usage: chat [--listen ADDRESS]
 
-A chat. Join with `nc ADDRESS PORT`; the first line is your name. Ctrl-C says goodbye and ends it.
+A chat. Join with `nc HOST PORT`; the first line is your name. Ctrl-C says goodbye and ends it.
 
-  --listen ADDR   address and port, port 0 for any (default 127.0.0.1:7000)
+  --listen ADDRESS   where to listen, port 0 for any (default 127.0.0.1:7000)
 ";
 
 const LISTENER: Token = 0;
@@ -26,50 +29,53 @@ const STOP: Token = 1;
 const FIRST_CLIENT: Token = 2;
 
 const BATCH: usize = 64;
+/// After so many accepts the clients have their turn.
+const ACCEPT_BATCH: usize = 64;
 const READ_SIZE: usize = 4 << 10;
 /// A longer line counts as several.
 const MAX_LINE: usize = 1 << 10;
 const MAX_NAME: usize = 20;
-/// Who is owed more does not read, or reads slower than the others talk.
+/// A client that is owed more does not read, or reads slower than the others talk.
 const MAX_OWED: usize = 256 << 10;
 /// How long the listener is left alone after it failed, most likely for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the goodbye may take.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
-
-fn main() -> io::Result<()> {
-    let address = address();
+fn run(address: &str) -> io::Result<bool> {
     let mut poll = Poll::new()?;
-    let registrator = poll.registrator();
-    // The handler runs on a thread, not inside the signal, so it may take the lock of `wake`. That
-    // fails only if the loop has ended, and then there is nothing to wake.
-    ctrlc::set_handler(move || {
-        STOPPING.store(true, Ordering::Release);
-        drop(registrator.wake(STOP));
-    })
-    .map_err(|error| io::Error::new(ErrorKind::Other, error))?;
-
-    let listener = TcpListener::bind(address)?;
-    println!("listening on {}", listener.local_addr()?);
+    let stop = Stop::on_ctrl_c(poll.registrator(), STOP)?;
+    let listener = listen(address)?;
+    let at = listener.local_addr()?;
+    println!("join with: nc {} {}", at.ip(), at.port());
     let mut events = Events::with_capacity(BATCH);
     let mut room = Room {
         queue: poll.registrator(),
-        clients: HashMap::new(),
+        clients: BTreeMap::new(),
         next: FIRST_CLIENT,
+        to_send: BTreeSet::new(),
         gone: Vec::new(),
         ending: false,
     };
-    let mut paused = room.accept(&listener).is_err();
-    while !STOPPING.load(Ordering::Acquire) {
-        poll.poll(&mut events, paused.then_some(ACCEPT_PAUSE))?;
-        if paused || events.iter().any(|event| event.id() == LISTENER) {
+    room.queue
+        .register(&listener, LISTENER, Interests::READABLE)?;
+    // When to go on after the listener has failed.
+    let mut pause_until: Option<Instant> = None;
+    let mut has_complained = false;
+    while !stop.is_asked() {
+        poll.poll_until(&mut events, pause_until)?;
+        let pause_ends = pause_until.is_some_and(|until| Instant::now() >= until);
+        if pause_ends || events.iter().any(|event| event.id() == LISTENER) {
+            pause_until = None;
             let accepted = room.accept(&listener);
-            if let (Err(error), false) = (&accepted, paused) {
-                eprintln!("cannot accept for now: {error}");
+            if let Err(error) = &accepted {
+                // To register at once would bring the same error again.
+                pause_until = Some(Instant::now() + ACCEPT_PAUSE);
+                if !has_complained {
+                    eprintln!("chat: cannot accept for now: {error}");
+                }
             }
-            paused = accepted.is_err();
+            has_complained = accepted.is_err();
         }
         room.serve(&events);
     }
@@ -78,41 +84,44 @@ fn main() -> io::Result<()> {
     room.say_goodbye();
     let deadline = Instant::now() + STOP_WITHIN;
     while !room.clients.is_empty() && Instant::now() < deadline {
-        poll.poll(
-            &mut events,
-            Some(deadline.saturating_duration_since(Instant::now())),
-        )?;
+        poll.poll_until(&mut events, Some(deadline))?;
         room.serve(&events);
     }
-    println!("stopped");
-    Ok(())
+    match room.clients.len() {
+        0 => println!("stopped"),
+        left => println!("stopped; {left} clients had not left yet"),
+    }
+    Ok(true)
 }
 
 struct Client {
     stream: TcpStream,
-    /// Nobody hears from or of a client before it has said its name.
+    /// A client without a name hears nothing from the others, and they hear nothing of it.
     name: Option<String>,
     input: Vec<u8>,
     owed: Vec<u8>,
-    /// Whether `WRITABLE` is armed: its event goes on with the sending, so nobody else tries.
+    /// Whether `WRITABLE` is armed. Then its event goes on with the sending, and nothing else does.
     armed: bool,
 }
 
 struct Room {
     queue: Registrator,
-    /// Tokens are never used twice: an event that comes after its client has left finds nobody.
-    clients: HashMap<Token, Client>,
+    /// Tokens are never used twice: an event that comes after its client has left finds nobody. A tree
+    /// gives the memory of those that are gone back, which a hash table does not.
+    clients: BTreeMap<Token, Client>,
     next: Token,
-    /// Who is to leave, and how. They leave at the end of a batch, since it is said to all, and that
-    /// can be too much for the next one.
+    /// Clients that are owed something that was not tried to send yet.
+    to_send: BTreeSet<Token>,
+    /// Clients that are to leave, and how. They leave at the end of a batch: the others are told, and
+    /// one of them may then be owed too much and have to leave as well.
     gone: Vec<(Token, &'static str)>,
     ending: bool,
 }
 
 impl Room {
-    /// Accepts all who wait, and waits for more.
+    /// Accepts some of those who wait. The registration reports whoever is left, or comes later.
     fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
-        loop {
+        for _ in 0..ACCEPT_BATCH {
             let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
@@ -129,6 +138,7 @@ impl Room {
                 armed: false,
             };
             self.clients.insert(token, client);
+            self.to_send.insert(token);
         }
         self.queue.register(listener, LISTENER, Interests::READABLE)
     }
@@ -139,7 +149,10 @@ impl Room {
             let Some(client) = self.clients.get_mut(&token) else {
                 continue;
             };
-            client.armed &= !event.is_writable();
+            if event.is_writable() {
+                client.armed = false;
+                self.to_send.insert(token);
+            }
             if event.is_readable() {
                 let read = self.read(token);
                 self.note(token, read);
@@ -148,8 +161,8 @@ impl Room {
         self.settle();
     }
 
-    /// Reads once. There is no rule to read until `WouldBlock`, so who talks without pause is not the
-    /// only one to be heard.
+    /// Reads once. There is no rule to read until `WouldBlock`, so a client that talks without pause
+    /// is not the only one that is heard.
     fn read(&mut self, token: Token) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(&token) else {
             return Ok(());
@@ -193,7 +206,7 @@ impl Room {
         }
     }
 
-    /// Says it to all who have a name, but for the one whom it comes from.
+    /// Says it to all that have a name, except the one that it comes from.
     fn say(&mut self, text: &str, from: Token) {
         for token in self.tokens() {
             if token != from && self.clients[&token].name.is_some() {
@@ -202,8 +215,8 @@ impl Room {
         }
     }
 
-    /// Owes `text` to a client. It is sent at the end of the batch, with what else comes up, unless
-    /// the bound is reached before.
+    /// Owes `text` to a client. It is sent at the end of the batch, together with whatever else comes
+    /// up, or earlier if the bound is reached.
     fn tell(&mut self, token: Token, text: &str) {
         let owed = |room: &Room| {
             room.clients
@@ -218,10 +231,11 @@ impl Room {
             self.gone.push((token, "does not read, and was shown out"));
         } else if let Some(client) = self.clients.get_mut(&token) {
             client.owed.extend_from_slice(text.as_bytes());
+            self.to_send.insert(token);
         }
     }
 
-    /// Sends what the socket takes. Only for what it does not take, `WRITABLE` is armed.
+    /// Sends what the socket takes. If it does not take all, `WRITABLE` is armed for the rest.
     fn send(&mut self, token: Token) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(&token) else {
             return Ok(());
@@ -258,10 +272,10 @@ impl Room {
         }
     }
 
-    /// Sends what is owed and lets go who is gone, until there is no more of either.
+    /// Sends what is owed and removes clients that are gone, until neither is left to do.
     fn settle(&mut self) {
         loop {
-            for token in self.tokens() {
+            for token in mem::take(&mut self.to_send) {
                 let sent = self.send(token);
                 self.note(token, sent);
             }
@@ -300,21 +314,14 @@ fn take_line(input: &mut Vec<u8>) -> Option<String> {
     Some(text.trim().to_owned())
 }
 
-fn address() -> SocketAddr {
-    let mut address = SocketAddr::from(([127, 0, 0, 1], 7000));
-    let mut arguments = env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        match (name.as_str(), arguments.next().map(|text| text.parse())) {
-            ("--help" | "-h", _) => {
-                print!("{USAGE}");
-                process::exit(0);
-            }
-            ("--listen", Some(Ok(parsed))) => address = parsed,
-            _ => {
-                eprint!("wrong argument: {name}\n\n{USAGE}");
-                process::exit(2);
-            }
+fn main() -> ExitCode {
+    let mut address = String::from("127.0.0.1:7000");
+    let mut arguments = Arguments::new("chat", USAGE);
+    while let Some(option) = arguments.next_option() {
+        match option.as_str() {
+            "--listen" => address = arguments.address(),
+            _ => arguments.unknown(),
         }
     }
-    address
+    exit_code("chat", run(&address))
 }

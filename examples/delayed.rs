@@ -8,19 +8,22 @@ use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use minimio::{Events, Interests, Poll, Registrator, TcpStream, Token};
 
+mod common;
+use common::{cannot, exit_code, Arguments, Stop};
+
 const USAGE: &str = "\
-usage: delayed [--connect ADDR]
+usage: delayed [--connect ADDRESS]
 
 Sends `GET /delay/1500` and `GET /delay/500` at once and prints the answers as they arrive.
-  --connect ADDR    ask this server, instead of one inside the program, for its answer after so
-                    many milliseconds; it closes the connection after its answer
+
+  --connect ADDRESS   ask this server instead of the one inside the program; it must answer after so
+                      many milliseconds, and then close the connection
 ";
 
 /// The requests: the token of each, and the delay asked for, in milliseconds.
@@ -30,8 +33,6 @@ const STOP: Token = 0;
 const GRACE: Duration = Duration::from_secs(1);
 /// More than an answer or a request may have: a peer cannot fill our memory.
 const MAX_BYTES: usize = 64 << 10;
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Hands every event's token to the executor, until the loop is closed.
 fn react(mut poll: Poll, executor: &Sender<Token>) -> io::Result<()> {
@@ -56,6 +57,7 @@ type Task = Box<dyn FnMut() -> io::Result<bool>>;
 struct Executor {
     tasks: HashMap<Token, Task>,
     events: Receiver<Token>,
+    stop: Stop,
 }
 
 impl Executor {
@@ -63,7 +65,7 @@ impl Executor {
     fn run(&mut self) -> io::Result<()> {
         let mut deadline = None;
         while !self.tasks.is_empty() {
-            if INTERRUPTED.load(Ordering::Acquire) && deadline.is_none() {
+            if self.stop.is_asked() && deadline.is_none() {
                 deadline = Some(Instant::now() + GRACE);
                 let count = self.tasks.len();
                 println!("interrupted: waiting a little for {count} more");
@@ -95,7 +97,8 @@ fn request(
     (token, delay): (Token, u64),
 ) -> io::Result<Task> {
     let begun = Instant::now();
-    let mut stream = TcpStream::connect(server)?;
+    let connected = TcpStream::connect(server);
+    let mut stream = connected.map_err(cannot(format_args!("connect to {server}")))?;
     let head =
         format!("GET /delay/{delay} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
     // A new connection has room for so few bytes. If it had not, this would be `WouldBlock`.
@@ -107,7 +110,10 @@ fn request(
     Ok(Box::new(move || {
         let mut buffer = [0; 4096];
         match stream.read(&mut buffer) {
-            Ok(0) if answer.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(0) if answer.is_empty() => {
+                let text = "the server closed a connection without an answer";
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, text));
+            }
             Ok(0) => {
                 let text = String::from_utf8_lossy(&answer);
                 let body = text.split_once("\r\n\r\n").map_or(&*text, |(_, body)| body);
@@ -119,7 +125,10 @@ fn request(
             Err(error) => return Err(error),
         }
         if answer.len() > MAX_BYTES {
-            return Err(io::Error::new(ErrorKind::InvalidData, "too long"));
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                "the answer is too long",
+            ));
         }
         // This thread registers while the other polls. The event can come before this returns: its
         // token waits in the channel until the executor is back there.
@@ -128,30 +137,37 @@ fn request(
     }))
 }
 
-fn run(server: &str) -> io::Result<()> {
+fn run(server: Option<String>) -> io::Result<bool> {
+    let server = match server {
+        Some(address) => address,
+        None => {
+            let listener = net::TcpListener::bind("127.0.0.1:0")?;
+            let address = listener.local_addr()?;
+            thread::spawn(move || serve(listener));
+            address.to_string()
+        }
+    };
     let poll = Poll::new()?;
     let registrator = poll.registrator();
     let (to_executor, events) = mpsc::channel();
     let reactor = thread::spawn(move || react(poll, &to_executor));
-    let tasks = HashMap::new();
-    let mut executor = Executor { tasks, events };
+    let mut executor = Executor {
+        tasks: HashMap::new(),
+        events,
+        stop: Stop::on_ctrl_c(registrator.clone(), STOP)?,
+    };
     for (token, delay) in REQUESTS {
         println!("token {token}: asking for an answer after {delay} ms");
-        let task = request(server, &registrator, (token, delay))?;
+        let task = request(&server, &registrator, (token, delay))?;
         executor.tasks.insert(token, task);
     }
-    let waker = registrator.clone();
-    ctrlc::set_handler(move || {
-        INTERRUPTED.store(true, Ordering::Release);
-        let _ = waker.wake(STOP);
-    })
-    .map_err(|error| io::Error::new(ErrorKind::Other, error))?;
 
     executor.run()?;
     // Nobody waits for an event any more. Closing the loop lets the reactor return; if it has done
     // that by itself, the loop is closed already.
     let _ = registrator.close_loop();
-    reactor.join().expect("the reactor does not panic")
+    let reacted = reactor.join().expect("the reactor does not panic");
+    reacted.map(|()| true)
 }
 
 /// The slow server, with a thread a connection and the blocking calls of `std`.
@@ -188,29 +204,13 @@ fn answer(mut stream: net::TcpStream) -> io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let server = match arguments[..] {
-        ["--help"] => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        ["--connect", address] => Ok(address.to_string()),
-        [] => net::TcpListener::bind("127.0.0.1:0").and_then(|listener| {
-            let address = listener.local_addr()?;
-            thread::spawn(move || serve(listener));
-            Ok(address.to_string())
-        }),
-        _ => {
-            eprint!("delayed: wrong arguments\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    match server.and_then(|server| run(&server)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("delayed: {error}");
-            ExitCode::FAILURE
+    let mut server = None;
+    let mut arguments = Arguments::new("delayed", USAGE);
+    while let Some(option) = arguments.next_option() {
+        match option.as_str() {
+            "--connect" => server = Some(arguments.address()),
+            _ => arguments.unknown(),
         }
     }
+    exit_code("delayed", run(server))
 }

@@ -7,24 +7,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
 use minimio::{Event, Events, Interests, Poll, Registrator, TcpListener, TcpStream, Token};
 
+mod common;
+use common::{cannot, exit_code, listen, Arguments, Failures, Stop};
+
 const USAGE: &str = "\
-usage: echo [--listen ADDR | --connect ADDR] [--connections N] [--size BYTES] [--seconds S]
+usage: echo [--listen ADDRESS | --connect ADDRESS] [--connections N] [--size BYTES] [--seconds S]
 
 An echo server, and clients that wait for each echo and check every byte of it.
-  --listen ADDR     only serve, until Ctrl-C
-  --connect ADDR    only load a server elsewhere
-  --connections N   number of clients (default 100)
-  --size BYTES      length of a message (default 64)
-  --seconds S       how long to send, fractions allowed (default 5)
+
+  --listen ADDRESS    only serve, until Ctrl-C
+  --connect ADDRESS   only load a server elsewhere
+  --connections N     number of clients (default 100)
+  --size BYTES        length of a message (default 64)
+  --seconds S         how long to send, fractions allowed (default 5)
 The exit status is 1 if anything was lost or wrong.
 ";
 
@@ -41,36 +42,6 @@ const PROGRESS: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(2);
 /// How long the listener is left alone after it failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Longer counts as this, 30 years, since an `Instant` so far away could overflow.
-const LONGEST: Duration = Duration::from_secs(1_000_000_000);
-
-/// Asks a loop to end: the flag says so, and the wake makes a blocked `poll` return and see it.
-#[derive(Clone)]
-struct Stop {
-    asked: Arc<AtomicBool>,
-    registrator: Registrator,
-}
-
-impl Stop {
-    fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
-        // It fails only when the loop has ended by itself: then there is nobody to wake.
-        let _ = self.registrator.wake(STOP);
-    }
-
-    fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
-    }
-
-    fn on_ctrl_c(registrator: Registrator) -> io::Result<Stop> {
-        let asked = Arc::default();
-        let stop = Stop { asked, registrator };
-        let handler = stop.clone();
-        ctrlc::set_handler(move || handler.ask())
-            .map(|()| stop)
-            .map_err(|error| io::Error::new(ErrorKind::Other, error))
-    }
-}
 
 /// To move no bytes for the moment is not a failure here: an event will say when to try again.
 fn or_none(result: io::Result<usize>) -> io::Result<usize> {
@@ -90,7 +61,13 @@ struct Connection {
 
 impl Connection {
     /// Does one step and registers for the next. False at the end of the connection.
-    fn step(&mut self, token: Token, buffer: &mut [u8], stop: &Stop) -> io::Result<bool> {
+    fn step(
+        &mut self,
+        token: Token,
+        buffer: &mut [u8],
+        registrator: &Registrator,
+        is_ending: bool,
+    ) -> io::Result<bool> {
         if self.owed.is_empty() {
             let count = match self.stream.read(buffer) {
                 // The peer has closed, or half closed, and has all of its bytes back.
@@ -104,23 +81,27 @@ impl Connection {
         let mut next = Interests::WRITABLE;
         if self.owed.is_empty() {
             next = Interests::READABLE;
-            if stop.is_asked() {
+            if is_ending {
                 // To drop a stream with bytes unread would reset the connection, and the peer might
                 // lose an echo that is on its way. So close one half; the peer closes the other.
                 self.stream.shutdown(Shutdown::Write)?;
             }
         }
-        stop.registrator.register(&self.stream, token, next)?;
+        registrator.register(&self.stream, token, next)?;
         Ok(true)
     }
 }
 
+/// Serves until it is asked to stop, and says then how that went.
 fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
     let registrator = poll.registrator();
     let mut listener = Some(listener);
     // When to register the listener: at once, or some time after it failed.
     let mut listen_at = Some(Instant::now());
-    let mut connections = HashMap::new();
+    let mut has_complained = false;
+    // A tree gives the memory of connections that are gone back, which a hash table does not.
+    let mut connections = BTreeMap::new();
+    let mut failures = Failures::default();
     // No token is used twice, so no event is ever taken for one of another connection.
     let mut next_token = 0;
     let mut buffer = vec![0; BUFFER];
@@ -136,14 +117,13 @@ fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
             }
         }
         if deadline.is_some_and(|end| connections.is_empty() || now >= end) {
-            return Ok(());
+            break;
         }
         if let (Some(listener), true) = (&listener, listen_at.is_some_and(|at| now >= at)) {
             registrator.register(listener, LISTENER, Interests::READABLE)?;
             listen_at = None;
         }
-        let timeout = deadline.or(listen_at).map(|until| until - now);
-        poll.poll(&mut events, timeout)?;
+        poll.poll_until(&mut events, deadline.or(listen_at))?;
         for event in &events {
             let token = event.id();
             if let (LISTENER, Some(listener)) = (token, &listener) {
@@ -152,32 +132,40 @@ fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
                 match listener.accept() {
                     Ok((stream, _)) => {
                         // Otherwise a short message may wait for the one before to be acknowledged.
-                        let _ = stream.set_nodelay(true);
+                        drop(stream.set_nodelay(true));
                         let owed = Vec::new();
                         connections.insert(next_token, Connection { stream, owed });
                         // A wake is answered with a step like any other, and that registers.
                         registrator.wake(next_token)?;
                         next_token += 1;
+                        has_complained = false;
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => {
                         // Most likely no descriptor is left. To register at once would bring the
                         // same error again; when others have closed it may work.
-                        eprintln!("cannot accept for the moment: {error}");
                         listen_at = Some(now + ACCEPT_PAUSE);
+                        if !has_complained {
+                            eprintln!("echo: cannot accept for now: {error}");
+                        }
+                        has_complained = true;
                     }
                 }
             } else if let Some(connection) = connections.get_mut(&token) {
-                match connection.step(token, &mut buffer, stop) {
+                match connection.step(token, &mut buffer, &registrator, deadline.is_some()) {
                     Ok(true) => continue,
                     Ok(false) => {}
                     // Whatever fails ends one connection, and never the server.
-                    Err(error) => eprintln!("connection {token}: {error}"),
+                    Err(error) => failures.count(&error),
                 }
                 connections.remove(&token);
             }
         }
     }
+    let (failed, left) = (failures.total(), connections.len());
+    println!("served {next_token} connections: {failed} failed, {left} did not end in time");
+    print!("{failures}");
+    Ok(())
 }
 
 /// A connection as the load sees it.
@@ -192,7 +180,12 @@ struct Client {
 
 impl Client {
     /// Does what the event allows and registers for what comes next. False when all is done.
-    fn step(&mut self, event: &Event, load: &mut Load, stop: &Stop) -> io::Result<bool> {
+    fn step(
+        &mut self,
+        event: &Event,
+        load: &mut Load,
+        registrator: &Registrator,
+    ) -> io::Result<bool> {
         let token = event.id();
         if self.number == 0 {
             // The event says that the connect has ended; this says how.
@@ -224,7 +217,7 @@ impl Client {
         // ever. So both interests are armed.
         let mut next = Interests::READABLE;
         next.set(Interests::WRITABLE, self.sent < load.size);
-        stop.registrator.register(&self.stream, token, next)?;
+        registrator.register(&self.stream, token, next)?;
         Ok(true)
     }
 
@@ -270,6 +263,7 @@ struct Load {
     messages: u64,
     lost: u64,
     corrupted: u64,
+    failures: Failures,
     /// How many messages took how many nanoseconds, of which only the five leading bits are kept:
     /// so the map has at most a thousand entries, however many messages there are.
     latencies: BTreeMap<u64, u64>,
@@ -286,8 +280,8 @@ impl Load {
         self.messages += 1;
     }
 
-    fn count_failure(&mut self, token: Token, error: &io::Error) {
-        eprintln!("client {token}: {error}");
+    fn count_failure(&mut self, error: &io::Error) {
+        self.failures.count(error);
         match error.kind() {
             ErrorKind::InvalidData => self.corrupted += 1,
             _ => self.lost += 1,
@@ -305,9 +299,8 @@ impl Load {
         Duration::ZERO
     }
 
-    fn print(&self, connections: usize, elapsed: Duration) {
+    fn print(&self, elapsed: Duration) {
         let rate = self.messages as f64 / elapsed.as_secs_f64();
-        println!("connections {connections:>14}");
         println!("messages    {:>14}", self.messages);
         println!("messages/s  {rate:>14.0}");
         println!("latency p50 {:>14.1?}", self.percentile(50));
@@ -315,24 +308,30 @@ impl Load {
         println!("latency max {:>14.1?}", self.slowest);
         println!("lost        {:>14}", self.lost);
         println!("corrupted   {:>14}", self.corrupted);
+        print!("{}", self.failures);
     }
 }
 
 /// Loads the server at `target` until the time is over or Ctrl-C. True if nothing went wrong.
 fn load(options: &Options, target: SocketAddr) -> io::Result<bool> {
+    let (connections, size, duration) = (options.connections, options.size, options.duration);
+    println!("{connections} connections to {target}, messages of {size} bytes, for {duration:.1?}");
     let mut poll = Poll::new()?;
-    let stop = Stop::on_ctrl_c(poll.registrator())?;
+    let registrator = poll.registrator();
+    let stop = Stop::on_ctrl_c(poll.registrator(), STOP)?;
     let mut load = Load {
-        size: options.size,
+        size,
         buffer: vec![0; BUFFER],
         expected: vec![0; BUFFER],
         ..Load::default()
     };
     let begun = Instant::now();
     let mut clients = HashMap::new();
-    for token in 0..options.connections {
-        let stream = TcpStream::connect_nonblocking(target)?;
-        let registrator = &stop.registrator;
+    for token in 0..connections {
+        let stream = TcpStream::connect_nonblocking(target).map_err(cannot(format_args!(
+            "open connection {} to {target}",
+            token + 1
+        )))?;
         registrator.register(&stream, token, Interests::WRITABLE)?;
         let client = Client {
             stream,
@@ -344,7 +343,7 @@ fn load(options: &Options, target: SocketAddr) -> io::Result<bool> {
         clients.insert(token, client);
     }
     let mut events = Events::with_capacity(BATCH);
-    let mut deadline = begun + options.duration;
+    let mut deadline = begun + duration;
     let shows_progress = io::stderr().is_terminal();
     let mut shown = begun;
     while !clients.is_empty() {
@@ -359,24 +358,24 @@ fn load(options: &Options, target: SocketAddr) -> io::Result<bool> {
             shown = now;
             eprintln!("{:3.0?} {:12} messages", now - begun, load.messages);
         }
-        poll.poll(&mut events, Some(PROGRESS.min(deadline - now)))?;
+        poll.poll_until(&mut events, Some(deadline.min(now + PROGRESS)))?;
         for event in &events {
             let token = event.id();
             let Some(client) = clients.get_mut(&token) else {
                 continue;
             };
-            match client.step(event, &mut load, &stop) {
+            match client.step(event, &mut load, &registrator) {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) => load.count_failure(token, &error),
+                Err(error) => load.count_failure(&error),
             }
             clients.remove(&token);
         }
     }
-    for &token in clients.keys() {
-        load.count_failure(token, &ErrorKind::TimedOut.into());
+    for _ in clients.keys() {
+        load.count_failure(&ErrorKind::TimedOut.into());
     }
-    load.print(options.connections, begun.elapsed());
+    load.print(begun.elapsed());
     Ok(load.lost == 0 && load.corrupted == 0)
 }
 
@@ -388,41 +387,23 @@ struct Options {
     duration: Duration,
 }
 
-impl Options {
-    fn set(&mut self, name: &str, value: String) -> Option<()> {
-        match name {
-            "--listen" if self.connect.is_none() => self.listen = Some(value),
-            "--connect" if self.listen.is_none() => self.connect = Some(value),
-            "--connections" => self.connections = value.parse::<NonZeroUsize>().ok()?.get(),
-            "--size" => self.size = value.parse::<NonZeroUsize>().ok()?.get(),
-            "--seconds" => {
-                let duration = Duration::try_from_secs_f64(value.parse().ok()?).ok()?;
-                self.duration = duration.min(LONGEST);
-            }
-            _ => return None,
-        }
-        Some(())
-    }
-}
-
 fn run(options: &Options) -> io::Result<bool> {
     if let Some(address) = &options.connect {
         // Blocks as std does until one of the name's addresses answers: that one is loaded.
-        let target = TcpStream::connect(address)?.peer_addr()?;
+        let found = TcpStream::connect(address).and_then(|stream| stream.peer_addr());
+        let target = found.map_err(cannot(format_args!("connect to {address}")))?;
         return load(options, target);
     }
-    let listener = TcpListener::bind(options.listen.as_deref().unwrap_or("127.0.0.1:0"))?;
-    let address = listener.local_addr()?;
     let poll = Poll::new()?;
     let registrator = poll.registrator();
-    if options.listen.is_some() {
-        let stop = Stop::on_ctrl_c(registrator)?;
-        println!("listening on {address}");
-        return serve(poll, listener, &stop).map(|()| true);
+    if let Some(address) = &options.listen {
+        let stop = Stop::on_ctrl_c(registrator, STOP)?;
+        return serve(poll, listen(address)?, &stop).map(|()| true);
     }
+    let listener = listen("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
     // Ctrl-C ends the load. The server is asked after it, when nothing is in flight any more.
-    let asked = Arc::default();
-    let stop = Stop { asked, registrator };
+    let stop = Stop::new(registrator, STOP);
     thread::scope(|scope| {
         let server = scope.spawn(|| serve(poll, listener, &stop));
         let result = load(options, address);
@@ -440,23 +421,19 @@ fn main() -> ExitCode {
         size: 64,
         duration: Duration::from_secs(5),
     };
-    let mut arguments = env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        if name == "--help" {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        let value = arguments.next();
-        if value.and_then(|value| options.set(&name, value)).is_none() {
-            eprint!("echo: wrong argument or value: {name}\n{USAGE}");
-            return ExitCode::from(2);
+    let mut arguments = Arguments::new("echo", USAGE);
+    while let Some(option) = arguments.next_option() {
+        match option.as_str() {
+            "--listen" => options.listen = Some(arguments.address()),
+            "--connect" => options.connect = Some(arguments.address()),
+            "--connections" => options.connections = arguments.number(1..=usize::MAX),
+            "--size" => options.size = arguments.number(1..=usize::MAX),
+            "--seconds" => options.duration = arguments.seconds(),
+            _ => arguments.unknown(),
         }
     }
-    run(&options).map_or_else(
-        |error| {
-            eprintln!("echo: {error}");
-            ExitCode::FAILURE
-        },
-        |is_well| ExitCode::from(u8::from(!is_well)),
-    )
+    if options.listen.is_some() && options.connect.is_some() {
+        arguments.wrong("--listen and --connect exclude each other");
+    }
+    exit_code("echo", run(&options))
 }

@@ -4,16 +4,17 @@
 //! clients, all of them tasks of one thread.
 
 use std::io::{self, ErrorKind};
+use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{env, process};
 
 use minimio::{Poll, TcpListener, TcpStream};
 
+mod common;
 #[path = "executor/runtime.rs"]
 mod runtime;
-use runtime::{either, Runtime, STOP, STOPPING};
+use common::{cannot, exit_code, listen, Arguments, Stop};
+use runtime::{either, Runtime, STOP};
 
 const USAGE: &str = "\
 usage: executor [--clients N] [--rounds N] [--size BYTES]
@@ -28,7 +29,7 @@ Async tasks over one event queue: an echo server and clients that check every ec
 async fn serve(runtime: Runtime, listener: TcpListener) {
     loop {
         let Ok(stream) = runtime.accept(&listener).await else {
-            // Most likely out of descriptors: the connection waits until some are free.
+            // Most likely no descriptor is left. The connection waits until some are free.
             runtime.sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -45,7 +46,12 @@ async fn serve(runtime: Runtime, listener: TcpListener) {
 }
 
 /// Makes round trips, and returns how many.
-async fn converse(runtime: Runtime, stream: TcpStream, demo: Demo) -> io::Result<usize> {
+async fn converse(
+    runtime: Runtime,
+    stop: Stop,
+    stream: TcpStream,
+    demo: Demo,
+) -> io::Result<usize> {
     let stream = Rc::new(stream);
     let mut echo = vec![0; demo.size];
     // Nothing was sent yet, so this read cannot end. It is dropped when its time is up, and leaves
@@ -56,7 +62,7 @@ async fn converse(runtime: Runtime, stream: TcpStream, demo: Demo) -> io::Result
         return Err(wrong_echo());
     }
     for round in 0..demo.rounds {
-        if STOPPING.load(Ordering::Acquire) {
+        if stop.is_asked() {
             return Ok(round);
         }
         let bytes = (0..=u8::MAX).cycle().skip(round % 256);
@@ -85,68 +91,58 @@ struct Demo {
     size: usize,
 }
 
-fn main() -> io::Result<()> {
-    let demo = demo();
+fn run(demo: Demo) -> io::Result<bool> {
+    let Demo {
+        clients,
+        rounds,
+        size,
+    } = demo;
     let poll = Poll::new()?;
-    let registrator = poll.registrator();
-    // The handler runs on a thread, not inside the signal, so it may take the lock of `wake`. That
-    // fails only if the loop has ended, and then there is nothing to wake.
-    ctrlc::set_handler(move || {
-        STOPPING.store(true, Ordering::Release);
-        drop(registrator.wake(STOP));
-    })
-    .map_err(|error| io::Error::new(ErrorKind::Other, error))?;
-
-    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let stop = Stop::on_ctrl_c(poll.registrator(), STOP)?;
+    let listener = listen("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    println!("listening on {address}");
+    println!("{clients} clients, each with {rounds} messages of {size} bytes");
     let start = Instant::now();
     let runtime = Runtime::new(&poll);
-    let tasks = runtime.clone();
-    let total = runtime.run(poll, async move {
+    let (tasks, ask) = (runtime.clone(), stop.clone());
+    let total = runtime.run(poll, &stop, async move {
         drop(tasks.spawn(serve(tasks.clone(), listener)));
-        let mut clients = Vec::new();
-        for _ in 0..demo.clients {
+        let mut conversations = Vec::new();
+        for number in 1..=clients {
             // Nothing waits for the connect: until it has ended, the first write would block.
-            let stream = TcpStream::connect_nonblocking(address)?;
-            clients.push(tasks.spawn(converse(tasks.clone(), stream, demo)));
+            let stream = TcpStream::connect_nonblocking(address).map_err(cannot(format_args!(
+                "open connection {number} to {address}"
+            )))?;
+            let conversation = converse(tasks.clone(), ask.clone(), stream, demo);
+            conversations.push(tasks.spawn(conversation));
         }
         let mut total = 0;
-        for client in clients {
-            total += client.await?;
+        for conversation in conversations {
+            total += conversation.await?;
         }
         Ok::<usize, io::Error>(total)
     })?;
-    let Some(total) = total.transpose()? else {
-        println!("stopped with messages in flight");
-        return Ok(());
-    };
-    let (clients, size, elapsed) = (demo.clients, demo.size, start.elapsed());
-    println!("{total} round trips of {size} bytes by {clients} clients in {elapsed:.2?}");
-    Ok(())
+    match total.transpose()? {
+        Some(total) => println!("{total} round trips in {:.2?}", start.elapsed()),
+        None => println!("stopped with messages in flight"),
+    }
+    Ok(true)
 }
 
-fn demo() -> Demo {
+fn main() -> ExitCode {
     let mut demo = Demo {
         clients: 8,
         rounds: 1000,
         size: 64,
     };
-    let mut arguments = env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        match (name.as_str(), arguments.next().map(|text| text.parse())) {
-            ("--help" | "-h", _) => {
-                print!("{USAGE}");
-                process::exit(0);
-            }
-            ("--clients", Some(Ok(clients))) => demo.clients = clients,
-            ("--rounds", Some(Ok(rounds))) => demo.rounds = rounds,
-            ("--size", Some(Ok(size @ 1..))) => demo.size = size,
-            _ => {
-                eprint!("wrong argument: {name}\n\n{USAGE}");
-                process::exit(2);
-            }
+    let mut arguments = Arguments::new("executor", USAGE);
+    while let Some(option) = arguments.next_option() {
+        match option.as_str() {
+            "--clients" => demo.clients = arguments.number(1..=usize::MAX),
+            "--rounds" => demo.rounds = arguments.number(1..=usize::MAX),
+            "--size" => demo.size = arguments.number(1..=usize::MAX),
+            _ => arguments.unknown(),
         }
     }
-    demo
+    exit_code("executor", run(demo))
 }

@@ -3,23 +3,26 @@
 //! UDP may lose what it is given, so the client sets a time by which the echo must be there, and
 //! `poll` waits until that time and no longer. No timer is needed besides.
 
-use std::net::ToSocketAddrs;
+use std::io;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, io};
 
 use minimio::{Events, Interests, Poll, Registrator, Token, UdpSocket};
 
+mod common;
+use common::{cannot, exit_code, resolve, Arguments, Failures, Stop};
+
 const USAGE: &str = "\
-usage: udp_echo [--listen ADDR | --connect ADDR] [--size BYTES] [--seconds S]
+usage: udp_echo [--listen ADDRESS | --connect ADDRESS] [--size BYTES] [--seconds S]
 
 Sends datagrams, each when the echo of the one before is there, and again if that is lost.
-  --listen ADDR     only serve, until Ctrl-C
-  --connect ADDR    only send, to a server elsewhere
-  --size BYTES      length of a datagram, 8 to 65507 (default 64)
-  --seconds S       how long to send, fractions allowed (default 3)
+
+  --listen ADDRESS    only serve, until Ctrl-C
+  --connect ADDRESS   only send, to a server elsewhere
+  --size BYTES        length of a datagram, 8 to 65507 (default 64)
+  --seconds S         how long to send, fractions allowed (default 3)
 The exit status is 1 if an echo was wrong or none came.
 ";
 
@@ -35,25 +38,49 @@ const ECHO_LIMIT: Duration = Duration::from_millis(200);
 /// How long to wait, at the end, for what is in flight.
 const GRACE: Duration = Duration::from_secs(1);
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+struct Server {
+    socket: UdpSocket,
+    echoed: u64,
+    failures: Failures,
+}
 
-/// Echoes one datagram. There is no need to take them all: the registration reports what is left.
-fn serve(socket: &UdpSocket, registrator: &Registrator, buffer: &mut [u8]) -> io::Result<()> {
-    let received = socket.recv_from(buffer);
-    let result = received.and_then(|(count, peer)| socket.send_to(&buffer[..count], peer));
-    match result {
-        // Nothing was there; or there is no room to send, and then the network loses a datagram a
-        // little earlier than it might have otherwise.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-        // One peer that cannot be reached is no reason to leave the others.
-        Err(error) => eprintln!("no echo: {error}"),
-        Ok(_) => {}
+impl Server {
+    fn bind(address: &str) -> io::Result<Server> {
+        let bound = UdpSocket::bind(address);
+        let socket = bound.map_err(cannot(format_args!("listen on {address}")))?;
+        println!("listening on {}", socket.local_addr()?);
+        Ok(Server {
+            socket,
+            echoed: 0,
+            failures: Failures::default(),
+        })
     }
-    registrator.register(socket, SERVER, Interests::READABLE)
+
+    /// Echoes one datagram. There is no need to take them all: the registration reports what is left.
+    fn echo(&mut self, registrator: &Registrator, buffer: &mut [u8]) -> io::Result<()> {
+        let received = self.socket.recv_from(buffer);
+        let sent = received.and_then(|(count, peer)| self.socket.send_to(&buffer[..count], peer));
+        match sent {
+            Ok(_) => self.echoed += 1,
+            // Nothing was there; or there is no room to send, and then the network loses a datagram
+            // a little earlier than it might have otherwise.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // One peer that cannot be reached is no reason to leave the others.
+            Err(error) => self.failures.count(&error),
+        }
+        registrator.register(&self.socket, SERVER, Interests::READABLE)
+    }
+
+    fn print(&self) {
+        let failed = self.failures.total();
+        println!("served {} datagrams, {failed} failed", self.echoed);
+        print!("{}", self.failures);
+    }
 }
 
 struct Client {
     socket: UdpSocket,
+    target: SocketAddr,
     /// What is in flight, or was last: its number over and over.
     datagram: Vec<u8>,
     number: u64,
@@ -68,8 +95,7 @@ struct Client {
 
 impl Client {
     fn connect(target: &str, size: usize) -> io::Result<Client> {
-        let mut targets = target.to_socket_addrs()?;
-        let target = targets.next().ok_or(io::ErrorKind::NotFound)?;
+        let target = resolve(target)?;
         let any = if target.is_ipv4() {
             "0.0.0.0:0"
         } else {
@@ -77,9 +103,12 @@ impl Client {
         };
         let socket = UdpSocket::bind(any)?;
         // From here on only the server is heard, and on most systems also that there is none.
-        socket.connect(target)?;
+        let connected = socket.connect(target);
+        connected.map_err(cannot(format_args!("connect to {target}")))?;
+        println!("datagrams of {size} bytes to {target}");
         Ok(Client {
             socket,
+            target,
             datagram: vec![0; size],
             number: 0,
             sent_at: Instant::now(),
@@ -110,7 +139,8 @@ impl Client {
         match self.socket.send(&self.datagram) {
             // Without room for it, it is as good as lost on the way.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => drop(result?),
+            Err(error) => return Err(self.named(error)),
+            Ok(_) => {}
         }
         registrator.register(&self.socket, CLIENT, Interests::READABLE)
     }
@@ -129,40 +159,45 @@ impl Client {
                 self.corrupted += u32::from(number > newest_seen);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(self.named(error)),
         }
         registrator.register(&self.socket, CLIENT, Interests::READABLE)
+    }
+
+    /// The error of a call with the server's name in it.
+    fn named(&self, error: io::Error) -> io::Error {
+        cannot(format_args!("reach {}", self.target))(error)
+    }
+
+    fn print(&self) {
+        match self.waited.checked_div(self.echoed) {
+            Some(mean) => println!("echoed {}, each after {mean:.1?} on average", self.echoed),
+            None => println!("no echo came"),
+        }
+        let (lost, corrupted) = (self.lost, self.corrupted);
+        println!("lost and sent again {lost}, corrupted {corrupted}");
     }
 }
 
 /// Runs whichever of the two there is, until Ctrl-C or, for a client, the end of the time.
-fn run(
-    server: Option<&UdpSocket>,
+fn echo(
+    mut poll: Poll,
+    mut server: Option<&mut Server>,
     mut client: Option<&mut Client>,
     time: Duration,
+    stop: &Stop,
 ) -> io::Result<()> {
-    let mut poll = Poll::new()?;
     let registrator = poll.registrator();
-    let waker = poll.registrator();
-    ctrlc::set_handler(move || {
-        INTERRUPTED.store(true, Ordering::Release);
-        let _ = waker.wake(STOP);
-    })
-    .map_err(|error| io::Error::new(io::ErrorKind::Other, error))?;
-
     let mut buffer = vec![0; BUFFER];
     let mut events = Events::with_capacity(8);
     let mut is_ending = false;
-    // A time beyond what the clock can express is none.
-    let mut end = client
-        .as_ref()
-        .and_then(|_| Instant::now().checked_add(time));
-    if let Some(socket) = server {
-        registrator.register(socket, SERVER, Interests::READABLE)?;
+    let mut end = client.as_ref().map(|_| Instant::now() + time);
+    if let Some(server) = &server {
+        registrator.register(&server.socket, SERVER, Interests::READABLE)?;
     }
     loop {
         let now = Instant::now();
-        if !is_ending && (is_interrupted() || end.is_some_and(|end| now >= end)) {
+        if !is_ending && (stop.is_asked() || end.is_some_and(|end| now >= end)) {
             (is_ending, end) = (true, Some(now + GRACE));
         }
         let is_waiting = client.as_ref().is_some_and(|client| client.is_waiting);
@@ -175,19 +210,15 @@ fn run(
             let due = client.sent_at + ECHO_LIMIT;
             until = Some(end.map_or(due, |end| end.min(due)));
         }
-        poll.poll(&mut events, until.map(|until| until - now))?;
+        poll.poll_until(&mut events, until)?;
         for event in &events {
-            match (event.id(), server, &mut client) {
-                (SERVER, Some(socket), _) => serve(socket, &registrator, &mut buffer)?,
+            match (event.id(), &mut server, &mut client) {
+                (SERVER, Some(server), _) => server.echo(&registrator, &mut buffer)?,
                 (CLIENT, _, Some(client)) => client.receive(&registrator, &mut buffer)?,
                 _ => {}
             }
         }
     }
-}
-
-fn is_interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Acquire)
 }
 
 struct Options {
@@ -197,42 +228,35 @@ struct Options {
     time: Duration,
 }
 
-impl Options {
-    fn set(&mut self, name: &str, value: String) -> Option<()> {
-        match name {
-            "--listen" if self.connect.is_none() => self.listen = Some(value),
-            "--connect" if self.listen.is_none() => self.connect = Some(value),
-            "--seconds" => self.time = Duration::try_from_secs_f64(value.parse().ok()?).ok()?,
-            "--size" => self.size = value.parse().ok().filter(|size| SIZES.contains(size))?,
-            _ => return None,
-        }
-        Some(())
+/// Runs what was asked for. True if the echoes came and were right.
+fn run(options: &Options) -> io::Result<bool> {
+    let poll = Poll::new()?;
+    let stop = Stop::on_ctrl_c(poll.registrator(), STOP)?;
+    if let Some(address) = &options.listen {
+        let mut server = Server::bind(address)?;
+        let result = echo(poll, Some(&mut server), None, options.time, &stop);
+        server.print();
+        return result.map(|()| true);
     }
-
-    /// Runs what was asked for. True if the echoes came and were right.
-    fn run(&self) -> io::Result<bool> {
-        if let Some(address) = &self.listen {
-            let socket = UdpSocket::bind(address)?;
-            println!("listening on {}", socket.local_addr()?);
-            return run(Some(&socket), None, self.time).map(|()| true);
+    let (mut server, target) = match &options.connect {
+        Some(address) => (None, address.clone()),
+        None => {
+            let server = Server::bind("127.0.0.1:0")?;
+            let address = server.socket.local_addr()?;
+            (Some(server), address.to_string())
         }
-        let (mut server, mut target) = (None, self.connect.clone());
-        if target.is_none() {
-            let socket = UdpSocket::bind("127.0.0.1:0")?;
-            target = Some(socket.local_addr()?.to_string());
-            server = Some(socket);
-        }
-        let mut client = Client::connect(&target.unwrap_or_default(), self.size)?;
-        let result = run(server.as_ref(), Some(&mut client), self.time);
-        let mean = client.waited / client.echoed.max(1);
-        println!("echoed {}, each after {mean:.1?} on average", client.echoed);
-        println!(
-            "lost and resent {}, corrupted {}",
-            client.lost, client.corrupted
-        );
-        let came = client.echoed > 0 || is_interrupted();
-        result.map(|()| came && client.corrupted == 0)
-    }
+    };
+    let mut client = Client::connect(&target, options.size)?;
+    let result = echo(
+        poll,
+        server.as_mut(),
+        Some(&mut client),
+        options.time,
+        &stop,
+    );
+    client.print();
+    let came = client.echoed > 0 || stop.is_asked();
+    result.map(|()| came && client.corrupted == 0)
 }
 
 fn main() -> ExitCode {
@@ -242,23 +266,18 @@ fn main() -> ExitCode {
         size: 64,
         time: Duration::from_secs(3),
     };
-    let mut arguments = env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        if name == "--help" {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        let value = arguments.next();
-        if value.and_then(|value| options.set(&name, value)).is_none() {
-            eprint!("udp_echo: wrong argument or value: {name}\n{USAGE}");
-            return ExitCode::from(2);
+    let mut arguments = Arguments::new("udp_echo", USAGE);
+    while let Some(option) = arguments.next_option() {
+        match option.as_str() {
+            "--listen" => options.listen = Some(arguments.address()),
+            "--connect" => options.connect = Some(arguments.address()),
+            "--size" => options.size = arguments.number(SIZES),
+            "--seconds" => options.time = arguments.seconds(),
+            _ => arguments.unknown(),
         }
     }
-    match options.run() {
-        Ok(is_well) => ExitCode::from(u8::from(!is_well)),
-        Err(error) => {
-            eprintln!("udp_echo: {error}");
-            ExitCode::FAILURE
-        }
+    if options.listen.is_some() && options.connect.is_some() {
+        arguments.wrong("--listen and --connect exclude each other");
     }
+    exit_code("udp_echo", run(&options))
 }

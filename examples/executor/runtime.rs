@@ -4,6 +4,9 @@
 //! event with the task's token, and then the task is run. A socket operation tries first; if that
 //! would block, it registers the socket under a token of its own and leaves the task's waker under
 //! that token. When the event comes, the waker is called, and the operation tries again.
+//!
+//! What a runtime for production has besides: a bound on how much a task may do in its turn. Here a
+//! task whose operations never block keeps the others waiting.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -12,19 +15,18 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::mem;
 use std::pin::{pin, Pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll as Step, Waker};
 use std::time::{Duration, Instant};
 
 use minimio::{Events, Interests, Poll, Registrator, Source, TcpListener, TcpStream, Token};
+
+use crate::common::Stop;
 
 /// A wake with this token is for no task: it only makes `poll` return.
 pub(crate) const STOP: Token = 0;
 const BATCH: usize = 64;
 /// How long what is in flight may take after Ctrl-C.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
-/// Set, and `STOP` woken, when it is time to end.
-pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -84,6 +86,7 @@ impl Runtime {
     pub(crate) fn run<T: 'static>(
         &self,
         mut poll: Poll,
+        stop: &Stop,
         main: impl Future<Output = T> + 'static,
     ) -> io::Result<Option<T>> {
         let result = Rc::new(RefCell::new(None));
@@ -115,7 +118,7 @@ impl Runtime {
             if let Some(value) = result.take() {
                 return Ok(Some(value));
             }
-            if STOPPING.load(Ordering::Acquire) {
+            if stop.is_asked() {
                 let stop_by = *stop_by.get_or_insert_with(|| Instant::now() + STOP_WITHIN);
                 if Instant::now() >= stop_by {
                     return Ok(None);
@@ -123,8 +126,7 @@ impl Runtime {
             }
             let timer = self.0.timers.borrow().keys().next().map(|(at, _)| *at);
             let until = timer.into_iter().chain(stop_by).min();
-            let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
-            poll.poll(&mut events, timeout)?;
+            poll.poll_until(&mut events, until)?;
             for event in &events {
                 if !event.is_readable() && !event.is_writable() {
                     queue.push_back(event.id()); // a wake: the token is a task
@@ -189,18 +191,38 @@ impl Runtime {
         }
     }
 
-    /// Drop it, and its timer still wakes the task once, for nothing: a task must bear that.
-    pub(crate) async fn sleep(&self, duration: Duration) {
-        let key = (Instant::now() + duration, self.new_token());
-        poll_fn(|context| {
-            if Instant::now() >= key.0 {
-                return Step::Ready(());
-            }
-            let waker = context.waker().clone();
-            self.0.timers.borrow_mut().insert(key, waker);
-            Step::Pending
-        })
-        .await;
+    /// A future that ends after `duration`.
+    pub(crate) fn sleep(&self, duration: Duration) -> Sleep<'_> {
+        Sleep {
+            runtime: self,
+            key: (Instant::now() + duration, self.new_token()),
+        }
+    }
+}
+
+/// A timer. Dropped before its time, it takes its entry along: most time-outs are for something that
+/// comes in time, and must not cost memory until then.
+pub(crate) struct Sleep<'a> {
+    runtime: &'a Runtime,
+    key: (Instant, Token),
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Step<()> {
+        if Instant::now() >= self.key.0 {
+            return Step::Ready(());
+        }
+        let mut timers = self.runtime.0.timers.borrow_mut();
+        timers.insert(self.key, context.waker().clone());
+        Step::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        self.runtime.0.timers.borrow_mut().remove(&self.key);
     }
 }
 
