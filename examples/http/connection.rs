@@ -8,10 +8,11 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
 use std::net::Shutdown;
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use minimio::{Interests, TcpStream};
 
+use crate::date::http_date;
 use crate::request::{parse_head, Answer, Request, HELLO};
 
 /// With so much owed the next request waits. One echo may go beyond it, by the largest body.
@@ -48,13 +49,13 @@ pub(crate) struct Connection {
     request: Option<Request>,
     stage: Stage,
     pub(crate) wait: Wait,
-    /// A request was answered or a byte sent, so that the time runs anew. Received bytes do not
-    /// count, or one now and then would hold a connection for ever.
+    /// A request was answered, a byte of an answer was sent or one of a body received, so that the
+    /// time runs anew. The bytes of a head do not count: one now and then would hold a connection for
+    /// ever. A body ends at its length.
     progressed: bool,
     pub(crate) deadline: Instant,
-    /// When the heap's entry of this generation comes up, which is never after the deadline.
-    pub(crate) queued: Option<Instant>,
-    pub(crate) generation: u64,
+    /// When the worker looks at this connection next, which is never after the deadline.
+    pub(crate) look_at: Option<Instant>,
 }
 
 impl Connection {
@@ -69,8 +70,7 @@ impl Connection {
             wait: Wait::Idle,
             progressed: true, // so that the first wait has its deadline set
             deadline: Instant::now(),
-            queued: None,
-            generation: 0,
+            look_at: None,
         }
     }
 
@@ -110,7 +110,10 @@ impl Connection {
                 // Nothing is owed, so all is answered. Half a request is not worth an answer.
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) if self.stage == Stage::Lingering => {}
-                Ok(count) => self.input.append(&scratch[..count]),
+                Ok(count) => {
+                    self.input.append(&scratch[..count]);
+                    self.progressed |= self.request.is_some();
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
@@ -189,9 +192,10 @@ impl Connection {
         let (status, length) = (request.status, body.len());
         let keep_alive = request.keep_alive && !stop;
         let connection = if keep_alive { "keep-alive" } else { "close" };
+        let date = http_date(SystemTime::now());
         let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
-             Connection: {connection}\r\n\r\n"
+            "HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Type: text/plain\r\n\
+             Content-Length: {length}\r\nConnection: {connection}\r\n\r\n"
         );
         self.output.append(head.as_bytes());
         match request.answer {

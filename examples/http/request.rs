@@ -65,12 +65,13 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'sta
     };
 
     let is_1_1 = head.version == Some(1);
-    let (mut has_host, mut close, mut keep_alive) = (false, false, is_1_1);
+    let (mut hosts, mut close, mut keep_alive) = (0, false, is_1_1);
     let (mut body, mut expects_continue) = (None, false);
     for header in head.headers.iter() {
         let value = std::str::from_utf8(header.value).unwrap_or_default().trim();
         match header.name.to_ascii_lowercase().as_str() {
-            "host" => has_host = true,
+            "host" if value.bytes().all(may_be_in_a_host) => hosts += 1,
+            "host" => return Err(BAD),
             "connection" => {
                 for option in value.split(',').map(str::trim) {
                     close |= option.eq_ignore_ascii_case("close");
@@ -93,7 +94,8 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'sta
         }
     }
     let body = body.unwrap_or(0);
-    if is_1_1 && !has_host {
+    // Two hosts are how one server is asked for what another one guards.
+    if hosts > 1 || (is_1_1 && hosts == 0) {
         return Err(BAD);
     }
     if body > MAX_BODY {
@@ -104,7 +106,7 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'sta
         head.method.unwrap_or_default(),
         head.path.unwrap_or_default(),
     );
-    let path = target.split('?').next().unwrap_or_default();
+    let path = path_of(target).ok_or(BAD)?;
     let (status, answer) = match (method, path) {
         ("GET" | "HEAD", "/") => ("200 OK", Answer::Hello),
         ("GET" | "HEAD", "/big") => ("200 OK", Answer::Big),
@@ -123,4 +125,30 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'sta
         body,
     };
     Ok(Some((length, request)))
+}
+
+/// The path of a request's target, which may be a whole URL: then its host is not looked at, since
+/// this server has only one. `None` if that has no host.
+fn path_of(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://").unwrap_or_default();
+    let is_url = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let path = if is_url {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (host, path) = rest.split_at(end);
+        if host.is_empty() {
+            return None;
+        }
+        path
+    } else {
+        target
+    };
+    match path.split('?').next() {
+        Some("") => Some("/"),
+        path => path,
+    }
+}
+
+/// What RFC 3986 allows in a host and its port.
+fn may_be_in_a_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(&byte)
 }
