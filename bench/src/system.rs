@@ -1,11 +1,15 @@
 //! What the system is asked about threads: where they run, what they have used, how often they called. And what the
 //! report has to say about the machine.
 
+#[cfg(all(unix, not(target_os = "linux")))]
+mod kqueue;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(all(unix, not(target_os = "linux")))]
+pub use kqueue::*;
 #[cfg(target_os = "linux")]
 pub use linux::*;
 #[cfg(windows)]

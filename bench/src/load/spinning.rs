@@ -1,4 +1,4 @@
-//! On Linux: volleys, whose echoes are taken as they come, by a thread that never sleeps.
+//! On Unix: volleys, whose echoes are taken as they come, by a thread that never sleeps.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::STALLED;
 use crate::measure::Histogram;
-use crate::peers::bare::epoll::{control, new_set, wait, Batch};
+use crate::peers::bare::{new_set, wait, watch, Batch};
 
 /// The clients of one server.
 #[derive(Debug)]
@@ -32,8 +32,7 @@ impl Load {
     pub fn new(streams: Vec<TcpStream>, size: usize) -> io::Result<Load> {
         let set = new_set()?;
         for (key, stream) in streams.iter().enumerate() {
-            let fd = stream.as_raw_fd();
-            control(set.as_fd(), libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN, key)?;
+            watch(set.as_fd(), stream.as_raw_fd(), key)?;
         }
         let sent_at = Instant::now();
         let client = |stream| Client {

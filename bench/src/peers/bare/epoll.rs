@@ -1,55 +1,17 @@
 //! Level-triggered epoll, on `libc`.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::socket::{check, Socket};
 use crate::peers::{accept_all, read_once, Peer, EVENTS};
 
 #[derive(Debug)]
 pub struct Bare<const AGAIN: bool> {
     set: Arc<OwnedFd>,
-}
-
-/// A socket without `std`'s methods.
-#[derive(Debug)]
-pub struct Socket(OwnedFd);
-
-impl Read for &Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // SAFETY: the buffer is as long as said.
-        let count = unsafe {
-            libc::recv(
-                self.0.as_raw_fd(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                0,
-            )
-        };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
-    }
-}
-
-impl Write for &Socket {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let flags = libc::MSG_NOSIGNAL;
-        // SAFETY: the buffer is as long as said.
-        let count = unsafe {
-            libc::send(
-                self.0.as_raw_fd(),
-                buffer.as_ptr().cast(),
-                buffer.len(),
-                flags,
-            )
-        };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What one wait has found.
@@ -74,13 +36,6 @@ impl Batch {
     }
 }
 
-pub fn check(result: i32) -> io::Result<i32> {
-    if result == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
-}
-
 pub fn new_set() -> io::Result<OwnedFd> {
     // SAFETY: it takes a number, and what it gives belongs to nobody else.
     unsafe {
@@ -89,7 +44,12 @@ pub fn new_set() -> io::Result<OwnedFd> {
     }
 }
 
-pub fn control(
+/// Takes a descriptor in, interested in reading, level-triggered.
+pub fn watch(set: BorrowedFd<'_>, fd: RawFd, key: usize) -> io::Result<()> {
+    control(set, libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN, key)
+}
+
+fn control(
     set: BorrowedFd<'_>,
     operation: i32,
     fd: RawFd,
@@ -147,14 +107,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     }
 
     fn adopt(&self, stream: &mut Socket, key: usize) -> io::Result<()> {
-        let fd = stream.0.as_raw_fd();
-        control(
-            self.set.as_fd(),
-            libc::EPOLL_CTL_ADD,
-            fd,
-            libc::EPOLLIN,
-            key,
-        )
+        watch(self.set.as_fd(), stream.0.as_raw_fd(), key)
     }
 
     #[cfg(not(windows))]
@@ -180,14 +133,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     }
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<TcpListener> {
-        let fd = listener.as_raw_fd();
-        control(
-            self.set.as_fd(),
-            libc::EPOLL_CTL_ADD,
-            fd,
-            libc::EPOLLIN,
-            key,
-        )?;
+        watch(self.set.as_fd(), listener.as_raw_fd(), key)?;
         Ok(listener)
     }
 
