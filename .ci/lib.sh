@@ -40,7 +40,8 @@ packages() {
     [ "$(id -u)" = 0 ] || sudo=sudo
     mkdir -p "$ci_cache/debs/partial"
     local apt=($sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
-    "${apt[@]}" update
-    "${apt[@]}" -o Dir::Cache::archives="$ci_cache/debs" install -y --no-install-recommends "${missing[@]}"
-    $sudo rm -rf "$ci_cache/debs"
+    # Joined, since bash heeds no `set -e` in a function whose result is asked for, as `step` does.
+    "${apt[@]}" update &&
+        "${apt[@]}" -o Dir::Cache::archives="$ci_cache/debs" install -y --no-install-recommends "${missing[@]}" &&
+        $sudo rm -rf "$ci_cache/debs"
 }
