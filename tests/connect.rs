@@ -7,9 +7,11 @@ mod common;
 #[cfg(not(windows))]
 use std::io::IoSlice;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{self, SocketAddr};
+use std::net::{self, SocketAddr, ToSocketAddrs};
 use std::thread;
 use std::time::Duration;
+#[cfg(not(windows))]
+use std::time::Instant;
 
 #[cfg(not(windows))]
 use common::until_done;
@@ -64,8 +66,16 @@ fn connect_resolves_names() {
     let _watchdog = watchdog();
     let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    TcpStream::connect(("localhost", port)).unwrap();
-    TcpStream::connect(format!("localhost:{port}")).unwrap();
+    for result in [
+        TcpStream::connect(("localhost", port)),
+        TcpStream::connect(format!("localhost:{port}")),
+    ] {
+        // A machine without a table of hosts knows no such name: then we fail as std does.
+        match ("localhost", port).to_socket_addrs() {
+            Ok(_) => drop(result.unwrap()),
+            Err(error) => assert_eq!(kind_of(result), error.kind()),
+        }
+    }
 }
 
 // 3.5
@@ -97,9 +107,11 @@ fn connect_fails_as_std_does() {
         kind_of(TcpStream::connect(&none[..])),
         ErrorKind::InvalidInput
     );
-    assert_eq!(
-        kind_of(TcpStream::connect_timeout(&nobody, Duration::ZERO)),
-        ErrorKind::InvalidInput
+    // std begins to connect before it looks at the time, and a kernel may know of the refusal by then (FreeBSD, often).
+    let error = kind_of(TcpStream::connect_timeout(&nobody, Duration::ZERO));
+    assert!(
+        [ErrorKind::InvalidInput, ErrorKind::ConnectionRefused].contains(&error),
+        "{error}"
     );
 }
 
@@ -242,8 +254,10 @@ fn a_connect_ends_without_a_poll() {
 
 /// A listener that accepts nothing, its backlog full, and a stream that connects to it in vain.
 ///
-/// Windows refuses what does not fit in a backlog; elsewhere the connect waits, and is tried again after a second. With
-/// more than one waiting, Linux tells all of them that they are connected, whether or not there is room for all.
+/// Windows refuses what does not fit in a backlog. Linux lets the connect wait, and tries again after a second; with
+/// more than one waiting, it tells all of them that they are connected, whether or not there is room for all. FreeBSD
+/// tells each client at once that it is connected, and resets it when there is no room: no connect waits there, unless
+/// `net.inet.tcp.blackhole` is 2. So the tests that need one look at what the kernel does, and say so where it has none.
 #[cfg(not(windows))]
 struct Waiting {
     listener: net::TcpListener,
@@ -257,7 +271,8 @@ const WAITING: minimio::Token = 7;
 
 #[cfg(not(windows))]
 impl Waiting {
-    fn new(loopback: &str, poll: &mut Poll, events: &mut Events) -> Waiting {
+    /// Nothing where the kernel lets no connect wait, which Linux does.
+    fn new(loopback: &str, poll: &mut Poll, events: &mut Events) -> Option<Waiting> {
         let address: SocketAddr = loopback.parse().unwrap();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.bind(&address.into()).unwrap();
@@ -265,22 +280,32 @@ impl Waiting {
         let listener = net::TcpListener::from(socket);
         let address = listener.local_addr().unwrap();
         let mut connected = Vec::new();
+        // A connect that ends at all ends much sooner, also on a machine that is slow.
+        let mut patience = Duration::from_millis(300);
         // A backlog is a hint: systems take a few more.
         while connected.len() < 16 {
+            let begun = Instant::now();
             let stream = TcpStream::connect_nonblocking(address).unwrap();
             let registrator = poll.registrator();
             registrator.register(&stream, WAITING, WRITABLE).unwrap();
-            if poll.poll(events, Some(Duration::from_millis(300))).unwrap() == 0 {
-                return Waiting {
+            if poll.poll(events, Some(patience)).unwrap() == 0 {
+                return Some(Waiting {
                     listener,
                     connected,
                     stream,
-                };
+                });
             }
-            assert!(stream.take_error().unwrap().is_none());
+            patience = patience.max(20 * begun.elapsed());
+            if stream.take_error().unwrap().is_some() {
+                break;
+            }
             connected.push(stream);
         }
-        panic!("the backlog takes whatever comes");
+        if cfg!(any(target_os = "linux", target_os = "android")) {
+            panic!("{} connected: the backlog takes any", connected.len());
+        }
+        println!("this kernel lets no connect wait for room in a backlog");
+        None
     }
 }
 
@@ -291,7 +316,9 @@ fn a_connect_to_a_full_backlog_ends_after_an_accept() {
     let _watchdog = watchdog();
     for loopback in LOOPBACKS {
         let (mut poll, _, mut events) = queue();
-        let waiting = Waiting::new(loopback, &mut poll, &mut events);
+        let Some(waiting) = Waiting::new(loopback, &mut poll, &mut events) else {
+            return;
+        };
         let mut accepted = Vec::new();
         for _ in &waiting.connected {
             accepted.push(waiting.listener.accept().unwrap());
@@ -310,7 +337,9 @@ fn reading_and_writing_would_block_until_the_connect_has_ended() {
     let _watchdog = watchdog();
     for loopback in LOOPBACKS {
         let (mut poll, registrator, mut events) = queue();
-        let waiting = Waiting::new(loopback, &mut poll, &mut events);
+        let Some(waiting) = Waiting::new(loopback, &mut poll, &mut events) else {
+            return;
+        };
         let mut stream = &waiting.stream;
         let mut buffer = [0; 8];
         assert_eq!(kind_of(stream.read(&mut buffer)), ErrorKind::WouldBlock);
@@ -335,7 +364,9 @@ fn reading_and_writing_would_block_until_the_connect_has_ended() {
 fn a_stream_dropped_while_it_connects_fires_nothing() {
     let _watchdog = watchdog();
     let (mut poll, _, mut events) = queue();
-    let waiting = Waiting::new("127.0.0.1:0", &mut poll, &mut events);
+    let Some(waiting) = Waiting::new("127.0.0.1:0", &mut poll, &mut events) else {
+        return;
+    };
     drop(waiting.stream);
     drop(waiting.listener);
     expect_no_events(&mut poll, &mut events);
@@ -347,9 +378,11 @@ fn a_stream_dropped_while_it_connects_fires_nothing() {
 fn connect_timeout_ends_in_time_and_not_earlier() {
     let _watchdog = watchdog();
     let (mut poll, _, mut events) = queue();
-    let waiting = Waiting::new("127.0.0.1:0", &mut poll, &mut events);
+    let Some(waiting) = Waiting::new("127.0.0.1:0", &mut poll, &mut events) else {
+        return;
+    };
     let timeout = Duration::from_millis(100);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let address = waiting.listener.local_addr().unwrap();
     let error = TcpStream::connect_timeout(&address, timeout);
     assert_eq!(kind_of(error), ErrorKind::TimedOut);

@@ -9,9 +9,9 @@ use std::net::{self, Shutdown};
 use std::time::Duration;
 
 use common::{
-    await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, fill, pair,
-    read_exact_by_events, said, watchdog, write_all_by_events, Said, BOTH, HANG, QUIET, READABLE,
-    WRITABLE,
+    accept, await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, fill,
+    pair, read_exact_by_events, said, watchdog, write_all_by_events, Said, BOTH, HANG, QUIET,
+    READABLE, WRITABLE,
 };
 use minimio::{Events, Interests, Poll, TcpListener, TcpStream, UdpSocket};
 use socket2::SockRef;
@@ -308,7 +308,7 @@ fn a_backlog_need_not_be_accepted_at_once() {
             .register(&listener, token, READABLE)
             .unwrap();
         expect_events(&mut poll, &mut events, &[(token, true, false)]);
-        listener.accept().unwrap();
+        accept(&listener);
     }
     poll.registrator()
         .register(&listener, 100, READABLE)
@@ -491,7 +491,7 @@ fn readable_event_comes_when_a_connection_already_waits() {
     let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     poll.registrator().register(&listener, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    listener.accept().unwrap();
+    accept(&listener);
 }
 
 // 2.3

@@ -444,6 +444,8 @@ fn a_datagram_sent_just_before_the_drop_arrives() {
     let (socket, peer) = connected_pair("127.0.0.1:0");
     registrator.register(&socket, 1, READABLE).unwrap();
     peer.send(b"unread").unwrap();
+    // If it came after the drop, its sender would be told that nobody is there.
+    until_done(|| socket.peek(&mut [0; 16])).unwrap();
     socket.send(b"last words").unwrap();
     drop(socket);
     expect_no_events(&mut poll, &mut events);

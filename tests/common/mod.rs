@@ -1,6 +1,12 @@
 //! What the tests share: connected pairs, an effort factor, a watchdog, and what is expected of a poll.
 //!
 //! Public API, `std` and `socket2` only, so that every platform inherits the same suite.
+//!
+//! **Loopback takes its time.** On Linux what a call did to a connection has reached the other end when it returns. On
+//! FreeBSD, macOS and Windows it has not: a `connect` that returned may precede its connection at the listener, a
+//! `write` its bytes, a `close` its end, and two peers overtake each other. So a test waits for the event, or calls
+//! [`until_done`], [`accept`], [`read_some`] or [`await_bytes`]; only where an event has just promised the next call is
+//! its result taken at once. `.ci/slow-loopback` makes Linux as slow as the others.
 
 // Every test file is a program of its own and uses a part of this.
 #![allow(dead_code)]
@@ -15,7 +21,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use minimio::{Events, Interests, Poll, TcpStream, Token};
+use minimio::{Events, Interests, Poll, TcpListener, TcpStream, Token};
 
 pub(crate) const READABLE: Interests = Interests::READABLE;
 pub(crate) const WRITABLE: Interests = Interests::WRITABLE;
@@ -187,7 +193,8 @@ pub(crate) fn expect_nothing_queued(poll: &mut Poll, events: &mut Events) {
     assert_eq!(count, 0, "no event was due: {events:?}");
 }
 
-/// Returns once `stream` has at least `count` bytes to read (at most 64 KiB), without taking them.
+/// Returns once `stream` has at least `count` bytes to read (at most 64 KiB), without taking them. They must have been
+/// written at once: Windows may show to a peek no more than what came together.
 #[track_caller]
 pub(crate) fn await_bytes(stream: &TcpStream, count: usize) {
     let mut buffer = vec![0; count];
@@ -417,6 +424,28 @@ pub(crate) fn until_done<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std
         }
         assert!(Instant::now() < end, "it would still block after {HANG:?}");
         thread::yield_now();
+    }
+}
+
+/// Accepts a connection that was begun, and may still be on its way to the listener.
+#[track_caller]
+pub(crate) fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    until_done(|| listener.accept()).unwrap()
+}
+
+/// Reads once from a stream whose bytes, or whose end, may still be on their way.
+#[track_caller]
+pub(crate) fn read_some(mut stream: &TcpStream, buffer: &mut [u8]) -> usize {
+    until_done(|| stream.read(buffer)).unwrap()
+}
+
+/// Waits until `holds` does, for what another thread, or the system, does in its own time.
+#[track_caller]
+pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + HANG;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {HANG:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
