@@ -27,6 +27,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use crate::faults::{fault, Call};
 use crate::interests::Interests;
 use crate::kqueue::notices::Notices;
 use crate::kqueue::translate::{Changes, NOTICE};
@@ -73,6 +74,7 @@ impl Wait for Kqueue {
     }
 
     fn wait(&self, reaped: &mut [ffi::kevent], timeout: Option<Duration>) -> io::Result<usize> {
+        fault(Call::Wait)?;
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_WAIT));
         ffi::wait(self.queue.as_fd(), reaped, timeout)
     }
@@ -115,6 +117,10 @@ impl queue::System for Kqueue {
         interests: Interests,
         key: Key,
     ) -> io::Result<()> {
+        fault(match before {
+            None => Call::Watch,
+            Some(_) => Call::WatchAnew,
+        })?;
         let before = before.unwrap_or(Interests::empty());
         let changes = translate::asking(ident(fd), before, interests, key);
         self.submit(&changes).map_err(|error| {

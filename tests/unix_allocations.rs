@@ -1,6 +1,6 @@
 //! No memory is asked for while events are handed out, sources registered again, and bytes moved.
 
-#![cfg(any(target_os = "linux", target_os = "android"))]
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod common;

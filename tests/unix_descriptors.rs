@@ -12,7 +12,9 @@ use std::net;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{accept, expect_events, expect_no_events, read_some, watchdog, LOOPBACKS};
+use common::{
+    accept, descriptors, expect_events, expect_no_events, read_some, watchdog, LOOPBACKS,
+};
 use minimio::{Events, Interests, Poll, TcpListener, TcpStream, UdpSocket};
 
 const READABLE: Interests = Interests::READABLE;
@@ -144,15 +146,10 @@ fn a_poll_that_fails_half_way_leaves_no_descriptor_behind() {
     for spare in 1..4 {
         let mut exhausted = Exhausted::new();
         exhausted.fillers.truncate(exhausted.fillers.len() - spare);
-        let before = open_descriptors();
+        let before = descriptors();
         drop(Poll::new());
-        assert_eq!(open_descriptors(), before, "{spare} spare descriptors");
+        assert_eq!(descriptors(), before, "{spare} spare descriptors");
     }
-}
-
-/// How many of the low numbers are open.
-fn open_descriptors() -> usize {
-    (0..4_096).filter(|&fd| descriptor_flags(fd) != -1).count()
 }
 
 fn descriptor_flags(fd: RawFd) -> i32 {
