@@ -11,6 +11,7 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use common::{effort, minimio_pair, watchdog, HANG, READABLE, WRITABLE};
 use minimio::{is_closed, Events, Interests, Poll, Registrator, TcpStream, Token};
@@ -251,6 +252,10 @@ impl Hall {
     }
 }
 
+/// How many pairs of guests come at most. The port of each is taken for minutes after it is gone, and on Windows there are
+/// 16,384 for all.
+const MOST_GUESTS: usize = 400;
+
 /// Sources that come, are armed, and are dropped while others poll.
 #[derive(Default)]
 struct Guests {
@@ -269,6 +274,10 @@ impl Guests {
     fn come_and_go(&self, hall: &Hall) {
         let mut token = GUESTS;
         while !hall.over.load(Ordering::SeqCst) {
+            if token >= GUESTS + 2 * effort(MOST_GUESTS) {
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            }
             let (near, far) = minimio_pair();
             hall.registrator
                 .register(&near, token, READABLE | WRITABLE)

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 #[cfg(minimio_hooks)]
 use common::HANG;
-use common::{effort, expect_events, fill, minimio_pair, pair, watchdog};
+use common::{await_that, effort, expect_events, fill, minimio_pair, pair, watchdog};
 use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
 
 const READABLE: Interests = Interests::READABLE;
@@ -258,7 +258,19 @@ fn everything_is_dropped_in_all_orders_with_a_connect_in_flight() {
     let address = listener.local_addr().unwrap();
     let accepting = thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
+            let mut stream = match stream {
+                Ok(stream) => stream,
+                // Reset while it waited. (Wine 10 gives it without an address, which std takes for its own mistake.)
+                Err(error) => {
+                    let kinds = [
+                        ErrorKind::ConnectionReset,
+                        ErrorKind::ConnectionAborted,
+                        ErrorKind::InvalidInput,
+                    ];
+                    assert!(kinds.contains(&error.kind()), "{error}");
+                    continue;
+                }
+            };
             let mut byte = [0];
             // The last client says so.
             if stream
@@ -352,11 +364,8 @@ fn a_poll_dropped_first_leaves_streams_that_read_and_write() {
             .register(&stream, 1, READABLE | WRITABLE)
             .unwrap();
         drop(poll);
-        assert_eq!(
-            registrator.lent_bytes(),
-            0,
-            "the receive was cancelled, and its packet taken"
-        );
+        // The receive was cancelled, and whoever comes after the poll takes its packet.
+        await_that("nothing is lent", || registrator.lent_bytes() == 0);
         peer.write_all(b"hello").unwrap();
         assert_eq!(common::until_done(|| stream.read(&mut [0; 8])).unwrap(), 5);
         stream.write_all(b"bye").unwrap();
