@@ -66,9 +66,9 @@ pub(crate) fn are_peers(connect: impl Fn(SocketAddr, usize) -> net::TcpStream) -
     let mut streams: Vec<_> = (0..count).map(|_| connect()).collect();
     let end = Instant::now() + Duration::from_secs(seconds as u64);
     let mut round = 0;
-    let mut orderly = 0;
-    // Three rounds at least, so that there is churn however slow the machine.
-    while round < 3 || Instant::now() < end {
+    let (mut orderly, mut replaced) = (0, 0);
+    // Until a connection was replaced at least, so that there is churn however slow the machine.
+    while replaced == 0 || Instant::now() < end {
         for (number, stream) in streams.iter_mut().enumerate() {
             if never_reads(number) {
                 flood(stream);
@@ -94,6 +94,7 @@ pub(crate) fn are_peers(connect: impl Fn(SocketAddr, usize) -> net::TcpStream) -
                         _ => orderly += 1,
                     }
                     *stream = connect();
+                    replaced += 1;
                 }
             }
         }
