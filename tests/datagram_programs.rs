@@ -14,7 +14,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -75,6 +75,22 @@ enum Step {
     Deregister {
         socket: usize,
     },
+    Disarm {
+        socket: usize,
+        interests: Interests,
+    },
+    /// Calls of the user's own on the `std` socket: a receive, and one that would block for a reason of its own.
+    TryReceive {
+        socket: usize,
+        room: usize,
+    },
+    TryNothing {
+        socket: usize,
+        interest: Interests,
+    },
+    TakeError {
+        socket: usize,
+    },
     Lend {
         socket: usize,
         bytes: usize,
@@ -117,6 +133,7 @@ fn step() -> impl Strategy<Value = Step> {
         ]
     };
     let interests = prop::sample::select(vec![READABLE, READABLE, WRITABLE, READABLE | WRITABLE]);
+    let one = prop::sample::select(vec![READABLE, WRITABLE]);
     let capacity = || prop_oneof![Just(1_usize), Just(2), Just(64)];
     prop_oneof![
         3 => Just(Step::Bind),
@@ -128,9 +145,14 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(socket, room, from)| Step::Receive { socket, room, from }),
         4 => (socket(), room(), any::<bool>())
             .prop_map(|(socket, room, from)| Step::Peek { socket, room, from }),
-        18 => (socket(), interests)
+        18 => (socket(), interests.clone())
             .prop_map(|(socket, interests)| Step::Register { socket, interests }),
-        3 => socket().prop_map(|socket| Step::Deregister { socket }),
+        2 => socket().prop_map(|socket| Step::Deregister { socket }),
+        3 => (socket(), interests)
+            .prop_map(|(socket, interests)| Step::Disarm { socket, interests }),
+        2 => (socket(), room()).prop_map(|(socket, room)| Step::TryReceive { socket, room }),
+        2 => (socket(), one).prop_map(|(socket, interest)| Step::TryNothing { socket, interest }),
+        1 => socket().prop_map(|socket| Step::TakeError { socket }),
         2 => (socket(), prop::sample::select(vec![0_usize, 1, 1 << 20]))
             .prop_map(|(socket, bytes)| Step::Lend { socket, bytes }),
         1 => socket().prop_map(|socket| Step::Drop { socket }),
@@ -138,6 +160,14 @@ fn step() -> impl Strategy<Value = Step> {
         12 => capacity().prop_map(|capacity| Step::Poll { capacity }),
         4 => capacity().prop_map(|capacity| Step::Settle { capacity }),
     ]
+}
+
+/// By whose call something is received, and whether its sender is asked for.
+#[derive(Clone, Copy)]
+enum How {
+    Ours { from: bool },
+    Peek { from: bool },
+    Theirs,
 }
 
 struct Datagram {
@@ -320,6 +350,10 @@ impl World {
             | Step::Peek { socket, .. }
             | Step::Register { socket, .. }
             | Step::Deregister { socket }
+            | Step::Disarm { socket, .. }
+            | Step::TryReceive { socket, .. }
+            | Step::TryNothing { socket, .. }
+            | Step::TakeError { socket }
             | Step::Lend { socket, .. }
             | Step::Drop { socket } => {
                 if let Some(one) = pick(socket) {
@@ -334,8 +368,26 @@ impl World {
             Step::Connect { to, .. } => self.connect(one, self.target(to)),
             Step::Send { size, .. } => self.send(one, None, size),
             Step::SendTo { to, size, .. } => self.send(one, Some(self.target(to)), size),
-            Step::Receive { room, from, .. } => self.receive(one, room, from, false),
-            Step::Peek { room, from, .. } => self.receive(one, room, from, true),
+            Step::Receive { room, from, .. } => self.receive(one, room, How::Ours { from }),
+            Step::Peek { room, from, .. } => self.receive(one, room, How::Peek { from }),
+            Step::TryReceive { room, .. } => self.receive(one, room, How::Theirs),
+            Step::TryNothing { interest, .. } => {
+                // "Not ready" of something else: it must lose nothing.
+                let result = self.sockets[one].0.try_io(interest, |_| -> io::Result<()> {
+                    Err(ErrorKind::WouldBlock.into())
+                });
+                let kind = result.unwrap_err().kind();
+                let unread = cfg!(windows) && kind == ErrorKind::InvalidInput;
+                assert!(kind == ErrorKind::WouldBlock || unread, "{kind}");
+            }
+            Step::TakeError { .. } => {
+                let (socket, model) = &mut self.sockets[one];
+                if let Some(error) = socket.take_error().unwrap() {
+                    assert!(model.may_fail, "{error}: {model:?}");
+                    // What was promised may have been this.
+                    model.promised = [false; 2];
+                }
+            }
             Step::Register { interests, .. } => {
                 self.next_token += 1;
                 let token = self.next_token;
@@ -347,29 +399,34 @@ impl World {
                     model.armed[index(interest)] = Some(token);
                 }
             }
-            Step::Deregister { .. } => {
-                let (socket, model) = &mut self.sockets[one];
-                let result = self.poll.registrator().deregister(&*socket);
-                match result {
-                    Ok(()) => assert!(model.was_registered),
-                    Err(error) => {
-                        assert!(!model.was_registered, "{error}");
-                        assert_eq!(error.kind(), ErrorKind::NotFound);
-                    }
-                }
-                model.armed = [None; 2];
-            }
+            Step::Deregister { .. } => self.disarm(one, None),
+            Step::Disarm { interests, .. } => self.disarm(one, Some(interests)),
             Step::Lend { bytes, .. } => self.sockets[one].0.set_lent_buffer(bytes),
             _ => {
                 let (_, model) = self.sockets.remove(one);
-                self.may_be_unheard(
-                    model
-                        .incoming
-                        .iter()
-                        .map(|datagram| datagram.from)
-                        .collect(),
-                );
+                let senders = model.incoming.iter().map(|datagram| datagram.from);
+                self.may_be_unheard(senders.collect());
             }
+        }
+    }
+
+    /// Disarms both interests, or those.
+    fn disarm(&mut self, one: usize, interests: Option<Interests>) {
+        let registrator = self.poll.registrator();
+        let (socket, model) = &mut self.sockets[one];
+        let result = match interests {
+            Some(interests) => registrator.disarm(&*socket, interests),
+            None => registrator.deregister(&*socket),
+        };
+        match result {
+            Ok(()) => assert!(model.was_registered),
+            Err(error) => {
+                assert!(!model.was_registered, "{error}");
+                assert_eq!(error.kind(), ErrorKind::NotFound);
+            }
+        }
+        for interest in interests.unwrap_or(READABLE | WRITABLE) {
+            model.armed[index(interest)] = None;
         }
     }
 
@@ -460,18 +517,27 @@ impl World {
         }
     }
 
-    fn receive(&mut self, one: usize, room: usize, with_from: bool, peek: bool) {
+    fn receive(&mut self, one: usize, room: usize, how: How) {
+        let peek = matches!(how, How::Peek { .. });
+        let theirs = matches!(how, How::Theirs);
+        if theirs && cfg!(windows) && room < LARGEST {
+            // Windows' own answer to a datagram that is longer than the buffer is an error.
+            return;
+        }
         let mut buffer = vec![0; room];
         let (socket, model) = &mut self.sockets[one];
-        let result = match (with_from, peek) {
-            (true, false) => socket
+        let result = match how {
+            How::Ours { from: true } => socket
                 .recv_from(&mut buffer)
                 .map(|(n, from)| (n, Some(from))),
-            (true, true) => socket
+            How::Peek { from: true } => socket
                 .peek_from(&mut buffer)
                 .map(|(n, from)| (n, Some(from))),
-            (false, false) => socket.recv(&mut buffer).map(|n| (n, None)),
-            (false, true) => socket.peek(&mut buffer).map(|n| (n, None)),
+            How::Ours { from: false } => socket.recv(&mut buffer).map(|n| (n, None)),
+            How::Peek { from: false } => socket.peek(&mut buffer).map(|n| (n, None)),
+            How::Theirs => socket
+                .try_io(READABLE, |std| std.recv_from(&mut buffer))
+                .map(|(n, from)| (n, Some(from))),
         };
         match result {
             Ok((count, from)) => {
@@ -493,7 +559,15 @@ impl World {
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let promised = model.promised[0] && !model.may_fail;
+                if theirs && cfg!(windows) {
+                    // What a receive in flight will bring is not there for others.
+                    return;
+                }
                 assert!(!promised, "an event, and nothing to receive: {model:?}");
+            }
+            Err(error) if theirs && cfg!(windows) && error.kind() == ErrorKind::InvalidInput => {
+                // A datagram that was received waits unread.
+                return;
             }
             Err(error) => assert!(model.may_fail, "{error}: {model:?}"),
         }
@@ -584,7 +658,7 @@ impl World {
                     },
                 );
                 self.settle(64);
-                self.receive(one, LARGEST, true, false);
+                self.receive(one, LARGEST, How::Ours { from: true });
             }
         }
     }
