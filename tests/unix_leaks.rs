@@ -1,16 +1,15 @@
-//! Descriptors and memory on Linux, counted before and after. One test at a time, since the counts are the process's.
+//! Descriptors and memory, counted before and after. One test at a time, since the counts are the process's.
 
-#![cfg(target_os = "linux")]
+#![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use std::fs;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use common::{effort, expect_events, pair, watchdog, BOTH, HANG};
+use common::{descriptors, effort, expect_events, pair, resident_kib, watchdog, BOTH, HANG};
 use minimio::{Events, Poll, Registrator, TcpListener, UdpSocket};
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -18,18 +17,6 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn alone() -> MutexGuard<'static, ()> {
     // One test that failed is no reason for the others to.
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn open_descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-/// The memory that the process has in use, in KiB.
-fn resident_kib() -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.unwrap().split_whitespace().nth(1);
-    kib.unwrap().parse().unwrap()
 }
 
 /// A poll with sources of every kind, events queued and delivered.
@@ -73,11 +60,11 @@ fn no_descriptor_is_left_after_polls_and_sources_are_dropped() {
     let _alone = alone();
     let _watchdog = watchdog();
     live_and_die(0);
-    let before = open_descriptors();
+    let before = descriptors();
     for order in 0..effort(300) {
         live_and_die(order);
     }
-    assert_eq!(open_descriptors(), before);
+    assert_eq!(descriptors(), before);
 }
 
 /// Wakes with tokens that were never used before, and takes every event.

@@ -12,38 +12,11 @@ mod load;
 
 use std::net::{self, SocketAddr};
 
-use common::{effort, most_connections, watchdog};
+use common::{effort, most_connections, resident_kib, watchdog};
 use load::CHILDREN;
 use minimio::Poll;
 #[cfg(target_os = "linux")]
 use socket2::{Domain, Socket, Type};
-
-/// The memory that the process has in use, in KiB.
-#[cfg(target_os = "linux")]
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kib = line.unwrap().split_whitespace().nth(1);
-    kib.unwrap().parse().unwrap()
-}
-
-/// The most memory that the process has had in use so far, in KiB: it grows when what is in use grows for good. (Linux
-/// counts the program in, too, that was there before this one was started.)
-#[cfg(not(target_os = "linux"))]
-fn resident_kib() -> usize {
-    // SAFETY: all zeroes is a valid `rusage`.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the structure may be written for the length of the call.
-    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
-    assert_eq!(result, 0);
-    let most = usize::try_from(usage.ru_maxrss).unwrap();
-    // Apple counts bytes.
-    if cfg!(target_vendor = "apple") {
-        most / 1024
-    } else {
-        most
-    }
-}
 
 /// Other systems have one address on their loopback.
 #[cfg(not(target_os = "linux"))]

@@ -509,6 +509,33 @@ pub(crate) fn fill_and_arm(
     panic!("there is always room");
 }
 
+/// The memory that the process has in use, in KiB.
+#[cfg(target_os = "linux")]
+pub(crate) fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.unwrap().split_whitespace().nth(1);
+    kib.unwrap().parse().unwrap()
+}
+
+/// The most memory that the process has had in use so far, in KiB: it grows when what is in use grows for good. (Linux
+/// counts the program in, too, that was there before this one was started.)
+#[cfg(all(unix, not(target_os = "linux")))]
+pub(crate) fn resident_kib() -> usize {
+    // SAFETY: all zeroes is a valid `rusage`.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the structure may be written for the length of the call.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    assert_eq!(result, 0);
+    let most = usize::try_from(usage.ru_maxrss).unwrap();
+    // Apple counts bytes.
+    if cfg!(target_vendor = "apple") {
+        most / 1024
+    } else {
+        most
+    }
+}
+
 /// How many descriptors this process can have, less some for all else.
 #[cfg(unix)]
 pub(crate) fn most_connections() -> usize {
