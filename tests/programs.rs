@@ -208,8 +208,6 @@ struct Model {
     incoming: Bytes,
     /// The peer ended its sending, after `incoming`.
     fin: bool,
-    /// It may have.
-    maybe_fin: bool,
     /// The peer is gone, in whatever way.
     ended: bool,
     /// A reset may have come or may come: bytes can be lost, calls can fail.
@@ -224,7 +222,8 @@ struct Model {
     taken_behind: bool,
     /// A read has told of the end.
     end_told: bool,
-    /// A peek has. It is no read, so that a read may tell of either, if a failure came after the end.
+    /// A peek has, or a call of the user's own. It is no read of ours, so that a read may tell of either, if a failure
+    /// came after the end.
     end_seen: bool,
     read_shut: bool,
     /// A shutdown of reading has failed: nobody knows what it did.
@@ -232,7 +231,6 @@ struct Model {
     /// What the peer's writes brought that nobody will read.
     dropped: usize,
     write_shut: bool,
-    maybe_write_shut: bool,
     /// The connect may not have ended.
     connecting: bool,
     /// It was begun.
@@ -245,7 +243,7 @@ struct Model {
 
 impl Model {
     fn can_fire(&self, interest: Interests) -> bool {
-        interest == WRITABLE || self.must_fire(interest) || self.maybe_reset || self.maybe_fin
+        interest == WRITABLE || self.must_fire(interest) || self.maybe_reset
     }
 
     /// Whether its event, if armed, must come when one waits.
@@ -272,8 +270,7 @@ impl Model {
         if self.read_shut || self.end_told || self.end_seen {
             return true;
         }
-        let fin = self.fin || self.maybe_fin;
-        let ends = self.incoming.is_empty() && fin || self.may_fail() || self.maybe_read_shut;
+        let ends = self.incoming.is_empty() && self.fin || self.may_fail() || self.maybe_read_shut;
         // Wine 8 takes a reset that came before the receive for an end.
         let is_reset = self.was_reset && !self.taken_behind && !under_wine();
         ends && !is_reset && self.told.is_none()
@@ -638,6 +635,7 @@ impl World {
             Ok(0) => {
                 let ended = model.incoming.is_empty() && model.fin || model.may_fail();
                 assert!(ended, "an end of stream that nobody made: {model:?}");
+                model.end_seen = true;
             }
             Ok(_) => {
                 let count = self.check_read(id, result, &buffer);
@@ -738,7 +736,7 @@ impl World {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 assert!(!promised, "an event, and no room: {model:?}");
             }
-            Err(_) if (model.write_shut || model.maybe_write_shut) && !model.may_fail() => {}
+            Err(_) if model.write_shut && !model.may_fail() => {}
             Err(error) if ours => model.tell(&error),
             Err(error) => {
                 assert!(model.may_fail(), "{error}: {model:?}");
@@ -758,13 +756,6 @@ impl World {
             let excused = model.may_fail() || model.fin || model.write_shut;
             assert!(excused, "{error}: {model:?}");
             model.maybe_read_shut |= how != Shutdown::Write;
-            // Wine says that the stream is not connected, and ends the sending nevertheless.
-            if how != Shutdown::Read && under_wine() {
-                model.maybe_write_shut = true;
-                if let Some(peer) = self.peer(id) {
-                    peer.maybe_fin = true;
-                }
-            }
             return;
         }
         model.connecting = false;
@@ -855,8 +846,7 @@ impl World {
             .find(armed)
             .unwrap_or_else(|| panic!("{event:?}: {interest:?} is not armed"));
         assert!(model.can_fire(interest), "{event:?}: {model:?}");
-        let fin = model.fin || model.maybe_fin;
-        let read_closed = fin || model.read_shut || model.may_fail();
+        let read_closed = model.fin || model.read_shut || model.may_fail();
         assert!(
             !event.is_read_closed() || read_closed,
             "{event:?}: {model:?}"
