@@ -218,8 +218,6 @@ struct Model {
     told: Option<ErrorKind>,
     /// `take_error` has returned it.
     taken: bool,
-    /// A call of the user's own may have taken the failure from the system, unseen by the crate.
-    taken_behind: bool,
     /// A read has told of the end.
     end_told: bool,
     /// A peek has, or a call of the user's own. It is no read of ours, so that a read may tell of either, if a failure
@@ -272,7 +270,7 @@ impl Model {
         }
         let ends = self.incoming.is_empty() && self.fin || self.may_fail() || self.maybe_read_shut;
         // Wine 8 takes a reset that came before the receive for an end.
-        let is_reset = self.was_reset && !self.taken_behind && !under_wine();
+        let is_reset = self.was_reset && !under_wine();
         ends && !is_reset && self.told.is_none()
     }
 }
@@ -648,10 +646,8 @@ impl World {
             }
             Err(error) if cfg!(windows) && error.kind() == ErrorKind::InvalidInput => return,
             Err(error) if model.connecting && error.kind() == ErrorKind::NotConnected => return,
-            Err(error) => {
-                assert!(model.may_fail(), "{error}: {model:?}");
-                model.taken_behind = true;
-            }
+            // The crate sees what the call says, and keeps it.
+            Err(error) => model.tell(&error),
         }
         self.model(id).promised[0] = false;
     }
@@ -737,11 +733,7 @@ impl World {
                 assert!(!promised, "an event, and no room: {model:?}");
             }
             Err(_) if model.write_shut && !model.may_fail() => {}
-            Err(error) if ours => model.tell(&error),
-            Err(error) => {
-                assert!(model.may_fail(), "{error}: {model:?}");
-                model.taken_behind = true;
-            }
+            Err(error) => model.tell(&error),
         }
     }
 
@@ -789,7 +781,7 @@ impl World {
             || model.maybe_reset
             || model.read_shut
             || model.maybe_read_shut;
-        let ended_before = model.write_shut || model.told.is_some() || model.taken_behind;
+        let ended_before = model.write_shut || model.told.is_some();
         if let Some(peer) = self.peer(id) {
             peer.ended = true;
             peer.fin = true;
