@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{
     accept, effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done,
-    watchdog, HANG, LOOPBACKS,
+    watchdog, LOOPBACKS,
 };
 use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream};
 use socket2::{Domain, SockRef, Socket, Type};
@@ -323,7 +323,7 @@ fn the_backlog_is_the_largest_that_the_system_grants() {
     for loopback in LOOPBACKS {
         let (listener, address) = bind(loopback);
         let clients: Vec<_> = (0..granted.min(400))
-            .map(|_| net::TcpStream::connect_timeout(&address, HANG).unwrap())
+            .map(|_| net::TcpStream::connect_timeout(&address, common::HANG).unwrap())
             .collect();
         for _ in &clients {
             accept(&listener);
@@ -399,7 +399,7 @@ fn listeners_that_share_a_port_share_its_connections() {
         .collect();
     for _ in 0..10 {
         let _client = net::TcpStream::connect(address).unwrap();
-        assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
+        assert_ne!(poll.poll(&mut events, Some(common::HANG)).unwrap(), 0);
         for event in &events {
             let listener = &listeners[event.id()];
             accept(listener);
