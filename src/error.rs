@@ -95,3 +95,22 @@ pub(crate) fn no_capacity() -> io::Error {
         "the batch has no room: make it with Events::with_capacity(1) or more",
     )
 }
+
+/// `try_io` while bytes or a datagram that were received wait in memory of ours, where no call finds them.
+#[cfg(any(windows, all(loom, test)))]
+pub(crate) fn bytes_unread() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "what was received before it was asked for waits unread: read it first, or call set_lent_buffer(0) before the first \
+         registration, which keeps it in the socket",
+    )
+}
+
+/// `try_io` of a listener that has accepted a connection already.
+#[cfg(any(windows, all(loom, test)))]
+pub(crate) fn connection_held() -> io::Error {
+    io::Error::new(
+        ErrorKind::InvalidInput,
+        "a connection that was accepted before it was asked for waits: take it with `accept` first",
+    )
+}

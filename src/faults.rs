@@ -39,6 +39,7 @@ mod none {
         Socket,
         Post,
         SendAtOnce,
+        Close,
     }
 
     // It is `Ok` of nothing: the optimizer sees through it.
@@ -104,6 +105,8 @@ mod injected {
         Post,
         /// To send a datagram without an operation (Windows).
         SendAtOnce,
+        /// To close the socket of a connection, because of its linger time (Windows).
+        Close,
     }
 
     // A thread's own, so that tests beside each other do not meet.

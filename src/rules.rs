@@ -94,6 +94,26 @@ pub(crate) enum Rule {
     PostingCounts,
     /// A wake that could not be posted does not count as one on its way.
     WakeTakenBack,
+    /// A read that goes on after a full receive holds its lock all the time.
+    GoesOnLocked,
+    /// What that second receive says beside bytes is kept.
+    KeptUntold,
+    /// A read that would give the end asks whether the connection is broken.
+    StaysBroken,
+    /// `take_error` returns a failure once, whoever else tells of it.
+    TakenOnce,
+    /// What comes after a shutdown of receiving is dropped.
+    ShutDiscards,
+    /// Nothing starts while the user makes a call of his own.
+    TryHolds,
+    /// Whoever ends that call looks at the interest.
+    TryResumes,
+    /// A dropped stream whose linger time is zero cancels its send.
+    LingerZero,
+    /// A send that was given up is not gone on with.
+    NoRestGivenUp,
+    /// A socket that the system does not close because of its linger time is closed without.
+    ClosedAnyway,
 }
 
 #[cfg(not(all(loom, test)))]

@@ -57,7 +57,9 @@ use std::time::Duration;
 use std::time::Instant;
 
 use crate::event::Events;
+use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
+use crate::rules::{holds, Rule};
 use crate::sync::thread;
 use crate::timeout::Deadline;
 pub(crate) use listener::TcpListener;
@@ -181,6 +183,55 @@ fn arm(
         }
     }
     Ok(())
+}
+
+/// Makes `call`, a call of the user's own, and then `end`, with the code of its failure; `end` also after a panic.
+fn call_and_then<R>(
+    call: impl FnOnce() -> io::Result<R>,
+    end: impl FnOnce(Option<ffi::Code>),
+) -> io::Result<R> {
+    struct Guard<F: FnOnce(Option<ffi::Code>)> {
+        end: Option<F>,
+        failed: Option<ffi::Code>,
+    }
+
+    impl<F: FnOnce(Option<ffi::Code>)> Drop for Guard<F> {
+        fn drop(&mut self) {
+            if let Some(end) = self.end.take() {
+                end(self.failed);
+            }
+        }
+    }
+
+    let mut guard = Guard {
+        end: Some(end),
+        failed: None,
+    };
+    let result = call();
+    guard.failed = code_of(&result);
+    drop(guard);
+    result
+}
+
+/// The system's code of a failure, if it is one of the system's.
+fn code_of<R>(result: &io::Result<R>) -> Option<ffi::Code> {
+    result.as_ref().err().and_then(io::Error::raw_os_error)
+}
+
+/// Closes the socket of a connection, whatever its linger time.
+///
+/// With a time, Windows does not close a non-blocking socket that has unsent bytes: the call fails, the socket stays open, and
+/// `std` would not notice. Then it is closed without that time, which sends the bytes in the background. To ask for the time
+/// first would cost every close a call.
+fn close_connection(stream: net::TcpStream) {
+    let open = match refused(Call::Close) {
+        Ok(()) => ffi::close_socket(stream.into()),
+        Err(_) => Some(stream.into()),
+    };
+    if let Some(socket) = open.filter(|_| holds(Rule::ClosedAnyway)) {
+        ffi::set_graceful_close(ffi::socket_of(&socket));
+        ffi::close_socket(socket);
+    }
 }
 
 /// The error of a call that has nothing to do right now.

@@ -22,12 +22,16 @@ use super::ffi::WSABUF;
 use crate::rules::{holds, Rule};
 use crate::sync::{AtomicUsize, Ordering};
 
-/// What a stream lends for a receive, unless another size is chosen.
+/// What a stream lends for a receive at first, and at least, unless another size is chosen.
 pub(super) const STREAM_BUFFER: usize = 4 << 10;
 /// The most that a stream lends for a receive, and that is copied for a send.
 pub(super) const MAX_BUFFER: usize = 64 << 10;
 /// Room for any datagram: its length is a number of 16 bits.
 pub(super) const DATAGRAM_BUFFER: usize = 64 << 10;
+
+/// How many receives in a row must have needed less than half of what they were lent before the next ones get half as
+/// much: one pause between two bursts is no reason to make the memory anew.
+const SHORT_IN_A_ROW: u8 = 8;
 
 /// How much the sources of a `Poll` may lend, and do.
 #[derive(Debug)]
@@ -47,7 +51,16 @@ impl Lending {
 
     /// Counts `bytes` as lent if the bound allows it.
     pub(super) fn reserve(&self, bytes: usize) -> bool {
-        let more = |lent: usize| lent.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        self.reserve_within(self.limit, bytes)
+    }
+
+    /// Counts `bytes` as lent if they fit into the first half of the bound: for what could be less.
+    pub(super) fn reserve_spare(&self, bytes: usize) -> bool {
+        self.reserve_within(self.limit / 2, bytes)
+    }
+
+    fn reserve_within(&self, limit: usize, bytes: usize) -> bool {
+        let more = |lent: usize| lent.checked_add(bytes).filter(|&sum| sum <= limit);
         let fits = self
             .lent
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
@@ -74,6 +87,55 @@ impl Lending {
 
     pub(super) fn lent_bytes(&self) -> usize {
         self.lent.load(Ordering::Relaxed)
+    }
+}
+
+/// How much a stream lends for its next receive: it follows the traffic.
+///
+/// A receive that fills what it was lent doubles the next one; several in a row that needed less than half of it halve the
+/// next. What is more than the first size comes out of the first half of the bound: a few busy streams then never keep others
+/// from lending at all, which would cost each of those a system call for every read.
+#[derive(Debug)]
+pub(super) struct LentSize {
+    size: usize,
+    /// How many receives in a row were short.
+    short: u8,
+}
+
+impl LentSize {
+    pub(super) const fn new() -> LentSize {
+        LentSize {
+            size: STREAM_BUFFER,
+            short: 0,
+        }
+    }
+
+    /// Counts the size as lent, or less, or nothing, as the bound allows; returns how much.
+    pub(super) fn reserve(&self, lending: &Lending) -> usize {
+        if self.size > STREAM_BUFFER && lending.reserve_spare(self.size) {
+            return self.size;
+        }
+        if lending.reserve(STREAM_BUFFER) {
+            return STREAM_BUFFER;
+        }
+        0
+    }
+
+    /// A receive that was lent `lent` bytes has brought `count`.
+    pub(super) fn came_back(&mut self, lent: usize, count: usize) {
+        if count >= lent / 2 {
+            self.short = 0;
+            // Less than the size was lent past the bound: that says nothing about the size.
+            if count == lent && lent == self.size {
+                self.size = (self.size * 2).min(MAX_BUFFER);
+            }
+            return;
+        }
+        self.short += 1;
+        if self.short == SHORT_IN_A_ROW {
+            self.short = 0;
+            self.size = (self.size / 2).max(STREAM_BUFFER);
+        }
     }
 }
 
@@ -245,6 +307,43 @@ mod tests {
         assert_eq!(lending.lent_bytes(), 10);
         lending.release(6);
         assert!(lending.reserve(5));
+    }
+
+    #[test]
+    fn the_size_lent_follows_the_traffic() {
+        let mut size = LentSize::new();
+        let plenty = Lending::new(1 << 20);
+        for expected in [4, 8, 16, 32, 64, 64].map(|kib| kib << 10) {
+            let lent = size.reserve(&plenty);
+            plenty.release(lent);
+            assert_eq!(lent, expected);
+            size.came_back(lent, lent);
+        }
+        // One that needed most of it stands between the short ones.
+        for _ in 0..SHORT_IN_A_ROW - 1 {
+            size.came_back(MAX_BUFFER, 100);
+        }
+        size.came_back(MAX_BUFFER, MAX_BUFFER - 1);
+        for _ in 0..SHORT_IN_A_ROW - 1 {
+            size.came_back(MAX_BUFFER, 100);
+        }
+        assert_eq!(size.reserve(&plenty), MAX_BUFFER);
+        for _ in 0..5 * SHORT_IN_A_ROW {
+            size.came_back(MAX_BUFFER, 100);
+        }
+        assert_eq!(size.reserve(&plenty), STREAM_BUFFER);
+    }
+
+    #[test]
+    fn a_size_that_has_grown_leaves_half_of_the_bound_to_others() {
+        let lending = Lending::new(4 * STREAM_BUFFER);
+        let mut size = LentSize::new();
+        size.came_back(STREAM_BUFFER, STREAM_BUFFER);
+        assert_eq!(size.reserve(&lending), 2 * STREAM_BUFFER);
+        assert_eq!(size.reserve(&lending), STREAM_BUFFER);
+        assert_eq!(size.reserve(&lending), STREAM_BUFFER);
+        assert_eq!(size.reserve(&lending), 0);
+        assert_eq!(lending.lent_bytes(), 4 * STREAM_BUFFER);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::ffi;
 use super::operation::{Direction, Kind, Operation, Owner, Packet, Sink};
 use super::port::{Launch, Membership, Port};
 use super::stream::TcpStream;
-use super::{net, still_lent, would_block, Registrator};
+use super::{call_and_then, close_connection, net, still_lent, would_block, Registrator};
 use crate::error;
 use crate::event::{Event, Hints};
 use crate::faults::{refused, Call};
@@ -117,7 +117,10 @@ impl Shared {
         if accepting.side.in_flight || accepting.side.posted {
             return Ok(());
         }
-        if !accepting.has_something() && self.start(&mut accepting, port) {
+        // Whoever ends a `try_io` that is on looks at the interest.
+        if !accepting.has_something()
+            && (accepting.side.is_trying() || self.start(&mut accepting, port))
+        {
             return Ok(());
         }
         if let Err(error) = port.note(&self.accept) {
@@ -208,7 +211,10 @@ impl Shared {
         let Some(token) = accepting.side.armed else {
             return;
         };
-        if !accepting.has_something() && (self.start(accepting, port) || !accepting.has_something())
+        if !accepting.has_something()
+            && (accepting.side.is_trying()
+                || self.start(accepting, port)
+                || !accepting.has_something())
         {
             return;
         }
@@ -347,10 +353,27 @@ impl TcpListener {
 
     pub(crate) fn try_io<R>(
         &self,
-        _interest: Interests,
+        _: Interests,
         call: impl FnOnce(&net::TcpListener) -> io::Result<R>,
     ) -> io::Result<R> {
-        call(self.as_std())
+        {
+            let mut accepting = self.accept_direction()?;
+            if accepting.held.is_some() {
+                return Err(error::connection_held());
+            }
+            accepting.side.trying += 1;
+        }
+        let shared = &*self.shared;
+        call_and_then(
+            || call(self.as_std()),
+            |_| {
+                let mut accepting = lock(&shared.accepting);
+                accepting.side.trying -= 1;
+                if let Some(port) = shared.membership.port().filter(|_| holds(Rule::TryResumes)) {
+                    shared.fire(&mut accepting, port, None);
+                }
+            },
+        )
     }
 
     pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
@@ -369,18 +392,28 @@ impl TcpListener {
     }
 
     fn next_connection(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
+        let mut accepting = self.accept_direction()?;
+        match accepting.held.take() {
+            Some(connection) => Ok(connection),
+            // Under the lock: an accept that starts meanwhile would wait for a connection that we take.
+            None => self.accept_direct(),
+        }
+    }
+
+    /// The direction with no accept in flight, or with a connection. With an accept in flight it takes what is on the
+    /// port, once.
+    fn accept_direction(&self) -> io::Result<MutexGuard<'_, Accepting>> {
         let mut pumped = false;
         loop {
             let mut accepting = lock(&self.shared.accepting);
-            if let Some(connection) = accepting.held.take() {
-                return Ok(connection);
+            if accepting.held.is_some() {
+                return Ok(accepting);
             }
             if let Some(code) = accepting.failed.take() {
                 return Err(io::Error::from_raw_os_error(code));
             }
             if !accepting.side.in_flight || !holds(Rule::NoOvertaking) {
-                // Under the lock: an accept that starts meanwhile would wait for a connection that we take.
-                return self.accept_direct();
+                return Ok(accepting);
             }
             if pumped {
                 return Err(would_block());
@@ -423,7 +456,11 @@ impl Drop for TcpListener {
             accepting.held.take()
         };
         self.shared.membership.leave(&self.shared.me);
+        // It may have the listener's linger time.
+        if let Some((stream, _)) = held {
+            close_connection(stream);
+        }
         // The accept in flight was cancelled, so its packet comes whatever has a duplicate of the socket.
-        drop((held, listener));
+        drop(listener);
     }
 }

@@ -30,6 +30,7 @@ use super::port::Port;
 use super::status::{self, Outcome};
 use crate::event::Events;
 use crate::interests::Token;
+use crate::rules::{holds, Rule};
 
 /// What kind of call an operation stands for. A connect goes by the send operation: it comes before every send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,11 +164,6 @@ impl Packet {
         status::outcome(status)
     }
 
-    /// Whether it is not known how much was done.
-    pub(super) fn is_unfinished(&self) -> bool {
-        self.outcome() == Outcome::Unfinished
-    }
-
     /// The number of bytes moved, also by an operation that failed.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -201,8 +197,16 @@ pub(super) struct Direction {
     pub(super) in_flight: bool,
     /// Whether a note is on its way.
     pub(super) posted: bool,
+    /// How many calls of the user's own (`try_io`) are on: meanwhile nothing starts.
+    pub(super) trying: usize,
     /// Whether the source was dropped or given back: its socket's number is not ours any more, and nothing may start.
     pub(super) closed: bool,
+}
+
+impl Direction {
+    pub(super) fn is_trying(&self) -> bool {
+        self.trying > 0 && holds(Rule::TryHolds)
+    }
 }
 
 const _: () = assert!(

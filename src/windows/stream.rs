@@ -12,14 +12,16 @@
 //!   under the lock of the receiving direction, which is held over the (non-blocking) receive from the socket, too. The
 //!   same with sends.
 //! - **Armed means owed**: when an interest is armed and the direction's lock is free, an operation is in flight or a
-//!   note is on its way, whose packet will look at the interest (or a connect, for both). Whoever ends one of them, starts
-//!   the next or posts a note before it unlocks.
+//!   note is on its way, whose packet will look at the interest (or a connect, for both), or the user makes a call of his own
+//!   (`try_io`) whose end will. Whoever ends one of them, starts the next or posts a note before it unlocks.
+//! - **A broken stream stays broken**: see `broken.rs`.
 //!
 //! # Locks
 //! `sending` before `receiving`, and together only to give the socket back. The end of a connect concerns both: it is
 //! written to `connect` first, and then each direction is locked in turn; whoever arms an interest reads `connect` under its lock, so that either he
 //! sees the end or the end sees the interest.
 
+mod broken;
 mod connecting;
 mod receiving;
 mod sending;
@@ -29,20 +31,24 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Weak};
 
 use super::ffi;
-use super::lending::{MAX_BUFFER, STREAM_BUFFER};
+use super::lending::MAX_BUFFER;
 use super::operation::{Kind, Operation, Owner, Packet, Sink};
 use super::port::{Membership, Port};
-use super::{net, still_lent, Registrator};
+use super::{close_connection, net, still_lent, Registrator};
 use crate::error;
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, AtomicI32, AtomicUsize, Mutex, Ordering};
+use broken::{breaks_connection, Broken};
 use connecting::CONNECTED;
 use receiving::{Next, Receiving};
-use sending::Sending;
+use sending::{discard_input, Sending};
 
 /// How many pieces of memory one call moves at most; Wine takes no more.
 const MAX_SLICES: usize = 1024;
+
+/// That the user has not chosen how much is lent.
+const FOLLOWS_TRAFFIC: usize = usize::MAX;
 
 /// What operations in flight need of a stream.
 struct Shared {
@@ -55,6 +61,8 @@ struct Shared {
     target: Option<SocketAddr>,
     /// The same for the system, which may read it during the connect.
     target_name: (ffi::SOCKADDR_STORAGE, i32),
+    /// What broke the connection, as far as anybody was told.
+    broken: Broken,
     /// How much the next receive lends. Chosen by the user at any time; it orders nothing.
     wanted: AtomicUsize,
     receive: Operation,
@@ -119,7 +127,8 @@ impl TcpStream {
                 target_name: target
                     .as_ref()
                     .map_or(no_name, ffi::SOCKADDR_STORAGE::from_std),
-                wanted: AtomicUsize::new(STREAM_BUFFER),
+                broken: Broken::new(),
+                wanted: AtomicUsize::new(FOLLOWS_TRAFFIC),
                 receive: Operation::new(Weak::clone(&me), Kind::Receive),
                 send: Operation::new(Weak::clone(&me), Kind::Send),
                 receiving: Mutex::new(Receiving::new()),
@@ -194,10 +203,14 @@ impl TcpStream {
 
     pub(crate) fn try_io<R>(
         &self,
-        _interest: Interests,
+        interest: Interests,
         call: impl FnOnce(&net::TcpStream) -> io::Result<R>,
     ) -> io::Result<R> {
-        call(self.as_std())
+        if interest.is_readable() {
+            self.shared.try_receive(|| call(self.as_std()))
+        } else {
+            self.shared.try_send(|| call(self.as_std()))
+        }
     }
 
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -205,7 +218,7 @@ impl TcpStream {
             buffer,
             |buffer| buffer.len(),
             |buffer, bytes| buffer[..bytes.len()].copy_from_slice(bytes),
-            |mut stream, buffer| stream.read(buffer),
+            |mut stream, buffer, filled| stream.read(&mut buffer[filled..]),
         )
     }
 
@@ -225,19 +238,31 @@ impl TcpStream {
                 bytes = tail;
             }
         };
-        self.read_with(buffers, room, copy, |mut stream, buffers| {
-            stream.read_vectored(buffers)
+        self.read_with(buffers, room, copy, |mut stream, buffers, filled| {
+            if filled == 0 {
+                return stream.read_vectored(buffers);
+            }
+            let mut skipped = filled;
+            let mut rest: Vec<IoSliceMut<'_>> = Vec::new();
+            for buffer in buffers.iter_mut() {
+                let here = skipped.min(buffer.len());
+                skipped -= here;
+                if here < buffer.len() {
+                    rest.push(IoSliceMut::new(&mut buffer[here..]));
+                }
+            }
+            stream.read_vectored(&mut rest)
         })
     }
 
-    /// Takes bytes from the lent buffer, or else from the socket. `room` says how many fit into `buffer`; `copy` puts no
-    /// more there.
+    /// Takes bytes from the lent buffer, or else from the socket, or from both if the receive came back full. `room` says
+    /// how many fit into `buffer`; `copy` puts no more there; `direct` receives behind the number of bytes that it is told.
     fn read_with<B>(
         &self,
         mut buffer: B,
         room: impl FnOnce(&B) -> usize,
         copy: impl FnOnce(&mut B, &[u8]),
-        direct: impl FnOnce(&net::TcpStream, B) -> io::Result<usize>,
+        direct: impl FnOnce(&net::TcpStream, B, usize) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let room = room(&buffer);
         if room == 0 {
@@ -249,12 +274,20 @@ impl TcpStream {
                 let count = receiving.buffer.unread().len().min(room);
                 copy(&mut buffer, &receiving.buffer.unread()[..count]);
                 receiving.buffer.consume(count);
-                Ok(count)
+                if count == room || !receiving.is_more_likely() {
+                    return Ok(count);
+                }
+                if !holds(Rule::GoesOnLocked) {
+                    drop(receiving);
+                    return Ok(count + direct(self.as_std(), buffer, count).unwrap_or(0));
+                }
+                // Nothing is in flight while bytes wait in the buffer, and nothing starts under the lock.
+                let more = direct(self.as_std(), buffer, count);
+                Ok(count + receiving.keep(&more))
             }
             Next::Socket(mut receiving) => {
-                let result = direct(self.as_std(), buffer);
-                receiving.note_failure(&result);
-                result
+                let result = direct(self.as_std(), buffer, 0);
+                self.shared.tell(&mut receiving, result)
             }
         }
     }
@@ -265,23 +298,22 @@ impl TcpStream {
         }
         match self.shared.next_bytes()? {
             Next::End => Ok(0),
-            Next::Lent(receiving) => {
+            Next::Lent(mut receiving) => {
                 let bytes = receiving.buffer.unread();
                 let count = bytes.len().min(buffer.len());
                 let (head, tail) = buffer.split_at_mut(count);
                 head.copy_from_slice(&bytes[..count]);
-                // What follows is in the socket, if it is there: nothing is in flight while bytes wait here.
-                let more = if tail.is_empty() {
-                    0
-                } else {
-                    self.as_std().peek(tail).unwrap_or(0)
-                };
-                Ok(count + more)
+                if tail.is_empty() {
+                    return Ok(count);
+                }
+                // What follows is in the socket, if it is there: nothing is in flight while bytes wait here. Windows may show
+                // less of it than a read would give: a peek may end where the bytes of one packet from the network do.
+                let more = self.as_std().peek(tail);
+                Ok(count + receiving.keep(&more))
             }
             Next::Socket(mut receiving) => {
                 let result = self.as_std().peek(buffer);
-                receiving.note_failure(&result);
-                result
+                self.shared.tell(&mut receiving, result)
             }
         }
     }
@@ -306,32 +338,59 @@ impl TcpStream {
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match how {
-            // The end follows the bytes that are in flight.
-            Shutdown::Write => self.as_std().shutdown(how),
-            Shutdown::Read | Shutdown::Both => {
-                self.shared.shut_receive(|| self.as_std().shutdown(how))
-            }
+        self.shared.settle_connect();
+        if self.shared.is_connecting() {
+            return Err(io::Error::from_raw_os_error(ffi::WSAENOTCONN));
         }
+        if how != Shutdown::Read {
+            // The end follows the bytes that are in flight.
+            self.shared
+                .shut_send(|| self.as_std().shutdown(Shutdown::Write))?;
+        }
+        if how != Shutdown::Write {
+            self.shared
+                .shut_receive(|| self.as_std().peer_addr().map(drop))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.shared.settle_connect();
         if let Some(code) = self.shared.take_failure() {
             return Ok(Some(io::Error::from_raw_os_error(code)));
         }
-        if self.shared.is_connect_failure_told() {
+        // The one would fail, the other tell again.
+        if self.shared.is_connecting() || self.shared.is_connect_failure_told() {
             return Ok(None);
         }
-        self.as_std().take_error()
+        let error = self.as_std().take_error()?;
+        let code = error.as_ref().and_then(io::Error::raw_os_error);
+        let known = code.is_some_and(|code| {
+            breaks_connection(code) && !self.shared.broken.take(code) && holds(Rule::TakenOnce)
+        });
+        Ok(error.filter(|_| !known))
     }
 }
 
 impl Shared {
-    /// A failure that nobody was told of yet: of the connect, of a receive, of a send.
+    /// A failure that `take_error` has not returned yet: of the connect, of a receive, of a send, or one that a call has
+    /// told of. The first, the last and most of the others are one failure: of the connection.
     fn take_failure(&self) -> Option<ffi::Code> {
+        let is_news = |code| self.broken.take(code);
         self.take_connect_failure()
-            .or_else(|| lock(&self.receiving).take_failure())
-            .or_else(|| lock(&self.sending).take_failure())
+            .filter(|&code| is_news(code))
+            .or_else(|| lock(&self.receiving).take_failure(is_news))
+            .or_else(|| lock(&self.sending).take_failure(is_news))
+            .or_else(|| self.broken.take_told())
+    }
+
+    /// Takes the packet of a connect that has ended.
+    fn settle_connect(&self) {
+        if let Some(port) = self.membership.port() {
+            if self.is_connect_in_flight() {
+                port.pump();
+            }
+        }
     }
 
     /// Lets go of the socket, if nothing of it is in flight and no bytes wait: then it can be given back.
@@ -365,7 +424,11 @@ impl Drop for TcpStream {
         self.shared.membership.leave(&self.shared.me);
         // What comes back has no send in flight, and is closed here.
         if let Some(stream) = self.shared.close_send(stream) {
-            drop(stream);
+            // What nobody could read is no reason to reset the connection.
+            if self.shared.is_receiving_shut() {
+                discard_input(&stream);
+            }
+            close_connection(stream);
         }
     }
 }

@@ -174,10 +174,14 @@ impl UdpSocket {
 
     pub(crate) fn try_io<R>(
         &self,
-        _interest: Interests,
+        interest: Interests,
         call: impl FnOnce(&net::UdpSocket) -> io::Result<R>,
     ) -> io::Result<R> {
-        call(self.as_std())
+        if interest.is_readable() {
+            self.shared.try_receive(|| call(self.as_std()))
+        } else {
+            self.shared.try_send(|| call(self.as_std()))
+        }
     }
 
     pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {

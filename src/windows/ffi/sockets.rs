@@ -7,11 +7,11 @@ use core::ptr;
 use std::io;
 use std::net::SocketAddr;
 pub(crate) use std::os::windows::io::OwnedSocket;
-use std::os::windows::io::{AsRawSocket, FromRawSocket, RawSocket};
+use std::os::windows::io::{AsRawSocket, FromRawSocket, IntoRawSocket, RawSocket};
 use std::sync::OnceLock;
 
 use super::codes::*;
-use super::{size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
+use super::{size_of_i32, size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
 use super::{SOCKADDR_STORAGE, STORAGE_LEN};
 
 pub(crate) const INVALID_SOCKET: SOCKET = SOCKET(usize::MAX);
@@ -194,6 +194,8 @@ extern "system" {
     pub(crate) fn connect(s: SOCKET, name: *const SOCKADDR_STORAGE, namelen: i32) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recv>
     pub(crate) fn recv(s: SOCKET, buf: *mut u8, len: i32, flags: i32) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-closesocket>
+    pub(crate) fn closesocket(s: SOCKET) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom>
     pub(crate) fn recvfrom(
         s: SOCKET,
@@ -421,13 +423,46 @@ pub(crate) unsafe fn wsa_send_to(
 
 /// Makes closing reset the connection at once, whatever is unsent.
 pub(crate) fn set_abortive_close(socket: SOCKET) {
+    // Without it the close is a graceful one: no harm.
+    let _ = set_linger(socket, 1, 0);
+}
+
+/// Makes closing send what is unsent, in the background.
+pub(crate) fn set_graceful_close(socket: SOCKET) {
+    let _ = set_linger(socket, 0, 0);
+}
+
+fn set_linger(socket: SOCKET, on: u16, seconds: u16) -> Result<(), Code> {
     let linger = LINGER {
-        l_onoff: 1,
-        l_linger: 0,
+        l_onoff: on,
+        l_linger: seconds,
     };
     let bytes = [linger.l_onoff.to_ne_bytes(), linger.l_linger.to_ne_bytes()].concat();
-    // Without it the close is a graceful one: no harm.
-    let _ = set_option(socket, SOL_SOCKET, SO_LINGER, &bytes);
+    set_option(socket, SOL_SOCKET, SO_LINGER, &bytes)
+}
+
+/// The linger time in seconds, if one is set: 0 makes closing reset the connection.
+pub(crate) fn linger(socket: SOCKET) -> Option<u16> {
+    let mut linger = LINGER {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    let mut len = size_of_i32::<LINGER>();
+    let place: *mut LINGER = &mut linger;
+    // SAFETY: the value is writable for the length, and so is the length.
+    let returned = unsafe { getsockopt(socket, SOL_SOCKET, SO_LINGER, place.cast(), &mut len) };
+    (checked(returned).is_ok() && linger.l_onoff != 0).then_some(linger.l_linger)
+}
+
+/// Closes a socket. It comes back if it is still open: a linger time is set, it is non-blocking, and bytes are unsent.
+pub(crate) fn close_socket(socket: OwnedSocket) -> Option<OwnedSocket> {
+    let raw = socket.into_raw_socket();
+    #[allow(clippy::cast_possible_truncation)] // It has a pointer's width on every target.
+    // SAFETY: we owned it, and nobody uses it any more.
+    let closed = checked(unsafe { closesocket(SOCKET(raw as usize)) });
+    // Whatever else it says, it is not ours any more.
+    // SAFETY: the system says that the socket is still open, and nobody else has its number.
+    (closed == Err(WSAEWOULDBLOCK)).then(|| unsafe { OwnedSocket::from_raw_socket(raw) })
 }
 
 pub(super) fn set_option(

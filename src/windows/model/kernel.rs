@@ -9,6 +9,9 @@
 //! it was sending. A call on a socket that is closed fails the check: its number may be another's. So does closing the
 //! socket that an accept in flight will connect.
 //!
+//! A reset is told once to whoever sends or receives first, and to `SO_ERROR`; after that there is nothing but an end. A socket
+//! with a linger time is not closed at the first try.
+//!
 //! **It is simpler.** Its clock stands still until a model lets time pass, and then shows whatever somebody waits for
 //! ([`let_time_pass`]). Nothing fails but what a model has it refuse ([`refuse`]).
 
@@ -160,6 +163,15 @@ struct Socket {
     room: usize,
     sent: Vec<u8>,
     connected: bool,
+    /// It was made by an accept: as of one that was reset by now, only the accept itself tells of the peer.
+    accepted: bool,
+    /// A reset that nobody was told of.
+    reset: bool,
+    /// The same for `SO_ERROR`.
+    error: bool,
+    linger: Option<u16>,
+    /// It was closed by a reset of ours.
+    aborted: bool,
     /// Connections that wait to be accepted; `None` for one that was reset.
     backlog: VecDeque<Option<u16>>,
     datagrams: VecDeque<Datagram>,
@@ -281,6 +293,26 @@ pub(crate) fn finish(socket: SOCKET) {
         state.sockets[socket.0].finished = true;
         state.serve_receives(socket.0);
     });
+}
+
+/// The peer resets the connection.
+pub(crate) fn reset(socket: SOCKET) {
+    step(|state| {
+        let broken = &mut state.sockets[socket.0];
+        broken.incoming.clear();
+        (broken.reset, broken.error, broken.finished) = (true, true, true);
+        state.serve(socket.0);
+    });
+}
+
+/// As the user does by an option.
+pub(crate) fn set_linger(socket: SOCKET, seconds: u16) {
+    step(|state| state.sockets[socket.0].linger = Some(seconds));
+}
+
+/// Whether it was closed by a reset.
+pub(crate) fn was_aborted(socket: SOCKET) -> bool {
+    step(|state| state.sockets[socket.0].aborted)
 }
 
 /// Two steps: there is room, and then what is in flight moves on.
@@ -454,6 +486,10 @@ impl State {
         if source.incoming.is_empty() && !source.finished {
             return;
         }
+        if std::mem::take(&mut source.reset) {
+            self.end(address, STATUS_CONNECTION_RESET, 0);
+            return;
+        }
         let flight = &self.flights[&address];
         let count = flight.len.min(source.incoming.len());
         for (index, byte) in source.incoming.drain(..count).enumerate() {
@@ -469,6 +505,10 @@ impl State {
             return;
         };
         let target = &mut self.sockets[socket];
+        if std::mem::take(&mut target.reset) {
+            self.end(address, STATUS_CONNECTION_RESET, 0);
+            return;
+        }
         let flight = &self.flights[&address];
         let count = flight.len.min(target.room);
         if count == 0 {
@@ -694,6 +734,9 @@ pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
         if socket.incoming.is_empty() && !socket.finished {
             return Err(WSAEWOULDBLOCK);
         }
+        if socket.reset {
+            return Err(WSAECONNRESET);
+        }
         Ok(socket.incoming.len().min(1))
     })
 }
@@ -719,7 +762,33 @@ pub(crate) fn connect_socket(_: SOCKET, _: &SocketAddr) -> Result<(), Code> {
 }
 
 pub(crate) fn set_abortive_close(socket: SOCKET) {
-    step(|state| state.check_open(socket.0));
+    set_linger_option(socket, Some(0));
+}
+
+pub(crate) fn set_graceful_close(socket: SOCKET) {
+    set_linger_option(socket, None);
+}
+
+fn set_linger_option(socket: SOCKET, linger: Option<u16>) {
+    step(|state| {
+        state.check_open(socket.0);
+        state.sockets[socket.0].linger = linger;
+    });
+}
+
+pub(crate) fn linger(socket: SOCKET) -> Option<u16> {
+    step(|state| {
+        state.check_open(socket.0);
+        state.sockets[socket.0].linger
+    })
+}
+
+pub(crate) fn close_socket(socket: OwnedSocket) -> Option<OwnedSocket> {
+    if linger(socket.0).is_some_and(|seconds| seconds > 0) {
+        return Some(socket);
+    }
+    drop(socket);
+    None
 }
 
 /// As `AsRawSocket`.
@@ -748,6 +817,11 @@ impl Drop for OwnedSocket {
         }
         step(|state| {
             state.check_open(self.0 .0);
+            let closing = &mut state.sockets[self.0 .0];
+            if closing.linger.is_some_and(|seconds| seconds > 0) {
+                return;
+            }
+            closing.aborted = closing.linger == Some(0);
             state.lost |= state.pending(self.0 .0, Call::Send).is_some()
                 || state.pending(self.0 .0, Call::SendDatagram).is_some();
             let accepting = |flight: &Flight| flight.call == Call::Accept(self.0 .0);
@@ -768,7 +842,7 @@ pub(crate) mod net {
 
     pub(crate) use super::datagrams::UdpSocket;
     pub(crate) use super::listening::TcpListener;
-    use super::{step, Numbered, OwnedSocket, SOCKET};
+    use super::{step, Numbered, OwnedSocket, SOCKET, WSAECONNRESET};
 
     #[derive(Debug)]
     pub(crate) struct TcpStream(OwnedSocket);
@@ -776,6 +850,12 @@ pub(crate) mod net {
     impl From<OwnedSocket> for TcpStream {
         fn from(socket: OwnedSocket) -> TcpStream {
             TcpStream(socket)
+        }
+    }
+
+    impl From<TcpStream> for OwnedSocket {
+        fn from(stream: TcpStream) -> OwnedSocket {
+            stream.0
         }
     }
 
@@ -787,8 +867,13 @@ pub(crate) mod net {
 
     impl TcpStream {
         pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-            // As of one that was reset by now: then what came with the accept tells.
-            Err(ErrorKind::NotConnected.into())
+            step(|state| {
+                let socket = &state.sockets[self.number().0];
+                if socket.connected && !socket.accepted {
+                    return Ok(super::listening::name_of(1));
+                }
+                Err(ErrorKind::NotConnected.into())
+            })
         }
 
         pub(crate) fn set_nonblocking(&self, _: bool) -> io::Result<()> {
@@ -796,13 +881,12 @@ pub(crate) mod net {
         }
 
         pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-            Ok(None)
+            let error = step(|state| std::mem::take(&mut state.sockets[self.number().0].error));
+            Ok(error.then(|| io::Error::from_raw_os_error(WSAECONNRESET)))
         }
 
         pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-            if how != Shutdown::Write {
-                super::finish(self.number());
-            }
+            assert_eq!(how, Shutdown::Write, "the system is told of no other");
             Ok(())
         }
 
@@ -815,6 +899,9 @@ pub(crate) mod net {
                 let count = buffer.len().min(socket.incoming.len());
                 if count == 0 && !socket.finished {
                     return Err(ErrorKind::WouldBlock.into());
+                }
+                if count == 0 && std::mem::take(&mut socket.reset) {
+                    return Err(io::Error::from_raw_os_error(WSAECONNRESET));
                 }
                 for (place, byte) in buffer.iter_mut().zip(&socket.incoming) {
                     *place = *byte;
@@ -847,6 +934,9 @@ pub(crate) mod net {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             step(|state| {
                 let socket = &mut state.sockets[self.number().0];
+                if std::mem::take(&mut socket.reset) {
+                    return Err(io::Error::from_raw_os_error(WSAECONNRESET));
+                }
                 let count = bytes.len().min(socket.room);
                 if count == 0 {
                     return Err(ErrorKind::WouldBlock.into());

@@ -5,7 +5,7 @@
 //!
 //! One number says how far it is, [`Shared::connect`]: it goes from [`NOT_STARTED`] to [`IN_FLIGHT`] under the lock of the
 //! sending direction, and from there to [`CONNECTED`] or a failure's code when the packet is handled. Whoever is told the
-//! code sets it to [`TOLD`]: from then on the socket itself says that it has no connection.
+//! code keeps it in `Shared::broken`, for reads to come, and then sets this number to [`TOLD`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -67,6 +67,12 @@ impl Shared {
         self.connect_state() > CONNECTED
     }
 
+    /// Whether the connect has failed, whoever was told.
+    pub(super) fn has_failed_to_connect(&self) -> bool {
+        let state = self.connect_state();
+        state > CONNECTED || state == TOLD
+    }
+
     /// Whether the connect has failed and somebody was told. The socket would tell again.
     pub(super) fn is_connect_failure_told(&self) -> bool {
         self.connect_state() == TOLD
@@ -74,12 +80,16 @@ impl Shared {
 
     pub(super) fn take_connect_failure(&self) -> Option<ffi::Code> {
         let code = self.connect_state();
+        if code <= CONNECTED {
+            return None;
+        }
+        // Before anybody finds it told: a read looks for the code there.
+        self.broken.tell(code);
         // Only one of several askers is told.
-        let told = code > CONNECTED
-            && self
-                .connect
-                .compare_exchange(code, TOLD, Ordering::SeqCst, Ordering::SeqCst)
-                .is_ok();
+        let told = self
+            .connect
+            .compare_exchange(code, TOLD, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok();
         told.then_some(code)
     }
 

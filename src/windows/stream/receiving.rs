@@ -9,16 +9,36 @@
 //!
 //! A receive without memory tells that bytes are there, and leaves them. If somebody took them from the socket before its
 //! packet is handled (`raided`), the packet proves nothing, and the socket is asked.
+//!
+//! # A receive that came back full
+//! It filled what it was lent, so there may be more in the socket. A `read` that takes the last of its bytes and has room
+//! left goes on with one receive from the socket. It still holds the lock: otherwise another thread could start a receive
+//! in between, whose bytes would come before those of the socket. The read returns bytes, so what the second receive says
+//! beside bytes is not told but kept for the next one: the system may tell it only once.
+//!
+//! # The end of receiving
+//! A read that would give the end of the stream asks first whether the connection is known to be broken (`broken.rs`).
+//! Whichever a read has told first, the end or the failure, stays.
+//!
+//! `shutdown(Read)` is not passed on to Windows, which would reset the connection when bytes come. It is a mark: bytes that wait
+//! here are dropped, a receive in flight is cancelled, and what its packet brings is dropped as well.
+//!
+//! # Calls of the user's own
+//! While a `try_io` for reading is on (`trying`), no receive starts and no event is made of what is in the socket, which the
+//! call may be taking right now. Whoever ends the last of them looks at the interest again: so an armed interest is owed
+//! that look, where it is otherwise owed a packet.
 
 use std::io;
 use std::sync::Arc;
 
 use super::super::ffi;
-use super::super::lending::LentBuffer;
+use super::super::lending::{LentBuffer, LentSize};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::would_block;
-use super::Shared;
+use super::super::{call_and_then, code_of, would_block};
+use super::broken::breaks_connection;
+use super::{Shared, FOLLOWS_TRAFFIC};
+use crate::error;
 use crate::event::{Event, Hints};
 use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
@@ -30,9 +50,9 @@ use crate::sync::{lock, MutexGuard, Ordering};
 enum End {
     /// It has not.
     Open,
-    /// The peer sends no more.
-    Eof,
-    /// The connection is broken. The system may tell it once only, so it is kept, and told every time.
+    /// The peer sends no more. `told`: a read has said so.
+    Eof { told: bool },
+    /// The connection is broken. The system may tell it once only, so it is kept, and told every time. `told`: a read has.
     Broken { code: ffi::Code, told: bool },
     /// This receive failed; the next one need not. Told once.
     Failed(ffi::Code),
@@ -43,6 +63,10 @@ pub(super) struct Receiving {
     pub(super) buffer: LentBuffer,
     /// How much is lent to the receive in flight: 0 for one without memory.
     lent: usize,
+    /// How much the next one lends, if the user has not chosen.
+    size: LentSize,
+    /// The receive that the bytes in the buffer are of has filled what it was lent.
+    full: bool,
     /// Bytes were taken from the socket since the receive without memory started.
     raided: bool,
     end: End,
@@ -59,60 +83,73 @@ pub(super) enum Next<'a> {
     End,
 }
 
-/// Whether a failure is one of the connection, and not only of one call.
-fn breaks_connection(code: ffi::Code) -> bool {
-    matches!(
-        code,
-        ffi::WSAECONNRESET
-            | ffi::WSAECONNABORTED
-            | ffi::WSAENETRESET
-            | ffi::WSAETIMEDOUT
-            | ffi::WSAENETUNREACH
-            | ffi::WSAEHOSTUNREACH
-    )
-}
-
 impl Receiving {
     pub(super) fn new() -> Receiving {
         Receiving {
             side: Direction::default(),
             buffer: LentBuffer::new(),
             lent: 0,
+            size: LentSize::new(),
+            full: false,
             raided: false,
             end: End::Open,
             shut: false,
         }
     }
 
+    /// Keeps a failure that nobody was told of.
     fn fail(&mut self, code: ffi::Code) {
-        self.end = if self.shut {
-            End::Eof
-        } else if breaks_connection(code) {
+        if self.is_settled() {
+            return;
+        }
+        self.end = if breaks_connection(code) {
             End::Broken { code, told: false }
         } else {
             End::Failed(code)
         };
     }
 
-    /// Keeps the failure of a call on the socket that the system might not repeat.
-    pub(super) fn note_failure(&mut self, result: &io::Result<usize>) {
-        let code = result.as_ref().err().and_then(io::Error::raw_os_error);
-        if let Some(code) = code.filter(|&code| breaks_connection(code)) {
-            self.end = End::Broken { code, told: true };
-        }
+    /// Whether a read has told how receiving ended: that stays.
+    fn is_settled(&self) -> bool {
+        matches!(
+            self.end,
+            End::Eof { told: true } | End::Broken { told: true, .. }
+        )
     }
 
-    pub(super) fn take_failure(&mut self) -> Option<ffi::Code> {
-        match self.end {
-            End::Broken { code, told: false } => {
-                self.end = End::Broken { code, told: true };
-                Some(code)
+    /// Whether all bytes of a receive that came back full are taken, and nothing keeps a read from asking the socket.
+    pub(super) fn is_more_likely(&self) -> bool {
+        self.full && self.end == End::Open && self.buffer.unread().is_empty()
+    }
+
+    /// Keeps what a receive (or a peek) says that followed bytes of the buffer, and returns how many bytes it brought. An
+    /// empty socket says nothing.
+    pub(super) fn keep(&mut self, result: &io::Result<usize>) -> usize {
+        match result {
+            Ok(0) => self.end = End::Eof { told: false },
+            Ok(count) => return *count,
+            Err(_) if !holds(Rule::KeptUntold) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => {
+                if let Some(code) = code_of(result) {
+                    self.fail(code);
+                }
             }
+        }
+        0
+    }
+
+    pub(super) fn take_failure(
+        &mut self,
+        is_news: impl FnOnce(ffi::Code) -> bool,
+    ) -> Option<ffi::Code> {
+        match self.end {
+            End::Broken { code, .. } => is_news(code).then_some(code),
             End::Failed(code) => {
                 self.end = End::Open;
                 Some(code)
             }
-            _ => None,
+            End::Open | End::Eof { .. } => None,
         }
     }
 
@@ -124,7 +161,7 @@ impl Receiving {
     fn hints(&self) -> Hints {
         let broken = matches!(self.end, End::Broken { .. } | End::Failed(_));
         Hints {
-            read_closed: self.end == End::Eof || self.shut,
+            read_closed: matches!(self.end, End::Eof { .. }) || self.shut,
             write_closed: false,
             error: broken,
         }
@@ -136,8 +173,7 @@ impl Shared {
     fn has_something(&self, receiving: &Receiving) -> bool {
         !receiving.buffer.unread().is_empty()
             || receiving.end != End::Open
-            || receiving.shut
-            || self.has_connect_failure()
+            || self.has_failed_to_connect()
     }
 
     /// Arms `READABLE`, and returns what was armed before.
@@ -149,7 +185,10 @@ impl Shared {
         if self.is_connecting() || in_flight || receiving.side.posted {
             return Ok(before);
         }
-        if !self.has_something(&receiving) && self.start_receive(&mut receiving, port) {
+        // Whoever ends the call that is on looks at the interest.
+        if !self.has_something(&receiving)
+            && (receiving.side.is_trying() || self.start_receive(&mut receiving, port))
+        {
             return Ok(before);
         }
         if let Err(error) = port.note(&self.receive) {
@@ -163,9 +202,11 @@ impl Shared {
     /// Starts a receive, lending memory if the bound allows it. Returns whether one is in flight; if not, the `Poll` is
     /// gone or `end` says why.
     fn start_receive(&self, receiving: &mut Receiving, port: &Port) -> bool {
-        let wanted = self.wanted.load(Ordering::Relaxed);
-        let lent = if wanted > 0 && port.lending().reserve(wanted) {
-            wanted
+        let chosen = self.wanted.load(Ordering::Relaxed);
+        let lent = if chosen == FOLLOWS_TRAFFIC {
+            receiving.size.reserve(port.lending())
+        } else if chosen > 0 && port.lending().reserve(chosen) {
+            chosen
         } else {
             0
         };
@@ -195,6 +236,7 @@ impl Shared {
         if launch == Launch::Flying {
             receiving.side.in_flight = true;
             receiving.raided = false;
+            receiving.full = false;
             receiving.lent = lent;
         } else {
             receiving.buffer.take_back();
@@ -217,13 +259,19 @@ impl Shared {
         }
         let mut ready = false;
         match packet.result(Some(self.socket)) {
+            // What still came belongs to nobody.
+            _ if receiving.shut && holds(Rule::ShutDiscards) => receiving.buffer.free(),
             Ok(_) if receiving.lent == 0 => {
                 ready = !(receiving.raided && holds(Rule::Raided))
                     || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
             }
-            Ok(0) => receiving.end = End::Eof,
-            Ok(count) => receiving.buffer.received(count),
-            // Cancelled, by `shutdown`, the end of the `Poll` or that of the thread that started it: no failure. An interest
+            Ok(0) => receiving.end = End::Eof { told: false },
+            Ok(count) => {
+                receiving.buffer.received(count);
+                receiving.full = count == receiving.lent;
+                receiving.size.came_back(receiving.lent, count);
+            }
+            // Cancelled, by the end of the `Poll` or that of the thread that started it: no failure. An interest
             // that is armed starts the next one.
             Err(ffi::WSA_OPERATION_ABORTED) => {}
             Err(code) => receiving.fail(code),
@@ -252,8 +300,9 @@ impl Shared {
         let Some(token) = receiving.side.armed else {
             return;
         };
-        if !ready && !self.has_something(receiving) {
-            if !holds(Rule::StartInstead) {
+        let trying = receiving.side.is_trying();
+        if (!ready || trying) && !self.has_something(receiving) {
+            if trying || !holds(Rule::StartInstead) {
                 return;
             }
             if self.start_receive(receiving, port) {
@@ -270,7 +319,7 @@ impl Shared {
                     receiving.side.armed = None;
                 }
                 let mut hints = receiving.hints();
-                hints.error |= self.has_connect_failure();
+                hints.error |= self.has_failed_to_connect();
                 let fits = events.push(Event::ready(token, Interests::READABLE, hints));
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
@@ -293,30 +342,23 @@ impl Shared {
             }
             match receiving.end {
                 End::Open => {}
-                End::Eof => return Ok(Next::End),
-                End::Broken { code, .. } => {
-                    receiving.end = End::Broken { code, told: true };
-                    return Err(io::Error::from_raw_os_error(code));
-                }
+                End::Eof { .. } => return self.tell_end(&mut receiving).map(|()| Next::End),
+                End::Broken { code, .. } => return Err(self.tell_broken(&mut receiving, code)),
                 End::Failed(code) => {
                     receiving.end = End::Open;
                     return Err(io::Error::from_raw_os_error(code));
                 }
             }
+            if self.has_failed_to_connect() {
+                // The connect's failure was told; the socket itself would only say that it has no connection.
+                return self.tell_end(&mut receiving).map(|()| Next::End);
+            }
             if !receiving.side.in_flight || receiving.lent == 0 || !holds(Rule::NoOvertaking) {
-                if receiving.shut {
-                    return Ok(Next::End);
-                }
                 receiving.raided = true;
                 return Ok(Next::Socket(receiving));
             }
             if pumped {
-                // Of a receive that was shut down, only the packet is still to come.
-                return if receiving.shut {
-                    Ok(Next::End)
-                } else {
-                    Err(would_block())
-                };
+                return Err(would_block());
             }
             drop(receiving);
             if let Some(port) = self.membership.port() {
@@ -326,17 +368,95 @@ impl Shared {
         }
     }
 
-    /// Ends receiving: what has been received can still be read, then comes the end.
-    pub(super) fn shut_receive(&self, shutdown: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    /// A read is about to give the end of the stream: it may, unless the connection is known to be broken and no read
+    /// has given the end before.
+    fn tell_end(&self, receiving: &mut Receiving) -> io::Result<()> {
+        if receiving.end != (End::Eof { told: true }) {
+            if let Some(code) = self.broken.code().filter(|_| holds(Rule::StaysBroken)) {
+                return Err(self.tell_broken(receiving, code));
+            }
+            receiving.end = End::Eof { told: true };
+        }
+        Ok(())
+    }
+
+    /// A read tells what broke the connection, and so does every later one.
+    fn tell_broken(&self, receiving: &mut Receiving, code: ffi::Code) -> io::Error {
+        receiving.end = End::Broken { code, told: true };
+        self.broken.tell(code);
+        io::Error::from_raw_os_error(code)
+    }
+
+    /// What a read or peek says that has asked the socket, under the lock all the time.
+    pub(super) fn tell(
+        &self,
+        receiving: &mut Receiving,
+        result: io::Result<usize>,
+    ) -> io::Result<usize> {
+        match result {
+            Ok(0) => self.tell_end(receiving).map(|()| 0),
+            Err(error) => {
+                self.note_failure(receiving, error.raw_os_error());
+                Err(error)
+            }
+            some => some,
+        }
+    }
+
+    /// Keeps the failure of a call on the socket that the system might not repeat.
+    fn note_failure(&self, receiving: &mut Receiving, code: Option<ffi::Code>) {
+        let code = code.filter(|&code| breaks_connection(code) && !receiving.is_settled());
+        if let Some(code) = code {
+            drop(self.tell_broken(receiving, code));
+        }
+    }
+
+    /// Makes a call of the user's own that receives.
+    pub(super) fn try_receive<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        match self.next_bytes()? {
+            Next::Lent(_) => return Err(error::bytes_unread()),
+            // No receive starts any more.
+            Next::End => return call(),
+            Next::Socket(mut receiving) => receiving.side.trying += 1,
+        }
+        call_and_then(call, |failed| {
+            let mut receiving = lock(&self.receiving);
+            receiving.side.trying -= 1;
+            self.note_failure(&mut receiving, failed);
+            if let Some(port) = self.membership.port().filter(|_| holds(Rule::TryResumes)) {
+                self.fire_receive(&mut receiving, false, port, None);
+            }
+        })
+    }
+
+    /// Ends receiving on this side. `connected` says whether there is a connection.
+    pub(super) fn shut_receive(
+        &self,
+        connected: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut receiving = lock(&self.receiving);
-        shutdown()?;
+        if receiving.shut {
+            return Ok(());
+        }
+        connected()?;
         receiving.shut = true;
+        if !receiving.is_settled() {
+            receiving.end = End::Eof { told: true };
+        }
         if receiving.side.in_flight {
             ffi::cancel_io_ex(self.socket, self.receive.as_overlapped());
-        } else if let Some(port) = self.membership.port() {
+            return Ok(());
+        }
+        receiving.buffer.free();
+        if let Some(port) = self.membership.port() {
             self.fire_receive(&mut receiving, false, port, None);
         }
         Ok(())
+    }
+
+    /// Whether receiving was shut down on this side, so that nobody can read what the socket has.
+    pub(super) fn is_receiving_shut(&self) -> bool {
+        lock(&self.receiving).shut
     }
 
     /// Marks the direction as closed, and cancels what is in flight. The socket is still open.

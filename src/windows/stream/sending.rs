@@ -3,6 +3,18 @@
 //! `write` gives the bytes to the socket, which takes them at once as long as it has room. When it has none, one bounded
 //! copy is sent overlapped: the kernel takes it when there is room, and *that* is what the writable event announces. Until
 //! then further writes would overtake it, and are `WouldBlock`.
+//!
+//! A send that was cancelled, and not by us, has failed: the system does not say reliably how much of it went out, and bytes
+//! that are sent twice are worse than an error.
+//!
+//! # A stream that is dropped with a send in flight
+//! The socket stays open until the packet: closing it would lose the bytes. It is shut down for sending, so that the end of the
+//! stream follows them. If the user has set the linger time to zero, he wants none of that: the send is cancelled, and its
+//! packet closes the socket, which resets the connection. (To know costs one `getsockopt`, in this case alone.)
+//!
+//! # Calls of the user's own
+//! While a `try_io` for writing is on, no copy is sent, which that call would overtake, and no event says that there is
+//! room. Whoever ends the last of them looks at the interest again.
 
 use std::io::{self, IoSlice, Read};
 use std::net::Shutdown;
@@ -12,13 +24,14 @@ use super::super::ffi;
 use super::super::lending::{LentBuffer, MAX_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::{net, would_block};
+use super::super::{call_and_then, close_connection, net, would_block};
+use super::broken::breaks_connection;
 use super::Shared;
 use crate::event::{Event, Hints};
 use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
-use crate::sync::lock;
+use crate::sync::{lock, MutexGuard};
 
 /// What is copied past the bound: enough to learn when there is room.
 const PROBE: usize = 1;
@@ -31,11 +44,13 @@ pub(super) struct Sending {
     copy: LentBuffer,
     /// How much of it counts as lent.
     lent: usize,
-    /// How a send failed, and whether anybody was told: bytes that were accepted are lost.
+    /// How a send failed, and whether `take_error` has said so: bytes that were accepted are lost.
     failed: Option<(ffi::Code, bool)>,
+    /// Sending was shut down.
+    shut: bool,
     /// The socket, when the stream was dropped with a send in flight.
     orphan: Option<net::TcpStream>,
-    /// The deferred close has lasted too long.
+    /// The send of an orphan was cancelled: the deferred close has lasted too long, or the linger time is zero.
     given_up: bool,
 }
 
@@ -46,28 +61,22 @@ impl Sending {
             copy: LentBuffer::new(),
             lent: 0,
             failed: None,
+            shut: false,
             orphan: None,
             given_up: false,
         }
     }
 
-    pub(super) fn take_failure(&mut self) -> Option<ffi::Code> {
+    pub(super) fn take_failure(
+        &mut self,
+        is_news: impl FnOnce(ffi::Code) -> bool,
+    ) -> Option<ffi::Code> {
         match &mut self.failed {
-            Some((code, told)) if !*told => {
-                *told = true;
-                Some(*code)
+            Some((code, taken)) if !*taken => {
+                *taken = true;
+                (!breaks_connection(*code) || is_news(*code)).then_some(*code)
             }
             _ => None,
-        }
-    }
-
-    fn check_failure(&mut self) -> io::Result<()> {
-        match &mut self.failed {
-            Some((code, told)) => {
-                *told = true;
-                Err(io::Error::from_raw_os_error(*code))
-            }
-            None => Ok(()),
         }
     }
 
@@ -82,11 +91,25 @@ impl Sending {
 }
 
 impl Shared {
+    /// Tells how a send has failed, every time.
+    fn check_failure(&self, sending: &Sending) -> io::Result<()> {
+        let Some((code, _)) = sending.failed else {
+            return Ok(());
+        };
+        self.broken.tell_if_breaking(Some(code));
+        Err(io::Error::from_raw_os_error(code))
+    }
+
     /// Arms `WRITABLE`.
     pub(super) fn arm_send(&self, port: &Arc<Port>, token: Token) -> io::Result<()> {
         let mut sending = lock(&self.sending);
         let before = sending.side.armed.replace(token);
-        if sending.side.in_flight || sending.side.posted || self.is_connecting() {
+        // The packet, the note, the end of the connect or of a call that is on will look at the interest.
+        if sending.side.in_flight
+            || sending.side.posted
+            || sending.side.is_trying()
+            || self.is_connecting()
+        {
             return Ok(());
         }
         if let Err(error) = port.note(&self.send) {
@@ -105,18 +128,28 @@ impl Shared {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Ok(0);
         }
+        let mut sending = self.send_direction()?;
+        match direct() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.send_copy(&mut sending, slices)
+            }
+            Err(error) => {
+                self.broken.tell_if_breaking(error.raw_os_error());
+                Err(error)
+            }
+            sent => sent,
+        }
+    }
+
+    /// The sending direction when nothing is in flight there. With a send in flight it takes what is on the port, once.
+    fn send_direction(&self) -> io::Result<MutexGuard<'_, Sending>> {
         self.check_connected()?;
         let mut pumped = false;
         loop {
-            let mut sending = lock(&self.sending);
-            sending.check_failure()?;
+            let sending = lock(&self.sending);
+            self.check_failure(&sending)?;
             if !sending.side.in_flight || !holds(Rule::OneSend) {
-                return match direct() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.send_copy(&mut sending, slices)
-                    }
-                    other => other,
-                };
+                return Ok(sending);
             }
             if pumped {
                 return Err(would_block());
@@ -129,8 +162,34 @@ impl Shared {
         }
     }
 
+    /// Makes a call of the user's own that sends.
+    pub(super) fn try_send<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        self.send_direction()?.side.trying += 1;
+        call_and_then(call, |failed| {
+            self.broken.tell_if_breaking(failed);
+            let mut sending = lock(&self.sending);
+            sending.side.trying -= 1;
+            if let Some(port) = self.membership.port().filter(|_| holds(Rule::TryResumes)) {
+                self.fire_send(&mut sending, port, None);
+            }
+        })
+    }
+
+    /// Shuts sending down by `shutdown`, once: some systems take a second time for something else.
+    pub(super) fn shut_send(&self, shutdown: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let mut sending = lock(&self.sending);
+        if !sending.shut {
+            shutdown()?;
+            sending.shut = true;
+        }
+        Ok(())
+    }
+
     /// Sends a copy of the first of these bytes, and returns how many.
     fn send_copy(&self, sending: &mut Sending, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if sending.side.is_trying() {
+            return Err(would_block());
+        }
         let Some(port) = self
             .membership
             .port()
@@ -198,17 +257,14 @@ impl Shared {
         sending.copy.take_back();
         let mut result = packet.result(Some(self.socket));
         if result == Err(ffi::WSA_OPERATION_ABORTED) && !sending.given_up {
-            // Not by us: the thread that started it has ended. What it has not sent is still to be sent, if that is known:
-            // better an error than bytes sent twice.
-            result = if packet.is_unfinished() {
-                Err(ffi::WSAECONNABORTED)
-            } else {
-                Ok(packet.bytes())
-            };
+            // Not by us: see the head of this module.
+            result = Err(ffi::WSAECONNABORTED);
         }
         if let Ok(count) = result {
             sending.copy.consume(count);
-            if !sending.copy.unread().is_empty() && holds(Rule::RestIsSent) {
+            // What was given up may have ended in part before the cancel came.
+            let goes_on = !(sending.given_up && holds(Rule::NoRestGivenUp));
+            if !sending.copy.unread().is_empty() && goes_on && holds(Rule::RestIsSent) {
                 match port.relaunch(&self.send, |operation| {
                     self.start_send(&mut sending, operation)
                 }) {
@@ -245,7 +301,7 @@ impl Shared {
         port: &Arc<Port>,
         sink: Sink<'_>,
     ) -> bool {
-        if sending.side.closed || sending.side.in_flight {
+        if sending.side.closed || sending.side.in_flight || sending.side.is_trying() {
             return false;
         }
         let Some(token) = sending.side.armed else {
@@ -272,8 +328,8 @@ impl Shared {
 
     pub(super) fn flush(&self) -> io::Result<()> {
         for last in [false, true] {
-            let mut sending = lock(&self.sending);
-            sending.check_failure()?;
+            let sending = lock(&self.sending);
+            self.check_failure(&sending)?;
             if !sending.side.in_flight || self.is_connecting() {
                 return Ok(());
             }
@@ -298,11 +354,23 @@ impl Shared {
             ffi::cancel_io_ex(self.socket, self.send.as_overlapped());
             return Some(stream);
         }
+        let port = self.membership.port();
+        if ffi::linger(self.socket) == Some(0) && holds(Rule::LingerZero) {
+            sending.orphan = Some(stream);
+            sending.given_up = true;
+            ffi::cancel_io_ex(self.socket, self.send.as_overlapped());
+            drop(sending);
+            // Most often the packet is there already, and the socket is closed now.
+            if let Some(port) = port {
+                port.pump();
+            }
+            return None;
+        }
         // The end of the stream follows the bytes in flight. If the connection is broken already, they are lost anyway.
         drop(stream.shutdown(Shutdown::Write));
         sending.orphan = Some(stream);
         drop(sending);
-        if let Some(port) = self.membership.port() {
+        if let Some(port) = port {
             port.defer_close(self.me.clone());
         }
         None
@@ -325,13 +393,19 @@ impl Shared {
     }
 }
 
-/// Closes the socket of a dropped stream, whose bytes the kernel has all taken.
-fn close_orphan(mut stream: net::TcpStream, given_up: bool) {
+/// Closes the socket of a dropped stream that had a send in flight. The kernel has taken all its bytes, or it was given up.
+fn close_orphan(stream: net::TcpStream, given_up: bool) {
     if given_up {
         ffi::set_abortive_close(ffi::socket_of(&stream));
-        return;
+    } else {
+        discard_input(&stream);
     }
-    // With input unread, closing would reset the connection, and lose what the peer has not taken yet.
+    close_connection(stream);
+}
+
+/// Throws away what nobody will read: with input unread, closing would reset the connection, and lose what the peer has not
+/// taken yet. There is a bound to it, so that a peer that goes on sending holds nobody up.
+pub(super) fn discard_input(mut stream: &net::TcpStream) {
     let mut input = [0; DISCARD_BYTES];
     for _ in 0..DISCARD_ROUNDS {
         match stream.read(&mut input) {

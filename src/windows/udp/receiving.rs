@@ -8,8 +8,9 @@ use super::super::ffi;
 use super::super::lending::{LentBuffer, DATAGRAM_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::would_block;
+use super::super::{call_and_then, would_block};
 use super::Shared;
+use crate::error;
 use crate::event::{Event, Hints};
 use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
@@ -80,7 +81,10 @@ impl Shared {
         if receiving.side.in_flight || receiving.side.posted {
             return Ok(before);
         }
-        if !receiving.has_something() && self.start_receive(&mut receiving, port) {
+        // Whoever ends a `try_io` that is on looks at the interest.
+        if !receiving.has_something()
+            && (receiving.side.is_trying() || self.start_receive(&mut receiving, port))
+        {
             return Ok(before);
         }
         if let Err(error) = port.note(&self.receive) {
@@ -192,9 +196,10 @@ impl Shared {
         let Some(token) = receiving.side.armed else {
             return;
         };
-        if !ready
+        let trying = receiving.side.is_trying();
+        if (!ready || trying)
             && !receiving.has_something()
-            && (self.start_receive(receiving, port) || !receiving.has_something())
+            && (trying || self.start_receive(receiving, port) || !receiving.has_something())
         {
             return;
         }
@@ -230,23 +235,33 @@ impl Shared {
         buffer: &mut [u8],
         peek: bool,
     ) -> io::Result<(usize, SocketAddr)> {
+        let mut receiving = self.receive_direction()?;
+        let Some(from) = receiving.held else {
+            return self.direct_datagram(buffer, peek);
+        };
+        let count = receiving.buffer.unread().len().min(buffer.len());
+        buffer[..count].copy_from_slice(&receiving.buffer.unread()[..count]);
+        if !peek {
+            receiving.held = None;
+        }
+        Ok((count, from))
+    }
+
+    /// The direction with a datagram, or when the socket may be asked for one, under the lock. With a receive in flight it
+    /// takes what is on the port, once.
+    fn receive_direction(&self) -> io::Result<MutexGuard<'_, Receiving>> {
         let mut pumped = false;
         loop {
             let mut receiving = lock(&self.receiving);
-            if let Some(from) = receiving.held {
-                let count = receiving.buffer.unread().len().min(buffer.len());
-                buffer[..count].copy_from_slice(&receiving.buffer.unread()[..count]);
-                if !peek {
-                    receiving.held = None;
-                }
-                return Ok((count, from));
+            if receiving.held.is_some() {
+                return Ok(receiving);
             }
             if let Some(code) = receiving.failed.take() {
                 return Err(io::Error::from_raw_os_error(code));
             }
             if !receiving.side.in_flight || receiving.lent == 0 || !holds(Rule::NoOvertaking) {
                 receiving.raided = true;
-                return self.direct_datagram(buffer, peek);
+                return Ok(receiving);
             }
             if pumped {
                 return Err(would_block());
@@ -257,6 +272,24 @@ impl Shared {
             }
             pumped = true;
         }
+    }
+
+    /// Makes a call of the user's own that receives.
+    pub(super) fn try_receive<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        {
+            let mut receiving = self.receive_direction()?;
+            if receiving.held.is_some() {
+                return Err(error::bytes_unread());
+            }
+            receiving.side.trying += 1;
+        }
+        call_and_then(call, |_| {
+            let mut receiving = lock(&self.receiving);
+            receiving.side.trying -= 1;
+            if let Some(port) = self.membership.port().filter(|_| holds(Rule::TryResumes)) {
+                self.fire_receive(&mut receiving, false, port, None);
+            }
+        })
     }
 
     fn direct_datagram(&self, buffer: &mut [u8], peek: bool) -> io::Result<(usize, SocketAddr)> {

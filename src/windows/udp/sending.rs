@@ -8,13 +8,13 @@ use super::super::ffi;
 use super::super::lending::{LentBuffer, DATAGRAM_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::{net, would_block};
+use super::super::{call_and_then, net, would_block};
 use super::Shared;
 use crate::event::{Event, Hints};
 use crate::faults::{fault, refused, Call};
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
-use crate::sync::lock;
+use crate::sync::{lock, MutexGuard};
 
 pub(super) struct Sending {
     pub(super) side: Direction,
@@ -71,7 +71,8 @@ impl Shared {
     pub(super) fn arm_send(&self, port: &Arc<Port>, token: Token) -> io::Result<()> {
         let mut sending = lock(&self.sending);
         let before = sending.side.armed.replace(token);
-        if sending.side.in_flight || sending.side.posted {
+        // The packet, the note or the end of a `try_io` that is on will look at the interest.
+        if sending.side.in_flight || sending.side.posted || sending.side.is_trying() {
             return Ok(());
         }
         if let Err(error) = port.note(&self.send) {
@@ -88,6 +89,17 @@ impl Shared {
         target: Option<&SocketAddr>,
         direct: impl Fn() -> io::Result<usize>,
     ) -> io::Result<usize> {
+        let mut sending = self.send_direction()?;
+        match fault(Call::SendAtOnce).and_then(|()| direct()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.send_copy(&mut sending, bytes, target)
+            }
+            other => other,
+        }
+    }
+
+    /// The direction when nothing is in flight there. With a send in flight it takes what is on the port, once.
+    fn send_direction(&self) -> io::Result<MutexGuard<'_, Sending>> {
         let mut pumped = false;
         loop {
             let mut sending = lock(&self.sending);
@@ -95,12 +107,7 @@ impl Shared {
                 return Err(io::Error::from_raw_os_error(code));
             }
             if !sending.side.in_flight || !holds(Rule::OneSend) {
-                return match fault(Call::SendAtOnce).and_then(|()| direct()) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        self.send_copy(&mut sending, bytes, target)
-                    }
-                    other => other,
-                };
+                return Ok(sending);
             }
             if pumped {
                 return Err(would_block());
@@ -113,6 +120,18 @@ impl Shared {
         }
     }
 
+    /// Makes a call of the user's own that sends.
+    pub(super) fn try_send<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        self.send_direction()?.side.trying += 1;
+        call_and_then(call, |_| {
+            let mut sending = lock(&self.sending);
+            sending.side.trying -= 1;
+            if let Some(port) = self.membership.port().filter(|_| holds(Rule::TryResumes)) {
+                self.fire_send(&mut sending, port, None);
+            }
+        })
+    }
+
     /// Sends a copy of the datagram: whole, or not at all.
     fn send_copy(
         &self,
@@ -120,6 +139,9 @@ impl Shared {
         bytes: &[u8],
         target: Option<&SocketAddr>,
     ) -> io::Result<usize> {
+        if sending.side.is_trying() {
+            return Err(would_block());
+        }
         let Some(port) = self
             .membership
             .port()
@@ -177,7 +199,7 @@ impl Shared {
     }
 
     fn fire_send(&self, sending: &mut Sending, port: &Arc<Port>, sink: Sink<'_>) {
-        if sending.side.closed || sending.side.in_flight {
+        if sending.side.closed || sending.side.in_flight || sending.side.is_trying() {
             return;
         }
         let Some(token) = sending.side.armed else {

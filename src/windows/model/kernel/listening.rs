@@ -55,6 +55,7 @@ impl State {
                 // SAFETY: the memory was lent for an address, and would not have been freed without a complaint.
                 unsafe { place.write(SOCKADDR_STORAGE::from_std(&name_of(peer)).0) };
                 self.sockets[accepted].connected = true;
+                self.sockets[accepted].accepted = true;
                 self.end(address, 0, 0);
             }
         }
