@@ -216,10 +216,12 @@ fn a_refused_connect_is_told_by_the_first_read_or_write() {
                 stream.write(b"hello").unwrap_err()
             };
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-            // 3.2: also what a call has told, and once.
+            // 3.2: it is taken once, whoever was told before, and every read tells of it.
             let error = stream.take_error().unwrap().expect("it was refused");
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-            assert!(stream.take_error().unwrap().is_none(), "told once");
+            assert!(stream.take_error().unwrap().is_none(), "taken once");
+            let error = stream.read(&mut [0; 8]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
         }
     }
 }

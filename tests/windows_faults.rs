@@ -358,6 +358,77 @@ fn a_packet_of_a_failed_receive_is_an_event_and_the_right_error() {
     });
 }
 
+// 5.8: cancelled, and not by us. How much of it went out is not known, so nothing of it is sent again.
+#[test]
+fn a_send_that_was_cancelled_by_others_is_an_error_and_not_gone_on_with() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        registrator.register(&stream, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        let accepted = fill(&stream);
+        registrator.register(&stream, 2, WRITABLE).unwrap();
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        fail_packet(STATUS_CANCELLED);
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        for _ in 0..2 {
+            assert_eq!(code_of(stream.write(b"x")), WSAECONNABORTED);
+        }
+        assert_eq!(code_of(stream.read(&mut [0; 8])), WSAEWOULDBLOCK);
+        assert_eq!(live_operations(), 0, "nothing is sent again");
+        drop(stream);
+        assert!(reader.join().unwrap() <= accepted);
+    });
+}
+
+// 3.10: a system that does not close a socket with a linger time is asked again, without.
+#[test]
+fn a_close_that_a_linger_time_hinders_is_made_without() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let (mut stream, mut peer) = pair();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        stream.write_all(b"the last words").unwrap();
+        let linger = Some(Duration::from_secs(2));
+        socket2::SockRef::from(&stream).set_linger(linger).unwrap();
+        fail(Call::Close, WSAEWOULDBLOCK, 1);
+        drop(stream);
+        let mut all = Vec::new();
+        peer.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"the last words");
+
+        // The same with a send in flight: its packet closes the socket.
+        let (stream, mut peer) = pair();
+        registrator.register(&stream, 2, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        let accepted = fill(&stream);
+        socket2::SockRef::from(&stream).set_linger(linger).unwrap();
+        fail(Call::Close, WSAEWOULDBLOCK, 1);
+        drop(stream);
+        let reader = thread::spawn(move || {
+            let mut all = Vec::new();
+            peer.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        while !reader.is_finished() {
+            poll.poll(&mut events, Some(Duration::from_millis(1)))
+                .unwrap();
+        }
+        assert_eq!(reader.join().unwrap(), accepted);
+
+        // And a connection that a listener had accepted.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        registrator.register(&listener, 3, READABLE).unwrap();
+        let mut client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        expect_events(&mut poll, &mut events, &[(3, true, false)]);
+        fail(Call::Close, WSAEWOULDBLOCK, 1);
+        drop(listener);
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    });
+}
+
 // 3.4, 5.8: bytes that were accepted are lost, so every later write says so.
 #[test]
 fn a_packet_of_a_failed_send_is_an_event_and_the_error_of_every_write() {

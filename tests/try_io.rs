@@ -1,0 +1,303 @@
+//! 3.8: calls of the user's own by `try_io`: what they move counts, no event is lost and none is false.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use common::{
+    await_readable, effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, pair,
+    until_done, watchdog, BOTH, READABLE, WRITABLE,
+};
+use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
+
+fn queue() -> (Poll, Registrator, Events) {
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    (poll, registrator, Events::with_capacity(16))
+}
+
+/// A stream that lends nothing, so that calls of the user's own find its bytes on every system.
+fn plain_pair() -> (TcpStream, net::TcpStream) {
+    let (stream, peer) = pair();
+    stream.set_lent_buffer(0);
+    (stream, peer)
+}
+
+fn try_read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    stream.try_io(READABLE, |mut std| std.read(buffer))
+}
+
+#[test]
+fn exactly_one_interest_is_named() {
+    let _watchdog = watchdog();
+    let (stream, _peer) = pair();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for interests in [
+        BOTH,
+        Interests::empty(),
+        Interests::from_bits_retain(1 << 7),
+        READABLE | Interests::from_bits_retain(1 << 7),
+    ] {
+        let results = [
+            stream.try_io(interests, |_| -> io::Result<()> { panic!("it is called") }),
+            listener.try_io(interests, |_| panic!("it is called")),
+            socket.try_io(interests, |_| panic!("it is called")),
+        ];
+        assert!(results
+            .map(kind_of)
+            .iter()
+            .all(|&kind| kind == ErrorKind::InvalidInput));
+    }
+    let result: io::Result<()> = listener.try_io(WRITABLE, |_| panic!("it is called"));
+    assert_eq!(kind_of(result), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn what_the_call_says_is_passed_on() {
+    let _watchdog = watchdog();
+    let (stream, mut peer) = pair();
+    assert_eq!(kind_of(try_read(&stream, &mut [0])), ErrorKind::WouldBlock);
+    let sent = stream.try_io(WRITABLE, |mut std| std.write(b"hello"));
+    assert_eq!(sent.unwrap(), 5);
+    let mut buffer = [0; 5];
+    peer.read_exact(&mut buffer).unwrap();
+    assert_eq!(&buffer, b"hello");
+    peer.write_all(b"world").unwrap();
+    let mut filled = 0;
+    while filled < 5 {
+        filled += until_done(|| try_read(&stream, &mut buffer[filled..])).unwrap();
+    }
+    assert_eq!(&buffer, b"world");
+    let failed: io::Result<()> =
+        stream.try_io(READABLE, |_| Err(io::Error::new(ErrorKind::Other, "mine")));
+    assert_eq!(failed.unwrap_err().to_string(), "mine");
+    assert_eq!(
+        stream.try_io(WRITABLE, |_| Ok("anything")).unwrap(),
+        "anything"
+    );
+}
+
+#[test]
+fn a_call_reads_after_each_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (stream, mut peer) = plain_pair();
+    let mut buffer = [0; 8];
+    for round in 0..effort(100) {
+        registrator.register(&stream, round, READABLE).unwrap();
+        peer.write_all(b"ping").unwrap();
+        expect_events(&mut poll, &mut events, &[(round, true, false)]);
+        let mut filled = 0;
+        while filled < 4 {
+            filled += until_done(|| try_read(&stream, &mut buffer[filled..])).unwrap();
+        }
+        assert_eq!(&buffer[..4], b"ping");
+        if round % 2 == 0 {
+            assert_eq!(
+                kind_of(try_read(&stream, &mut buffer)),
+                ErrorKind::WouldBlock
+            );
+        }
+        registrator.register(&stream, round, READABLE).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+    }
+}
+
+// What a call takes counts like what a read takes: the registration made before it makes no event of that.
+#[test]
+fn what_a_call_takes_is_no_event_any_more() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (stream, mut peer) = plain_pair();
+    for round in 0..effort(100) {
+        registrator.register(&stream, round, READABLE).unwrap();
+        peer.write_all(b"x").unwrap();
+        assert_eq!(until_done(|| try_read(&stream, &mut [0; 8])).unwrap(), 1);
+        registrator.register(&stream, round, READABLE).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+        peer.write_all(b"y").unwrap();
+        expect_events(&mut poll, &mut events, &[(round, true, false)]);
+        assert_eq!(try_read(&stream, &mut [0; 8]).unwrap(), 1);
+    }
+}
+
+// `WouldBlock` of a call of the user's own need not mean that nothing is there.
+#[test]
+fn a_call_that_would_block_for_another_reason_loses_no_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (mut stream, mut peer) = plain_pair();
+    registrator.register(&stream, 1, BOTH).unwrap();
+    peer.write_all(b"here").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, true)]);
+    for interest in [READABLE, WRITABLE] {
+        let refused: io::Result<()> =
+            stream.try_io(interest, |_| Err(ErrorKind::WouldBlock.into()));
+        assert_eq!(kind_of(refused), ErrorKind::WouldBlock);
+    }
+    registrator.register(&stream, 2, BOTH).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, true)]);
+    assert_eq!(stream.read(&mut [0; 8]).unwrap(), 4);
+}
+
+#[test]
+fn an_interest_that_the_call_arms_is_not_lost() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (stream, mut peer) = plain_pair();
+    peer.write_all(b"ab").unwrap();
+    await_readable(&stream);
+    let mut byte = [0];
+    let count = stream.try_io(READABLE, |mut std| {
+        registrator.register(&stream, 1, BOTH)?;
+        // One inside the other.
+        stream.try_io(READABLE, |_| Ok(()))?;
+        std.read(&mut byte)
+    });
+    assert_eq!((count.unwrap(), &byte), (1, b"a"));
+    expect_events(&mut poll, &mut events, &[(1, true, true)]);
+    assert_eq!(until_done(|| try_read(&stream, &mut byte)).unwrap(), 1);
+    // And nothing is there now.
+    stream
+        .try_io(WRITABLE, |_| registrator.register(&stream, 2, BOTH))
+        .unwrap();
+    expect_events(&mut poll, &mut events, &[(2, false, true)]);
+    expect_no_events(&mut poll, &mut events);
+    peer.write_all(b"c").unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+}
+
+#[test]
+fn a_call_that_panics_leaves_the_source_in_order() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (stream, mut peer) = plain_pair();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_lent_buffer(0);
+    for interest in [READABLE, WRITABLE] {
+        let panics = || stream.try_io(interest, |_| -> io::Result<()> { panic!("on purpose") });
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        let panics = || socket.try_io(interest, |_| -> io::Result<()> { panic!("on purpose") });
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    }
+    let panics = || listener.try_io(READABLE, |_| -> io::Result<()> { panic!("on purpose") });
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    registrator.register(&stream, 1, BOTH).unwrap();
+    registrator.register(&listener, 2, READABLE).unwrap();
+    registrator.register(&socket, 3, BOTH).unwrap();
+    peer.write_all(b"x").unwrap();
+    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    sender.send_to(b"y", socket.local_addr().unwrap()).unwrap();
+    let expected = [(1, true, true), (2, true, false), (3, true, true)];
+    expect_events(&mut poll, &mut events, &expected);
+}
+
+#[test]
+fn calls_of_a_listener_and_of_a_udp_socket() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.set_lent_buffer(0);
+    let result = listener.try_io(READABLE, net::TcpListener::accept);
+    assert_eq!(kind_of(result), ErrorKind::WouldBlock);
+    let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let accepted = until_done(|| listener.try_io(READABLE, net::TcpListener::accept));
+    assert_eq!(accepted.unwrap().1, client.local_addr().unwrap());
+    for round in 0..10 {
+        registrator.register(&socket, round, READABLE).unwrap();
+        let sent = socket.try_io(WRITABLE, |std| std.send_to(b"datagram", address));
+        assert_eq!(sent.unwrap(), 8);
+        expect_events(&mut poll, &mut events, &[(round, true, false)]);
+        let mut buffer = [0; 16];
+        let received = socket.try_io(READABLE, |std| std.recv_from(&mut buffer));
+        assert_eq!(received.unwrap(), (8, address));
+        registrator.register(&socket, round, READABLE).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+    }
+}
+
+// 3.2, 3.8: it is a call like others.
+#[test]
+fn a_reset_that_a_call_tells_of_stays() {
+    let _watchdog = watchdog();
+    let (mut stream, peer) = pair();
+    socket2::SockRef::from(&peer)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
+    drop(peer);
+    let error = loop {
+        match stream.try_io(WRITABLE, |mut std| std.write(b"x")) {
+            Ok(_) => thread::yield_now(),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        [ErrorKind::ConnectionReset, ErrorKind::ConnectionAborted].contains(&error.kind()),
+        "{error}"
+    );
+    for _ in 0..3 {
+        assert_eq!(kind_of(stream.read(&mut [0; 8])), error.kind());
+        assert_eq!(kind_of(try_read(&stream, &mut [0; 8])), error.kind());
+    }
+    assert_eq!(stream.take_error().unwrap().unwrap().kind(), error.kind());
+    assert!(stream.take_error().unwrap().is_none());
+}
+
+// Reads by a thread of its own while the poll goes on: each byte once, and no event is lost.
+#[test]
+fn calls_of_another_thread_lose_no_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (stream, mut peer) = plain_pair();
+    let total = effort(20_000);
+    let ended = AtomicBool::new(false);
+    let (mut by_event, mut by_thread) = (0, 0);
+    thread::scope(|scope| {
+        let (stream, ended) = (&stream, &ended);
+        let thief = scope.spawn(move || {
+            let mut count = 0;
+            while !ended.load(Ordering::SeqCst) {
+                count += try_read(stream, &mut [0; 1]).unwrap_or(0);
+                thread::yield_now();
+            }
+            count
+        });
+        scope.spawn(move || {
+            for _ in 0..total {
+                peer.write_all(b"x").unwrap();
+            }
+            peer
+        });
+        let mut ended_early = false;
+        while !ended_early {
+            registrator.register(stream, 1, READABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(1, true, false)]);
+            loop {
+                match try_read(stream, &mut [0; 3]) {
+                    Ok(0) => {
+                        ended_early = true;
+                        break;
+                    }
+                    Ok(count) => by_event += count,
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                        break;
+                    }
+                }
+            }
+        }
+        ended.store(true, Ordering::SeqCst);
+        by_thread = thief.join().unwrap();
+    });
+    assert_eq!(by_event + by_thread, total);
+}
