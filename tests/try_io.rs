@@ -247,7 +247,6 @@ fn a_reset_that_a_call_tells_of_stays() {
     );
     for _ in 0..3 {
         assert_eq!(kind_of(stream.read(&mut [0; 8])), error.kind());
-        assert_eq!(kind_of(try_read(&stream, &mut [0; 8])), error.kind());
     }
     assert_eq!(stream.take_error().unwrap().unwrap().kind(), error.kind());
     assert!(stream.take_error().unwrap().is_none());

@@ -213,3 +213,21 @@ fn a_datagram_that_waits_is_in_the_way() {
     assert_eq!(socket.recv_from(&mut [0; 8]).unwrap(), (1, address));
     expect_nothing_queued(&mut poll, &mut events);
 }
+
+// 3.2, 3.8: a call that the system would tell of an end is not made, and the reset told instead.
+#[test]
+fn a_reset_that_was_read_is_in_the_way() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (mut stream, peer) = pair();
+    registrator.register(&stream, 1, READABLE).unwrap();
+    socket2::SockRef::from(&peer)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
+    drop(peer);
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let kind = kind_of(stream.read(&mut [0; 8]));
+    for _ in 0..2 {
+        assert_eq!(kind_of(stream.try_io(READABLE, never)), kind);
+    }
+}
