@@ -114,6 +114,16 @@ pub(crate) enum Rule {
     NoRestGivenUp,
     /// A socket that the system does not close because of its linger time is closed without.
     ClosedAnyway,
+    /// The reaper waits for the signals of waits, too.
+    WaitsCount,
+    /// A callback that is running has its own reference, and keeps it.
+    PendingIsTheCallbacks,
+    /// A wait that is over may have had its callback.
+    RanIsAsked,
+    /// The reference of a callback that will never run is released.
+    UnregisteredIsReleased,
+    /// Whoever asks for the end of a connect that somebody else began looks for it.
+    ConnectLookedAt,
 }
 
 #[cfg(not(all(loom, test)))]

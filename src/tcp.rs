@@ -215,12 +215,12 @@ impl TcpStream {
 
     /// The address of the peer. Errors as in `std`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.as_std().peer_addr()
+        self.stream.peer_addr()
     }
 
     /// The address of this end. Errors as in `std`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.as_std().local_addr()
+        self.stream.local_addr()
     }
 
     /// Sets `TCP_NODELAY`: with it, small writes are sent at once. Errors as in `std`.

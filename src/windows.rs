@@ -44,6 +44,7 @@ mod port;
 mod status;
 mod stream;
 mod udp;
+mod waits;
 mod wakes;
 
 #[cfg(all(loom, test))]

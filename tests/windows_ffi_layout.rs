@@ -9,6 +9,7 @@ mod ffi;
 use std::mem::{align_of, size_of};
 use windows_sys::Win32::Foundation as foundation;
 use windows_sys::Win32::Networking::WinSock as winsock;
+use windows_sys::Win32::System::Threading as threading;
 use windows_sys::Win32::System::IO as io;
 
 /// The size and alignment of what a function returns and takes.
@@ -127,6 +128,13 @@ fn structures_have_the_layout_of_the_systems() {
         iMaxUdpDg = iMaxUdpDg
     );
     same_struct!(
+        ffi::WSANETWORKEVENTS,
+        winsock::WSANETWORKEVENTS,
+        lNetworkEvents = lNetworkEvents,
+        iErrorCode = iErrorCode
+    );
+    same_struct!(ffi::BOOLEAN, foundation::BOOLEAN);
+    same_struct!(
         ffi::LINGER,
         winsock::LINGER,
         l_onoff = l_onoff,
@@ -171,15 +179,19 @@ fn constants_have_the_systems_values() {
         WSAEFAULT: winsock::WSAEFAULT,
         WSAEINVAL: winsock::WSAEINVAL,
         WSAEWOULDBLOCK: winsock::WSAEWOULDBLOCK,
+        WSAEALREADY: winsock::WSAEALREADY,
         WSAENOTSOCK: winsock::WSAENOTSOCK,
         WSAEMSGSIZE: winsock::WSAEMSGSIZE,
+        WSAEAFNOSUPPORT: winsock::WSAEAFNOSUPPORT,
         WSAEADDRINUSE: winsock::WSAEADDRINUSE,
         WSAEADDRNOTAVAIL: winsock::WSAEADDRNOTAVAIL,
+        WSAENETDOWN: winsock::WSAENETDOWN,
         WSAENETUNREACH: winsock::WSAENETUNREACH,
         WSAENETRESET: winsock::WSAENETRESET,
         WSAECONNABORTED: winsock::WSAECONNABORTED,
         WSAECONNRESET: winsock::WSAECONNRESET,
         WSAENOBUFS: winsock::WSAENOBUFS,
+        WSAEISCONN: winsock::WSAEISCONN,
         WSAENOTCONN: winsock::WSAENOTCONN,
         WSAETIMEDOUT: winsock::WSAETIMEDOUT,
         WSAECONNREFUSED: winsock::WSAECONNREFUSED,
@@ -192,6 +204,10 @@ fn constants_have_the_systems_values() {
         SOL_SOCKET: winsock::SOL_SOCKET,
         SO_LINGER: winsock::SO_LINGER,
         SO_CONNECT_TIME: winsock::SO_CONNECT_TIME,
+        SO_REUSE_UNICASTPORT: winsock::SO_REUSE_UNICASTPORT,
+        FD_CONNECT: winsock::FD_CONNECT,
+        WT_EXECUTEONLYONCE: threading::WT_EXECUTEONLYONCE,
+        WT_EXECUTEINWAITTHREAD: threading::WT_EXECUTEINWAITTHREAD,
         SO_UPDATE_ACCEPT_CONTEXT: winsock::SO_UPDATE_ACCEPT_CONTEXT,
         SO_UPDATE_CONNECT_CONTEXT: winsock::SO_UPDATE_CONNECT_CONTEXT,
         SIO_GET_EXTENSION_FUNCTION_POINTER: winsock::SIO_GET_EXTENSION_FUNCTION_POINTER,
@@ -200,6 +216,10 @@ fn constants_have_the_systems_values() {
     }
     // `windows-sys` has the value of Winsock 1 (5); this one is of winsock2.h.
     assert_eq!(ffi::SOMAXCONN, 0x7fff_ffff);
+    // A macro of winsock2.h: SOMAXCONN_HINT(65535).
+    assert_eq!(ffi::LARGEST_BACKLOG, -65535);
+    assert_eq!(ffi::FD_CONNECT_BIT, winsock::FD_CONNECT_BIT as usize);
+    assert_eq!(ffi::FD_MAX_EVENTS, winsock::FD_MAX_EVENTS as usize);
     assert_eq!(
         ffi::INVALID_HANDLE_VALUE.0,
         foundation::INVALID_HANDLE_VALUE as isize
@@ -263,6 +283,21 @@ fn functions_have_the_systems_signatures() {
     );
     same_function!(setsockopt, winsock::setsockopt, (_, _, _, _, _));
     same_function!(getsockopt, winsock::getsockopt, (_, _, _, _, _));
+    same_function!(getsockname, winsock::getsockname, (_, _, _));
+    same_function!(WSAEventSelect, winsock::WSAEventSelect, (_, _, _));
+    same_function!(
+        WSAEnumNetworkEvents,
+        winsock::WSAEnumNetworkEvents,
+        (_, _, _)
+    );
+    same_function!(CreateEventW, threading::CreateEventW, (_, _, _, _));
+    same_function!(
+        RegisterWaitForSingleObject,
+        threading::RegisterWaitForSingleObject,
+        (_, _, _, _, _, _)
+    );
+    same_function!(UnregisterWaitEx, threading::UnregisterWaitEx, (_, _));
+    same_pointer!(ffi::WAITORTIMERCALLBACK, threading::WAITORTIMERCALLBACK);
     same_function!(bind, winsock::bind, (_, _, _));
     same_function!(listen, winsock::listen, (_, _));
     same_function!(connect, winsock::connect, (_, _, _));

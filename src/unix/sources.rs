@@ -385,6 +385,14 @@ impl TcpStream {
         Ok(())
     }
 
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.as_std().peer_addr()
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.as_std().local_addr()
+    }
+
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         let ending = self.ending();
         // Whoever is the second finds the first one done.

@@ -31,6 +31,8 @@ mod extensions;
 mod memory;
 #[path = "ffi/sockets.rs"]
 mod sockets;
+#[path = "ffi/waits.rs"]
+mod waits;
 
 use core::ffi::c_void;
 use std::io;
@@ -41,6 +43,7 @@ pub(crate) use extensions::*;
 #[cfg(minimio_hooks)]
 pub(crate) use memory::*;
 pub(crate) use sockets::*;
+pub(crate) use waits::*;
 
 /// [Windows data types](https://learn.microsoft.com/windows/win32/winprog/windows-data-types): 0 is false.
 pub(crate) type BOOL = i32;
@@ -61,7 +64,7 @@ const fn size_of_i32<T>() -> i32 {
     core::mem::size_of::<T>() as i32
 }
 
-/// A kernel object of this process: here, always a completion port or (for what takes any file) a socket.
+/// A kernel object of this process: a completion port, an event, a wait, or (for what takes any file) a socket.
 /// [Windows data types](https://learn.microsoft.com/windows/win32/winprog/windows-data-types)
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -250,7 +250,9 @@ fn listening_socket(address: &SocketAddr) -> Result<net::TcpListener, ffi::Code>
     let listener = net::TcpListener::from(ffi::wsa_socket(ffi::family_of(address))?);
     let socket = ffi::socket_of(&listener);
     ffi::bind_socket(socket, address)?;
-    ffi::listen_socket(socket)?;
+    // `SOMAXCONN` is no more than 200.
+    ffi::listen_socket(socket, ffi::LARGEST_BACKLOG)
+        .or_else(|_| ffi::listen_socket(socket, ffi::SOMAXCONN))?;
     Ok(listener)
 }
 
@@ -388,7 +390,7 @@ impl TcpListener {
 
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.next_connection()?;
-        Ok((TcpStream::from_std(stream)?, peer))
+        Ok((TcpStream::from_connected(stream)?, peer))
     }
 
     fn next_connection(&self) -> io::Result<(net::TcpStream, SocketAddr)> {

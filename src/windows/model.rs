@@ -13,7 +13,7 @@
 //! interleaving nothing is lent, in flight, open or alive. Each check has its counterpart that leaves one [`Rule`] out and
 //! must fail.
 //!
-//! Listeners, datagrams, what the system refuses, how connections end and calls of the user's own have files of their own.
+//! Listeners, datagrams, waits, what the system refuses, how connections end and calls of the user's own have files of their own.
 //!
 //! **What is not**: `OnceLock` and the standard `Arc` (their order counts as given), `into_std`, and failures of other calls
 //! than those that post and start.
@@ -25,6 +25,7 @@ mod endings;
 mod listeners;
 mod refusals;
 mod tries;
+mod waits;
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};

@@ -181,6 +181,9 @@ pub(super) trait Owner: Send + Sync {
     /// A note that was posted for this direction has come: something may be ready that no operation will tell.
     fn noted(&self, kind: Kind, port: &Arc<Port>, sink: Sink<'_>);
 
+    /// The signal of a wait with that number has come, whether or not the wait was dropped by then.
+    fn signalled(&self, _number: usize, _port: &Arc<Port>, _sink: Sink<'_>) {}
+
     /// The `Poll` is going away: cancels what would wait for ever.
     fn abandon(&self);
 

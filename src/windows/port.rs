@@ -1,8 +1,9 @@
 //! [`Port`]: the completion port, what is in flight on it, and how a packet finds its source.
 //!
-//! There are four kinds of packets, told apart by their key. The kernel sends *operations*; the others we post. A *note*
+//! There are five kinds of packets, told apart by their key. The kernel sends *operations*; the others we post. A *note*
 //! makes a poll look at a source for which no operation will tell (bytes that were received before they were asked for,
-//! room to send). A *wake* carries a token instead of a pointer. A *nudge* says nothing: it ends a wait, so that whoever
+//! room to send). A *signal* says that a handle was signalled that a source waits for, and carries the number of the wait
+//! ([`waits`](super::waits)). A *wake* carries a token instead of a pointer. A *nudge* says nothing: it ends a wait, so that whoever
 //! waits looks at the flags again. Nothing that is posted points to memory: a pointer to a stack variable, or to anything
 //! that may be gone when the packet is taken, has no place in a packet.
 //!
@@ -44,6 +45,7 @@ const KEY_OPERATION: usize = 0;
 const KEY_NOTE: usize = 1;
 const KEY_WAKE: usize = 2;
 const KEY_NUDGE: usize = 3;
+const KEY_SIGNAL: usize = 4;
 
 /// The longest wait that is not one without end.
 const MAX_WAIT_MS: u32 = ffi::INFINITE - 1;
@@ -60,7 +62,11 @@ struct Flights {
     operations: NumberMap<Arc<dyn Owner>>,
     /// Notes on their way, by the address of their direction's operation.
     notes: NumberMap<(Arc<dyn Owner>, Kind)>,
-    /// Packets of operations that were taken and are being handled.
+    /// Waits for a handle, by their numbers: those that are on, and those whose signal's packet was not taken yet.
+    waits: NumberMap<Arc<dyn Owner>>,
+    /// The number of the last of them.
+    last_wait: usize,
+    /// Packets of operations and signals that were taken and are being handled.
     handling: usize,
     /// The `Poll` is gone.
     gone: bool,
@@ -70,7 +76,14 @@ struct Flights {
 
 impl Flights {
     fn is_idle(&self) -> bool {
-        self.operations.is_empty() && (self.handling == 0 || !holds(Rule::HandlingCounts))
+        self.operations.is_empty()
+            && (self.waits.is_empty() || !holds(Rule::WaitsCount))
+            && (self.handling == 0 || !holds(Rule::HandlingCounts))
+    }
+
+    /// Whether the reaper waits for what was just taken out.
+    fn was_the_last(&self) -> bool {
+        self.gone && self.reaper && self.is_idle() && holds(Rule::ReaperNudged)
     }
 }
 
@@ -296,13 +309,13 @@ impl Port {
         let pointer = entry.lpOverlapped as usize;
         match entry.lpCompletionKey {
             #[cfg(minimio_hooks)]
-            KEY_OPERATION if crate::hooks::windows::is_late() => {
+            key @ (KEY_OPERATION | KEY_SIGNAL) if crate::hooks::windows::is_late() => {
                 let bytes = entry.dwNumberOfBytesTransferred;
-                let again =
-                    ffi::post_queued_completion_status(&self.port, bytes, KEY_OPERATION, pointer);
+                let again = ffi::post_queued_completion_status(&self.port, bytes, key, pointer);
                 assert!(again.is_ok(), "a late packet is not a lost one: {again:?}");
             }
             KEY_OPERATION => self.take(entry, sink),
+            KEY_SIGNAL => self.take_signal(pointer, sink),
             KEY_NOTE => {
                 if sink.is_none() {
                     return true;
@@ -344,14 +357,71 @@ impl Port {
         // SAFETY: its packet was taken right now. Its direction still counts it as in flight, so nobody starts it.
         let packet = unsafe { operation.ended(entry.dwNumberOfBytesTransferred) };
         owner.completed(operation.kind(), packet, self, sink);
+        self.handled(owner);
+    }
+
+    /// A packet that was taken has been handled.
+    fn handled(&self, owner: Arc<dyn Owner>) {
         // May be the last reference: the source's memory goes, and no lock is held.
         drop(owner);
         let mut flights = lock(&self.flights);
         flights.handling -= 1;
-        if flights.gone && flights.reaper && flights.is_idle() && holds(Rule::ReaperNudged) {
+        if flights.was_the_last() {
             drop(flights);
             drop(self.nudge());
         }
+    }
+
+    /// Enters a wait that is about to start, and returns its number; none, if the `Poll` is gone.
+    pub(super) fn expect_signal(&self, owner: Arc<dyn Owner>) -> Option<usize> {
+        let mut flights = lock(&self.flights);
+        if flights.gone && holds(Rule::GoneUnderLock) {
+            return None;
+        }
+        flights.last_wait += 1;
+        let number = flights.last_wait;
+        flights.waits.insert(number, owner);
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::operation_started();
+        Some(number)
+    }
+
+    /// Takes a wait out that will have no packet, and returns what held its owner.
+    pub(super) fn forget_signal(&self, number: usize) -> Option<Arc<dyn Owner>> {
+        let mut flights = lock(&self.flights);
+        let owner = flights.waits.remove(&number);
+        let last = flights.was_the_last();
+        drop(flights);
+        #[cfg(minimio_hooks)]
+        if owner.is_some() {
+            crate::hooks::windows::operation_ended();
+        }
+        if last {
+            drop(self.nudge());
+        }
+        owner
+    }
+
+    /// Posts the packet of a wait's signal. Called by its callback: the only lock is one for a packet that is refused.
+    pub(super) fn post_signal(&self, number: usize) {
+        self.post_or_keep(KEY_SIGNAL, number);
+    }
+
+    /// Handles the packet of a wait's signal.
+    fn take_signal(self: &Arc<Self>, number: usize, sink: Sink<'_>) {
+        let owner = {
+            let mut flights = lock(&self.flights);
+            let Some(owner) = flights.waits.remove(&number) else {
+                debug_assert!(false, "a signal of a wait that is not in the table");
+                return;
+            };
+            flights.handling += 1;
+            owner
+        };
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::operation_ended();
+        owner.signalled(number, self, sink);
+        self.handled(owner);
     }
 
     /// Takes and handles what is on the port, without waiting and without events.

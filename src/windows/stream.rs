@@ -40,7 +40,7 @@ use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
 use crate::sync::{lock, AtomicI32, AtomicUsize, Mutex, Ordering};
 use broken::{breaks_connection, Broken};
-use connecting::CONNECTED;
+use connecting::{CONNECTED, FOREIGN};
 use receiving::{Next, Receiving};
 use sending::{discard_input, Sending};
 
@@ -86,6 +86,10 @@ impl Owner for Shared {
         }
     }
 
+    fn signalled(&self, number: usize, port: &Arc<Port>, sink: Sink<'_>) {
+        self.connect_signalled(number, port, sink);
+    }
+
     fn abandon(&self) {
         self.abandon_receive();
         self.abandon_send();
@@ -106,18 +110,19 @@ pub(crate) struct TcpStream {
 impl TcpStream {
     pub(crate) fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
         stream.set_nonblocking(true)?;
-        Ok(TcpStream::new(stream, None))
+        Ok(TcpStream::new(stream, FOREIGN, None))
     }
 
-    fn new(stream: net::TcpStream, target: Option<SocketAddr>) -> TcpStream {
+    /// The same for a stream that is certainly connected.
+    pub(super) fn from_connected(stream: net::TcpStream) -> io::Result<TcpStream> {
+        stream.set_nonblocking(true)?;
+        Ok(TcpStream::new(stream, CONNECTED, None))
+    }
+
+    fn new(stream: net::TcpStream, connect: i32, target: Option<SocketAddr>) -> TcpStream {
         let socket = ffi::socket_of(&stream);
         let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
             let me: Weak<dyn Owner> = me.clone();
-            let connect = if target.is_some() {
-                connecting::NOT_STARTED
-            } else {
-                CONNECTED
-            };
             let no_name = (ffi::SOCKADDR_STORAGE::zeroed(), 0);
             Shared {
                 socket,
@@ -145,6 +150,9 @@ impl TcpStream {
     pub(crate) fn into_std(mut self) -> Result<net::TcpStream, (TcpStream, io::Error)> {
         if let Some(port) = self.shared.membership.port() {
             port.pump();
+        }
+        if let Err(error) = self.shared.check_connect_to_give_back() {
+            return Err((self, error));
         }
         if !self.shared.release() {
             return Err((self, still_lent()));
@@ -178,6 +186,7 @@ impl TcpStream {
         shared
             .membership
             .join(&with.port, shared.socket, &shared.me)?;
+        shared.await_foreign_connect(&with.port)?;
         super::arm(
             interests,
             || shared.arm_receive(&with.port, token),
@@ -337,11 +346,19 @@ impl TcpStream {
         self.shared.flush()
     }
 
+    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.shared.check_not_connecting()?;
+        self.as_std().peer_addr()
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        // Of a connect that has ended, the address that it got; of one under way, the bound one.
+        drop(self.shared.check_not_connecting());
+        self.as_std().local_addr()
+    }
+
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.shared.settle_connect();
-        if self.shared.is_connecting() {
-            return Err(io::Error::from_raw_os_error(ffi::WSAENOTCONN));
-        }
+        self.shared.check_not_connecting()?;
         if how != Shutdown::Read {
             // The end follows the bytes that are in flight.
             self.shared
@@ -355,12 +372,11 @@ impl TcpStream {
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.shared.settle_connect();
+        let may_have_error = self.shared.may_have_error()?;
         if let Some(code) = self.shared.take_failure() {
             return Ok(Some(io::Error::from_raw_os_error(code)));
         }
-        // The one would fail, the other tell again.
-        if self.shared.is_connecting() || self.shared.is_connect_failure_told() {
+        if !may_have_error {
             return Ok(None);
         }
         let error = self.as_std().take_error()?;
@@ -377,20 +393,10 @@ impl Shared {
     /// told of. The first, the last and most of the others are one failure: of the connection.
     fn take_failure(&self) -> Option<ffi::Code> {
         let is_news = |code| self.broken.take(code);
-        self.take_connect_failure()
-            .filter(|&code| is_news(code))
+        self.take_connect_failure(is_news)
             .or_else(|| lock(&self.receiving).take_failure(is_news))
             .or_else(|| lock(&self.sending).take_failure(is_news))
             .or_else(|| self.broken.take_told())
-    }
-
-    /// Takes the packet of a connect that has ended.
-    fn settle_connect(&self) {
-        if let Some(port) = self.membership.port() {
-            if self.is_connect_in_flight() {
-                port.pump();
-            }
-        }
     }
 
     /// Lets go of the socket, if nothing of it is in flight and no bytes wait: then it can be given back.
@@ -401,15 +407,12 @@ impl Shared {
             if sending.side.in_flight || !receiving.can_be_released() {
                 return false;
             }
+            self.end_connect_wait(&mut sending);
             sending.side.armed = None;
             sending.side.closed = true;
             self.close_receive(&mut receiving);
         }
         self.membership.leave(&self.me);
-        if let Some(target) = self.target.filter(|_| self.is_connect_to_start()) {
-            // Without a port the connect goes the plain way, and succeeds or fails where the new owner looks.
-            let _ = ffi::connect_socket(self.socket, &target);
-        }
         true
     }
 }

@@ -15,7 +15,7 @@ use super::{size_of_i32, size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED}
 use super::{SOCKADDR_STORAGE, STORAGE_LEN};
 
 pub(crate) const INVALID_SOCKET: SOCKET = SOCKET(usize::MAX);
-const SOCKET_ERROR: i32 = -1;
+pub(super) const SOCKET_ERROR: i32 = -1;
 
 /// [WSASocketW](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw)
 pub(crate) const SOCK_STREAM: i32 = 1;
@@ -25,9 +25,12 @@ pub(crate) const IPPROTO_TCP: i32 = 6;
 pub(crate) const WSA_FLAG_OVERLAPPED: DWORD = 0x01;
 /// [WSASocketW](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsasocketw)
 pub(crate) const WSA_FLAG_NO_HANDLE_INHERIT: DWORD = 0x80;
-/// The largest backlog that the provider thinks reasonable.
+/// The largest backlog that the provider thinks reasonable: 200 on Windows.
 /// [listen](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-listen)
 pub(crate) const SOMAXCONN: i32 = 0x7fff_ffff;
+/// `SOMAXCONN_HINT(65535)`: the largest backlog there is. A hint is a negative number.
+/// [listen](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-listen)
+pub(crate) const LARGEST_BACKLOG: i32 = -65535;
 /// [recv](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recv)
 pub(crate) const MSG_PEEK: i32 = 0x2;
 /// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
@@ -35,6 +38,9 @@ pub(crate) const SOL_SOCKET: i32 = 0xffff;
 /// For how many seconds the socket has been connected.
 /// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
 pub(crate) const SO_CONNECT_TIME: i32 = 0x700c;
+/// Lets bound sockets that connect share their port, as those do that `connect` binds by itself.
+/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
+pub(crate) const SO_REUSE_UNICASTPORT: i32 = 0x3007;
 /// [LINGER](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-linger)
 pub(crate) const SO_LINGER: i32 = 0x0080;
 /// Whether an ICMP "port unreachable" makes a later receive fail.
@@ -192,6 +198,8 @@ extern "system" {
     pub(crate) fn listen(s: SOCKET, backlog: i32) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-connect>
     pub(crate) fn connect(s: SOCKET, name: *const SOCKADDR_STORAGE, namelen: i32) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockname>
+    pub(crate) fn getsockname(s: SOCKET, name: *mut SOCKADDR_STORAGE, namelen: *mut i32) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recv>
     pub(crate) fn recv(s: SOCKET, buf: *mut u8, len: i32, flags: i32) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-closesocket>
@@ -208,7 +216,7 @@ extern "system" {
 }
 
 /// The code of the Winsock call that failed right before, on this thread.
-fn last_error() -> Code {
+pub(super) fn last_error() -> Code {
     // SAFETY: it reads a number of this thread.
     unsafe { WSAGetLastError() }
 }
@@ -480,8 +488,9 @@ pub(super) fn set_option(
     checked(unsafe { setsockopt(socket, level, option, place, len_i32(value.len())) })
 }
 
-/// Whether the socket has a connection, also one that was made by `ConnectEx` and is no full one yet.
-pub(crate) fn is_connected(socket: SOCKET) -> bool {
+/// Whether the socket has a connection, also one that was made by `ConnectEx` and is no full one yet. The system's word for
+/// it is the time since. An error: the socket's provider does not know the option.
+pub(crate) fn is_connected(socket: SOCKET) -> Result<bool, Code> {
     const NOT_CONNECTED: u32 = u32::MAX;
     let mut seconds = [0; 4];
     let mut len = len_i32(seconds.len());
@@ -495,7 +504,24 @@ pub(crate) fn is_connected(socket: SOCKET) -> bool {
             &mut len,
         )
     };
-    checked(returned).is_ok() && u32::from_ne_bytes(seconds) != NOT_CONNECTED
+    checked(returned)?;
+    Ok(u32::from_ne_bytes(seconds) != NOT_CONNECTED)
+}
+
+/// The address that the socket is bound to; none, if it is not bound.
+pub(crate) fn bound_address(socket: SOCKET) -> Option<SocketAddr> {
+    let mut name = SOCKADDR_STORAGE::zeroed();
+    let mut len = STORAGE_LEN;
+    // SAFETY: the address is writable for the length, and so is the length.
+    checked(unsafe { getsockname(socket, &mut name, &mut len) }).ok()?;
+    name.to_std()
+}
+
+/// Lets the socket, which will be bound and then connected, share its port with others that go elsewhere. Windows knows
+/// the option from version 10 on; without it each has a port of its own.
+pub(crate) fn share_port(socket: SOCKET) {
+    let on: BOOL = 1;
+    let _ = set_option(socket, SOL_SOCKET, SO_REUSE_UNICASTPORT, &on.to_ne_bytes());
 }
 
 /// Keeps ICMP errors from failing the receives of a UDP socket. Providers that do not know the options have no such
@@ -540,10 +566,10 @@ pub(crate) fn bind_socket(socket: SOCKET, address: &SocketAddr) -> Result<(), Co
     checked(unsafe { bind(socket, &name, len) })
 }
 
-/// Makes a bound socket listen, with the largest backlog that the system grants.
-pub(crate) fn listen_socket(socket: SOCKET) -> Result<(), Code> {
+/// Makes a bound socket listen, with that backlog.
+pub(crate) fn listen_socket(socket: SOCKET, backlog: i32) -> Result<(), Code> {
     // SAFETY: numbers only.
-    checked(unsafe { listen(socket, SOMAXCONN) })
+    checked(unsafe { listen(socket, backlog) })
 }
 
 /// Connects in the plain way; on a non-blocking socket it only starts.

@@ -27,6 +27,8 @@ mod codes;
 mod datagrams;
 #[path = "kernel/listening.rs"]
 mod listening;
+#[path = "kernel/waits.rs"]
+mod waits;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +45,7 @@ pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use datagrams::*;
 pub(crate) use listening::*;
+pub(crate) use waits::*;
 
 // By their numbers on the system that the model runs on, `std` knows their kinds.
 pub(crate) const WSAEWOULDBLOCK: Code = libc::EAGAIN;
@@ -139,6 +142,7 @@ enum Call {
 pub(crate) enum Refused {
     Post,
     Start,
+    Wait,
 }
 
 #[derive(Debug)]
@@ -172,6 +176,8 @@ struct Socket {
     linger: Option<u16>,
     /// It was closed by a reset of ours.
     aborted: bool,
+    /// Of a connect that was begun by somebody else.
+    foreign: ForeignConnect,
     /// Connections that wait to be accepted; `None` for one that was reset.
     backlog: VecDeque<Option<u16>>,
     datagrams: VecDeque<Datagram>,
@@ -198,11 +204,14 @@ struct State {
     /// The time since the start.
     clock: Duration,
     time_passes: bool,
+    pool: Pool,
 }
 
 struct Kernel {
     lock: Mutex<()>,
     arrived: Condvar,
+    /// There is something to do for the thread pool.
+    due: Condvar,
     /// A socket was closed.
     closed: Condvar,
     state: RefCell<State>,
@@ -246,6 +255,7 @@ pub(crate) fn boot() {
     let kernel = Kernel {
         lock: Mutex::new(()),
         arrived: Condvar::new(),
+        due: Condvar::new(),
         closed: Condvar::new(),
         state: RefCell::default(),
     };
@@ -262,6 +272,7 @@ pub(crate) fn turn_off() {
     assert!(!state.port_is_open, "left over: the port");
     let closed = state.sockets.iter().all(|socket| !socket.open);
     assert!(closed, "left over: a socket");
+    state.pool.expect_empty();
     // Without that rule it would be noticed here first, and not by the memory that is freed.
     if holds(Rule::FlightHolds) {
         assert_eq!(state.lent, 0, "left over: lent bytes");
@@ -444,6 +455,9 @@ impl State {
         block: *mut WSAOVERLAPPED,
     ) -> Result<(), Code> {
         self.check_open(socket.0);
+        if self.sockets[socket.0].foreign.under_way {
+            complain("started: an operation on a socket that connects");
+        }
         if self.refuses(Refused::Start) {
             return Err(WSAENOBUFS);
         }
@@ -676,7 +690,8 @@ pub(crate) unsafe fn wsa_recv(
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
     step(|state| {
-        if !state.sockets[socket.0].connected {
+        let target = &state.sockets[socket.0];
+        if !target.connected && !target.foreign.under_way {
             return Err(WSAENOTCONN);
         }
         state.start(socket, Call::Receive, buffer, NOTHING, operation)
@@ -709,17 +724,28 @@ pub(crate) unsafe fn connect_ex(
 }
 
 pub(crate) fn update_connect_context(socket: SOCKET) -> Result<(), Code> {
-    if is_connected(socket) {
+    if is_connected(socket)? {
         return Ok(());
     }
     Err(WSAENOTCONN)
 }
 
-pub(crate) fn is_connected(socket: SOCKET) -> bool {
+pub(crate) fn is_connected(socket: SOCKET) -> Result<bool, Code> {
     step(|state| {
         state.check_open(socket.0);
-        state.sockets[socket.0].connected
+        Ok(state.sockets[socket.0].connected)
     })
+}
+
+pub(crate) fn bound_address(socket: SOCKET) -> Option<SocketAddr> {
+    step(|state| {
+        state.check_open(socket.0);
+        Some(name_of(0))
+    })
+}
+
+pub(crate) fn share_port(socket: SOCKET) {
+    step(|state| state.check_open(socket.0));
 }
 
 pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
@@ -757,8 +783,15 @@ pub(crate) fn bind_socket(_: SOCKET, _: &SocketAddr) -> Result<(), Code> {
     Ok(())
 }
 
-pub(crate) fn connect_socket(_: SOCKET, _: &SocketAddr) -> Result<(), Code> {
-    Ok(())
+pub(crate) fn connect_socket(socket: SOCKET, _: &SocketAddr) -> Result<(), Code> {
+    step(|state| {
+        state.check_open(socket.0);
+        match &state.sockets[socket.0] {
+            Socket { foreign, .. } if foreign.under_way => Err(WSAEALREADY),
+            socket if socket.connected => Err(WSAEISCONN),
+            _ => Err(WSAEADDRNOTAVAIL),
+        }
+    })
 }
 
 pub(crate) fn set_abortive_close(socket: SOCKET) {
@@ -866,6 +899,10 @@ pub(crate) mod net {
     }
 
     impl TcpStream {
+        pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+            Ok(super::listening::name_of(0))
+        }
+
         pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
             step(|state| {
                 let socket = &state.sockets[self.number().0];

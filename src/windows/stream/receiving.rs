@@ -173,7 +173,7 @@ impl Shared {
     fn has_something(&self, receiving: &Receiving) -> bool {
         !receiving.buffer.unread().is_empty()
             || receiving.end != End::Open
-            || self.has_failed_to_connect()
+            || self.is_without_connection()
     }
 
     /// Arms `READABLE`, and returns what was armed before.
@@ -294,7 +294,7 @@ impl Shared {
         port: &Arc<Port>,
         sink: Sink<'_>,
     ) {
-        if receiving.side.closed || receiving.side.in_flight {
+        if receiving.side.closed || receiving.side.in_flight || self.is_connecting() {
             return;
         }
         let Some(token) = receiving.side.armed else {
@@ -319,7 +319,7 @@ impl Shared {
                     receiving.side.armed = None;
                 }
                 let mut hints = receiving.hints();
-                hints.error |= self.has_failed_to_connect();
+                hints.error |= self.has_connect_failure();
                 let fits = events.push(Event::ready(token, Interests::READABLE, hints));
                 debug_assert!(fits, "no more packets are taken than there is room");
             }
@@ -348,10 +348,6 @@ impl Shared {
                     receiving.end = End::Open;
                     return Err(io::Error::from_raw_os_error(code));
                 }
-            }
-            if self.has_failed_to_connect() {
-                // The connect's failure was told; the socket itself would only say that it has no connection.
-                return self.tell_end(&mut receiving).map(|()| Next::End);
             }
             if !receiving.side.in_flight || receiving.lent == 0 || !holds(Rule::NoOvertaking) {
                 receiving.raided = true;

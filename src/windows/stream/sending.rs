@@ -24,6 +24,7 @@ use super::super::ffi;
 use super::super::lending::{LentBuffer, MAX_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
+use super::super::waits::Wait;
 use super::super::{call_and_then, close_connection, net, would_block};
 use super::broken::breaks_connection;
 use super::Shared;
@@ -52,6 +53,8 @@ pub(super) struct Sending {
     orphan: Option<net::TcpStream>,
     /// The send of an orphan was cancelled: the deferred close has lasted too long, or the linger time is zero.
     given_up: bool,
+    /// The wait for the end of a connect that somebody else began, as long as it is on.
+    pub(super) connect_wait: Option<Wait>,
 }
 
 impl Sending {
@@ -64,6 +67,7 @@ impl Sending {
             shut: false,
             orphan: None,
             given_up: false,
+            connect_wait: None,
         }
     }
 
@@ -301,7 +305,11 @@ impl Shared {
         port: &Arc<Port>,
         sink: Sink<'_>,
     ) -> bool {
-        if sending.side.closed || sending.side.in_flight || sending.side.is_trying() {
+        if sending.side.closed
+            || sending.side.in_flight
+            || sending.side.is_trying()
+            || self.is_connecting()
+        {
             return false;
         }
         let Some(token) = sending.side.armed else {
@@ -345,6 +353,7 @@ impl Shared {
     /// returned, to be closed.
     pub(super) fn close_send(&self, stream: net::TcpStream) -> Option<net::TcpStream> {
         let mut sending = lock(&self.sending);
+        self.end_connect_wait(&mut sending);
         sending.side.armed = None;
         sending.side.closed = true;
         if !sending.side.in_flight || !holds(Rule::OrphanStaysOpen) {
@@ -379,6 +388,7 @@ impl Shared {
     pub(super) fn abandon_send(&self) {
         let mut sending = lock(&self.sending);
         sending.side.armed = None;
+        self.abandon_connect_wait(&mut sending);
         if sending.side.in_flight && !sending.side.closed && self.is_connect_in_flight() {
             ffi::cancel_io_ex(self.socket, self.send.as_overlapped());
         }

@@ -127,7 +127,10 @@ pub(crate) fn update_accept_context(accepted: SOCKET, listener: SOCKET) -> Resul
     })
 }
 
-pub(crate) fn listen_socket(_: SOCKET) -> Result<(), Code> {
+pub(crate) const SOMAXCONN: i32 = i32::MAX;
+pub(crate) const LARGEST_BACKLOG: i32 = -65535;
+
+pub(crate) fn listen_socket(_: SOCKET, _backlog: i32) -> Result<(), Code> {
     Ok(())
 }
 

@@ -1,0 +1,165 @@
+//! Handles that can be waited for, and the thread pool that waits for them.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use super::codes::Code;
+use super::sockets::{checked, last_error, SOCKET_ERROR};
+use super::{close_handle, BOOL, DWORD, FALSE, HANDLE, INFINITE, NO_HANDLE, SOCKET};
+
+/// [BOOLEAN](https://learn.microsoft.com/windows/win32/winprog/windows-data-types): one byte, unlike [`BOOL`].
+pub(crate) type BOOLEAN = u8;
+
+/// [WaitOrTimerCallback](https://learn.microsoft.com/previous-versions/windows/desktop/legacy/ms687066(v=vs.85))
+pub(crate) type WAITORTIMERCALLBACK = unsafe extern "system" fn(*mut c_void, BOOLEAN);
+
+/// The wait is over after its first signal.
+/// [RegisterWaitForSingleObject](https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject)
+pub(crate) const WT_EXECUTEONLYONCE: DWORD = 0x8;
+/// The callback runs on the thread that waits, which serves other waits, too.
+/// [RegisterWaitForSingleObject](https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject)
+pub(crate) const WT_EXECUTEINWAITTHREAD: DWORD = 0x4;
+
+/// The event that a connect has ended.
+/// [WSAEventSelect](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaeventselect)
+pub(crate) const FD_CONNECT: i32 = 1 << FD_CONNECT_BIT;
+/// Where its error code stands.
+pub(crate) const FD_CONNECT_BIT: usize = 4;
+/// [WSANETWORKEVENTS](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-wsanetworkevents)
+pub(crate) const FD_MAX_EVENTS: usize = 10;
+
+/// [WSANETWORKEVENTS](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-wsanetworkevents)
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WSANETWORKEVENTS {
+    pub(crate) lNetworkEvents: i32,
+    pub(crate) iErrorCode: [i32; FD_MAX_EVENTS],
+}
+
+#[link(name = "kernel32")]
+extern "system" {
+    /// <https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-createeventw>
+    pub(crate) fn CreateEventW(
+        lpEventAttributes: *const c_void,
+        bManualReset: BOOL,
+        bInitialState: BOOL,
+        lpName: *const u16,
+    ) -> HANDLE;
+    /// <https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject>
+    pub(crate) fn RegisterWaitForSingleObject(
+        phNewWaitObject: *mut HANDLE,
+        hObject: HANDLE,
+        Callback: WAITORTIMERCALLBACK,
+        Context: *const c_void,
+        dwMilliseconds: DWORD,
+        dwFlags: DWORD,
+    ) -> BOOL;
+    /// <https://learn.microsoft.com/windows/win32/api/threadpoollegacyapiset/nf-threadpoollegacyapiset-unregisterwaitex>
+    pub(crate) fn UnregisterWaitEx(WaitHandle: HANDLE, CompletionEvent: HANDLE) -> BOOL;
+}
+
+#[link(name = "ws2_32")]
+extern "system" {
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaeventselect>
+    pub(crate) fn WSAEventSelect(s: SOCKET, hEventObject: HANDLE, lNetworkEvents: i32) -> i32;
+    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaenumnetworkevents>
+    pub(crate) fn WSAEnumNetworkEvents(
+        s: SOCKET,
+        hEventObject: HANDLE,
+        lpNetworkEvents: *mut WSANETWORKEVENTS,
+    ) -> i32;
+}
+
+/// An object that can be waited for, and that we own.
+#[derive(Debug)]
+pub(crate) struct WaitObject(HANDLE);
+
+impl Drop for WaitObject {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours alone, and this is its last use. No wait for it is on: whoever waits holds it.
+        let closed = unsafe { close_handle(self.0) };
+        debug_assert!(closed.is_ok(), "our own handle can be closed: {closed:?}");
+    }
+}
+
+/// Makes an event that is not signalled, and that once signalled stays so until it is reset.
+pub(crate) fn create_event() -> Result<WaitObject, Code> {
+    const MANUAL_RESET: BOOL = 1;
+    // SAFETY: no security attributes and no name; the rest is numbers. A handle of this sort is not inherited.
+    let event = unsafe { CreateEventW(ptr::null(), MANUAL_RESET, FALSE, ptr::null()) };
+    if event == NO_HANDLE {
+        return Err(last_error());
+    }
+    Ok(WaitObject(event))
+}
+
+/// A wait of the thread pool's, until it is given to [`unregister_wait`].
+#[derive(Debug)]
+pub(crate) struct RegisteredWait(HANDLE);
+
+/// Has a thread of the system's pool wait for `object`, without end, and then call `callback` once with `context`. It may
+/// be called before this returns.
+///
+/// # Safety
+/// - `object` stays open until the callback has returned or the wait was unregistered without one.
+/// - So long, `callback` can be called with `context` on any thread.
+pub(crate) unsafe fn register_wait(
+    object: &WaitObject,
+    callback: WAITORTIMERCALLBACK,
+    context: *const c_void,
+) -> Result<RegisteredWait, Code> {
+    let mut wait = NO_HANDLE;
+    let flags = WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD;
+    // SAFETY: the caller's duties; the place for the handle is writable.
+    let registered = unsafe {
+        RegisterWaitForSingleObject(&mut wait, object.0, callback, context, INFINITE, flags)
+    };
+    if registered == FALSE {
+        return Err(last_error());
+    }
+    Ok(RegisteredWait(wait))
+}
+
+/// Ends a wait, and does not wait for its callback. `Ok`: the callback has returned, or will never be called. An error,
+/// which is `ERROR_IO_PENDING`: it is being called.
+pub(crate) fn unregister_wait(wait: RegisteredWait) -> Result<(), Code> {
+    // SAFETY: the handle came from `register_wait`, and whoever had it gave it away: this is its last use.
+    if unsafe { UnregisterWaitEx(wait.0, NO_HANDLE) } == FALSE {
+        return Err(last_error());
+    }
+    Ok(())
+}
+
+/// Has `event` signalled when a connect of the socket ends, or at once if one has ended. The socket becomes non-blocking.
+pub(crate) fn select_connect(socket: SOCKET, event: &WaitObject) -> Result<(), Code> {
+    // SAFETY: numbers only; the event is open, being borrowed. The system keeps a reference of its own to it.
+    checked(unsafe { WSAEventSelect(socket, event.0, FD_CONNECT) })
+}
+
+/// Ends the selection. The socket stays non-blocking.
+pub(crate) fn select_nothing(socket: SOCKET) {
+    // SAFETY: numbers only.
+    // It fails only for a number that is no socket, and then there is no selection.
+    let _ = unsafe { WSAEventSelect(socket, NO_HANDLE, 0) };
+}
+
+/// How the connect of a socket has ended, if it has since [`select_connect`] or had before; it is told once. Resets
+/// `event`.
+pub(crate) fn ended_connect(socket: SOCKET, event: &WaitObject) -> Option<Result<(), Code>> {
+    let mut events = WSANETWORKEVENTS {
+        lNetworkEvents: 0,
+        iErrorCode: [0; FD_MAX_EVENTS],
+    };
+    // SAFETY: the record is writable; the event is open, being borrowed.
+    let asked = unsafe { WSAEnumNetworkEvents(socket, event.0, &mut events) };
+    if asked == SOCKET_ERROR {
+        return Some(Err(last_error()));
+    }
+    if events.lNetworkEvents & FD_CONNECT == 0 {
+        return None;
+    }
+    Some(match events.iErrorCode[FD_CONNECT_BIT] {
+        0 => Ok(()),
+        code => Err(code),
+    })
+}

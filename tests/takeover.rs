@@ -1,0 +1,563 @@
+//! 3.5: streams whose connect somebody else began, by `socket2`, before `from_std` took them over. Under way, failed, never
+//! begun and done are told apart.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
+use std::time::Duration;
+
+use common::{
+    expect_events, expect_no_events, expect_nothing_queued, kind_of, let_it_block, under_wine,
+    until_done, watchdog, BOTH, LOOPBACKS, READABLE, WRITABLE,
+};
+use minimio::{Events, Poll, Registrator, TcpStream};
+use socket2::{Domain, SockRef, Socket, Type};
+
+fn queue() -> (Poll, Registrator, Events) {
+    let poll = Poll::new().unwrap();
+    let registrator = poll.registrator();
+    (poll, registrator, Events::with_capacity(128))
+}
+
+fn socket_for(address: SocketAddr) -> Socket {
+    Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap()
+}
+
+fn bound(loopback: &str) -> (Socket, SocketAddr) {
+    let address: SocketAddr = loopback.parse().unwrap();
+    let socket = socket_for(address);
+    socket.bind(&address.into()).unwrap();
+    let bound = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, bound)
+}
+
+/// Begins a connect, and does not wait for its end. Systems may know a refusal at once: then the socket has no connect.
+fn begun(target: SocketAddr) -> Socket {
+    let socket = socket_for(target);
+    socket.set_nonblocking(true).unwrap();
+    drop(socket.connect(&target.into()));
+    socket
+}
+
+fn taken_over(socket: Socket) -> TcpStream {
+    TcpStream::from_std(socket.into()).unwrap()
+}
+
+/// A connect that is under way, and stays so for a while.
+struct UnderWay {
+    socket: Socket,
+    /// A listener whose backlog is full, where a connect waits for an accept.
+    listener: Option<net::TcpListener>,
+    /// Where nobody listens, which Windows takes two seconds to believe.
+    _refusing: Option<Socket>,
+    /// What fills the backlog.
+    others: Vec<Socket>,
+}
+
+impl UnderWay {
+    /// None on systems where every connect ends at once (FreeBSD tells the client of a full backlog that it is connected).
+    fn new(loopback: &str) -> Option<UnderWay> {
+        if cfg!(windows) && !under_wine() {
+            let (refusing, nobody) = bound(loopback);
+            return Some(UnderWay {
+                socket: begun(nobody),
+                listener: None,
+                _refusing: Some(refusing),
+                others: Vec::new(),
+            });
+        }
+        let (socket, address) = bound(loopback);
+        socket.listen(1).unwrap();
+        let mut others = Vec::new();
+        // A backlog is a hint: systems take a few more.
+        while others.len() < 16 {
+            let other = begun(address);
+            // With more than one waiting, Linux tells all of them that they are connected: so each has some time.
+            if !is_soon_connected(&other) {
+                return Some(UnderWay {
+                    socket: other,
+                    listener: Some(socket.into()),
+                    _refusing: None,
+                    others,
+                });
+            }
+            others.push(other);
+        }
+        None
+    }
+
+    /// Lets it end. Returns the other end of the connection, or none if it will be refused.
+    fn end(listener: Option<net::TcpListener>, others: &[Socket]) -> Option<net::TcpStream> {
+        let listener = listener?;
+        for _ in others {
+            listener.accept().unwrap();
+        }
+        Some(listener.accept().unwrap().0)
+    }
+}
+
+/// Whether a connect ends within the third of a second.
+fn is_soon_connected(socket: &Socket) -> bool {
+    for _ in 0..30 {
+        // The peer's address would do, but for Wine 10.
+        let stream = taken_over(socket.try_clone().unwrap());
+        if stream.peer_addr().is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
+/// What every call says of a connect that is under way.
+#[track_caller]
+fn expect_under_way(mut stream: &TcpStream) {
+    let mut buffer = [0; 8];
+    assert_eq!(kind_of(stream.read(&mut buffer)), ErrorKind::WouldBlock);
+    assert_eq!(kind_of(stream.peek(&mut buffer)), ErrorKind::WouldBlock);
+    assert_eq!(kind_of(stream.write(b"early")), ErrorKind::WouldBlock);
+    assert!(stream.take_error().unwrap().is_none());
+    for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
+        assert_eq!(kind_of(stream.shutdown(how)), ErrorKind::NotConnected);
+    }
+    assert_eq!(kind_of(stream.peer_addr()), ErrorKind::NotConnected);
+    stream.local_addr().unwrap();
+    stream.flush().unwrap();
+}
+
+/// What a stream does that is connected to `peer`.
+#[track_caller]
+fn expect_connected(mut stream: &TcpStream, mut peer: net::TcpStream) {
+    assert!(stream.take_error().unwrap().is_none());
+    assert_eq!(stream.peer_addr().unwrap(), peer.local_addr().unwrap());
+    assert_eq!(stream.local_addr().unwrap(), peer.peer_addr().unwrap());
+    assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::WouldBlock);
+    assert_eq!(stream.write(b"hello").unwrap(), 5);
+    peer.read_exact(&mut [0; 5]).unwrap();
+    peer.write_all(b"well").unwrap();
+    assert_eq!(until_done(|| stream.read(&mut [0; 8])).unwrap(), 4);
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+}
+
+/// What a stream says whose connect was refused, when nobody was told of it.
+#[track_caller]
+fn expect_refused(mut stream: &TcpStream) {
+    let error = stream.take_error().unwrap().expect("it was refused");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    assert!(stream.take_error().unwrap().is_none(), "told once");
+    // 3.2: and yet it is no end of stream.
+    let refused = ErrorKind::ConnectionRefused;
+    assert_eq!(kind_of(stream.read(&mut [0; 8])), refused);
+    assert_eq!(kind_of(stream.peek(&mut [0; 8])), refused);
+}
+
+// 3.5, 8
+#[test]
+fn a_connect_under_way_is_waited_for() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let Some(under_way) = UnderWay::new(loopback) else {
+            return;
+        };
+        let stream = taken_over(under_way.socket);
+        expect_under_way(&stream);
+        registrator.register(&stream, 1, READABLE).unwrap();
+        registrator.register(&stream, 2, WRITABLE).unwrap();
+        expect_nothing_queued(&mut poll, &mut events);
+        expect_under_way(&stream);
+        expect_no_events(&mut poll, &mut events);
+        match UnderWay::end(under_way.listener, &under_way.others) {
+            Some(peer) => {
+                expect_events(&mut poll, &mut events, &[(2, false, true)]);
+                expect_no_events(&mut poll, &mut events);
+                expect_connected(&stream, peer);
+            }
+            None => {
+                expect_events(
+                    &mut poll,
+                    &mut events,
+                    &[(1, true, false), (2, false, true)],
+                );
+                expect_refused(&stream);
+            }
+        }
+    }
+}
+
+// 3.1, 3.5
+#[test]
+fn a_connect_under_way_ends_without_a_poll() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let Some(under_way) = UnderWay::new(loopback) else {
+            return;
+        };
+        let mut stream = taken_over(under_way.socket);
+        expect_under_way(&stream);
+        match UnderWay::end(under_way.listener, &under_way.others) {
+            Some(mut peer) => {
+                assert_eq!(until_done(|| stream.write(b"hello")).unwrap(), 5);
+                peer.read_exact(&mut [0; 5]).unwrap();
+                expect_connected(&stream, peer);
+            }
+            None => {
+                let error = until_done(|| stream.write(b"hello"));
+                assert_eq!(kind_of(error), ErrorKind::ConnectionRefused);
+            }
+        }
+    }
+}
+
+// 3.5: what has ended counts for every call, whether or not a poll has seen it.
+#[test]
+fn a_connect_that_ended_unseen_works_as_after_it() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let Some(under_way) = UnderWay::new(loopback) else {
+            return;
+        };
+        let stream = taken_over(under_way.socket);
+        registrator.register(&stream, 1, BOTH).unwrap();
+        if let Some(peer) = UnderWay::end(under_way.listener, &under_way.others) {
+            // No poll, and no call but this one.
+            while stream.peer_addr().is_err() {
+                std::thread::yield_now();
+            }
+            // Told once, although two have seen the end.
+            expect_events(&mut poll, &mut events, &[(1, false, true)]);
+            expect_no_events(&mut poll, &mut events);
+            expect_connected(&stream, peer);
+        }
+    }
+}
+
+// 3.5, 2.8, 8
+#[test]
+fn a_refused_connect_fires_every_armed_interest() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        for (interests, readable, writable) in [
+            (READABLE, true, false),
+            (WRITABLE, false, true),
+            (BOTH, true, true),
+        ] {
+            for earlier in [false, true] {
+                let (mut poll, registrator, mut events) = queue();
+                let (_refusing, nobody) = bound(loopback);
+                let socket = socket_for(nobody);
+                socket.set_nonblocking(true).unwrap();
+                if !matches!(socket.connect(&nobody.into()), Err(error) if is_under_way(&error)) {
+                    // The kernel has told of the refusal already, and forgotten it.
+                    continue;
+                }
+                if earlier {
+                    // So that it is likely to have ended. It holds either way.
+                    let_it_block();
+                }
+                let stream = taken_over(socket);
+                registrator.register(&stream, 1, interests).unwrap();
+                expect_events(&mut poll, &mut events, &[(1, readable, writable)]);
+                expect_refused(&stream);
+                expect_no_events(&mut poll, &mut events);
+                // Again, since the condition holds.
+                registrator.register(&stream, 2, READABLE).unwrap();
+                expect_events(&mut poll, &mut events, &[(2, true, false)]);
+            }
+        }
+    }
+}
+
+fn is_under_way(error: &std::io::Error) -> bool {
+    // WSAEWOULDBLOCK, or EINPROGRESS, for which `std` has no stable kind.
+    error.kind() == ErrorKind::WouldBlock
+        || cfg!(unix) && !matches!(error.kind(), ErrorKind::ConnectionRefused)
+}
+
+// 3.5: "or the read or write that comes first", also without a poll.
+#[test]
+fn a_refused_connect_is_told_by_the_first_read_or_write() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        for registered in [false, true] {
+            for reads in [true, false] {
+                let (poll, registrator, _) = queue();
+                let (_refusing, nobody) = bound(loopback);
+                let mut stream = taken_over(begun(nobody));
+                if registered {
+                    registrator.register(&stream, 1, BOTH).unwrap();
+                }
+                let error = if reads {
+                    until_done(|| stream.read(&mut [0; 8])).unwrap_err()
+                } else {
+                    until_done(|| stream.write(b"hello")).unwrap_err()
+                };
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+                assert!(stream.take_error().unwrap().is_none(), "told once");
+                let again = kind_of(stream.read(&mut [0; 8]));
+                assert_eq!(again, ErrorKind::ConnectionRefused);
+                drop(poll);
+            }
+        }
+    }
+}
+
+// 3.5, 3.2: and no wait for ever.
+#[test]
+fn a_connect_that_was_never_begun_is_told() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        for is_bound in [false, true] {
+            for interests in [READABLE, WRITABLE, BOTH] {
+                let (mut poll, registrator, mut events) = queue();
+                let socket = if is_bound {
+                    bound(loopback).0
+                } else {
+                    socket_for(loopback.parse().unwrap())
+                };
+                let mut stream = taken_over(socket);
+                for registered in [false, true] {
+                    if registered {
+                        registrator.register(&stream, 1, interests).unwrap();
+                        let readable = interests.is_readable();
+                        let writable = interests.is_writable();
+                        expect_events(&mut poll, &mut events, &[(1, readable, writable)]);
+                        expect_no_events(&mut poll, &mut events);
+                    }
+                    let none = ErrorKind::NotConnected;
+                    assert_eq!(kind_of(stream.read(&mut [0; 8])), none);
+                    assert_eq!(kind_of(stream.peek(&mut [0; 8])), none);
+                    let written = kind_of(stream.write(b"hello"));
+                    // Linux' kernel has another word for it.
+                    assert!(written == none || cfg!(unix) && written == ErrorKind::BrokenPipe);
+                    assert_eq!(kind_of(stream.shutdown(Shutdown::Both)), none);
+                    assert_eq!(kind_of(stream.peer_addr()), none);
+                    assert!(stream.take_error().unwrap().is_none());
+                }
+            }
+        }
+    }
+}
+
+// 3.5: a socket without a connect may get one later.
+#[test]
+fn a_connect_begun_after_the_takeover_counts() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let listener = net::TcpListener::bind(loopback).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (socket, here) = bound(loopback);
+        let mut stream = taken_over(socket);
+        assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::NotConnected);
+        registrator.register(&stream, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        drop(SockRef::from(&stream).connect(&address.into()));
+        registrator.register(&stream, 2, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        let (peer, from) = listener.accept().unwrap();
+        assert_eq!(from, here);
+        expect_connected(&stream, peer);
+    }
+}
+
+// 3.7, 2.3
+#[test]
+fn a_connection_that_is_there_counts_at_once() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let listener = net::TcpListener::bind(loopback).unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = socket_for(address);
+        socket.connect(&address.into()).unwrap();
+        let stream = taken_over(socket);
+        registrator.register(&stream, 1, BOTH).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        let (peer, _) = listener.accept().unwrap();
+        expect_connected(&stream, peer);
+    }
+}
+
+// 2.3: the peer of an established connection has reset it: it is still one that was connected.
+#[test]
+fn a_connection_that_was_reset_before_the_takeover_is_no_fresh_socket() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (near, far) = common::std_pair();
+    SockRef::from(&far)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(far);
+    let_it_block();
+    let mut stream = TcpStream::from_std(near).unwrap();
+    registrator.register(&stream, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    match stream.read(&mut [0; 8]) {
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        // Wine 8 keeps no reset that came before the receive.
+        Ok(count) => assert!(under_wine() && count == 0),
+    }
+}
+
+// 2.5
+#[test]
+fn a_deregistered_connect_fires_nothing_and_can_be_registered_again() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let Some(under_way) = UnderWay::new("127.0.0.1:0") else {
+        return;
+    };
+    let stream = taken_over(under_way.socket);
+    registrator.register(&stream, 1, BOTH).unwrap();
+    registrator.deregister(&stream).unwrap();
+    let peer = UnderWay::end(under_way.listener, &under_way.others);
+    expect_no_events(&mut poll, &mut events);
+    registrator.register(&stream, 2, WRITABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, false, true)]);
+    match peer {
+        Some(peer) => expect_connected(&stream, peer),
+        None => expect_refused(&stream),
+    }
+}
+
+// 2.7
+#[test]
+fn a_stream_dropped_while_it_connects_fires_nothing() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let Some(under_way) = UnderWay::new("127.0.0.1:0") else {
+        return;
+    };
+    let stream = taken_over(under_way.socket);
+    registrator.register(&stream, 1, BOTH).unwrap();
+    drop(stream);
+    drop(under_way.listener);
+    expect_no_events(&mut poll, &mut events);
+}
+
+// 4.5
+#[test]
+fn a_connect_outlives_its_poll() {
+    let _watchdog = watchdog();
+    let (poll, registrator, _) = queue();
+    let Some(under_way) = UnderWay::new("127.0.0.1:0") else {
+        return;
+    };
+    let mut stream = taken_over(under_way.socket);
+    registrator.register(&stream, 1, BOTH).unwrap();
+    drop(poll);
+    expect_under_way(&stream);
+    match UnderWay::end(under_way.listener, &under_way.others) {
+        Some(peer) => {
+            until_done(|| match stream.peer_addr() {
+                Err(error) if error.kind() == ErrorKind::NotConnected => {
+                    Err(ErrorKind::WouldBlock.into())
+                }
+                other => other,
+            })
+            .unwrap();
+            expect_connected(&stream, peer);
+        }
+        None => {
+            let error = until_done(|| stream.read(&mut [0; 8]));
+            assert_eq!(kind_of(error), ErrorKind::ConnectionRefused);
+        }
+    }
+}
+
+// 3.5, 3.7
+#[test]
+fn a_connect_under_way_is_given_back() {
+    let _watchdog = watchdog();
+    for registered in [false, true] {
+        let (mut poll, registrator, mut events) = queue();
+        let Some(under_way) = UnderWay::new("127.0.0.1:0") else {
+            return;
+        };
+        let stream = taken_over(under_way.socket);
+        if registered {
+            registrator.register(&stream, 1, BOTH).unwrap();
+        }
+        let given_back = stream.into_std().unwrap();
+        assert_eq!(
+            kind_of((&given_back).read(&mut [0; 8])),
+            kind_while_connecting()
+        );
+        let stream = TcpStream::from_std(given_back).unwrap();
+        expect_under_way(&stream);
+        if let Some(peer) = UnderWay::end(under_way.listener, &under_way.others) {
+            while stream.peer_addr().is_err() {
+                std::thread::yield_now();
+            }
+            expect_connected(&stream, peer);
+        }
+        expect_no_events(&mut poll, &mut events);
+    }
+}
+
+/// What the system says of a read while connecting.
+fn kind_while_connecting() -> ErrorKind {
+    if cfg!(target_os = "linux") || under_wine() {
+        ErrorKind::WouldBlock
+    } else {
+        ErrorKind::NotConnected
+    }
+}
+
+// 3.5
+#[test]
+fn a_refused_connect_that_nobody_was_told_of_is_not_given_back_unseen() {
+    let _watchdog = watchdog();
+    for (foreign, told) in [(true, false), (true, true), (false, false), (false, true)] {
+        let (mut poll, registrator, mut events) = queue();
+        let (_refusing, nobody) = bound("127.0.0.1:0");
+        let stream = if foreign {
+            taken_over(begun(nobody))
+        } else {
+            TcpStream::connect_nonblocking(nobody).unwrap()
+        };
+        registrator.register(&stream, 1, BOTH).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, true)]);
+        if told {
+            expect_refused(&stream);
+            stream.into_std().unwrap();
+            continue;
+        }
+        let failed = stream.into_std().unwrap_err();
+        assert_eq!(failed.error().kind(), ErrorKind::ConnectionRefused);
+        // It was told now.
+        let stream = failed.into_source();
+        assert!(stream.take_error().unwrap().is_none(), "told once");
+        stream.into_std().unwrap();
+    }
+}
+
+// 3.5: more at once than a thread of Windows' pool waits for.
+#[test]
+fn many_connects_are_taken_over_at_once() {
+    const COUNT: usize = 150;
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let listener = minimio::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let streams: Vec<_> = (0..COUNT)
+        .map(|token| {
+            let stream = taken_over(begun(address));
+            registrator.register(&stream, token, WRITABLE).unwrap();
+            stream
+        })
+        .collect();
+    let expected: Vec<_> = (0..COUNT).map(|token| (token, false, true)).collect();
+    expect_events(&mut poll, &mut events, &expected);
+    for mut stream in &streams {
+        assert!(stream.take_error().unwrap().is_none());
+        assert_eq!(stream.write(b"hello").unwrap(), 5);
+    }
+    expect_nothing_queued(&mut poll, &mut events);
+}
