@@ -33,9 +33,17 @@ pub(super) struct Receiving {
     failed: Option<ffi::Code>,
 }
 
-/// Whether a failed receive only tells what became of a datagram that was sent.
+/// Whether a failed receive only tells what became of a datagram that was sent: nobody listens there, its time to live was
+/// over, or no way leads to its host.
 fn is_about_sending(code: ffi::Code) -> bool {
-    matches!(code, ffi::WSAECONNRESET | ffi::WSAENETRESET)
+    matches!(
+        code,
+        ffi::WSAECONNRESET
+            | ffi::WSAENETRESET
+            | ffi::WSAENETUNREACH
+            | ffi::WSAEHOSTUNREACH
+            | ffi::WSAENETDOWN
+    )
 }
 
 impl Receiving {
