@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod under_way;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
@@ -14,7 +15,8 @@ use common::{
     until_done, watchdog, BOTH, LOOPBACKS, READABLE, WRITABLE,
 };
 use minimio::{Events, Poll, Registrator, TcpStream};
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{SockRef, Socket};
+use under_way::{begun, bound, socket_for, UnderWay};
 
 fn queue() -> (Poll, Registrator, Events) {
     let poll = Poll::new().unwrap();
@@ -22,94 +24,8 @@ fn queue() -> (Poll, Registrator, Events) {
     (poll, registrator, Events::with_capacity(128))
 }
 
-fn socket_for(address: SocketAddr) -> Socket {
-    Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap()
-}
-
-fn bound(loopback: &str) -> (Socket, SocketAddr) {
-    let address: SocketAddr = loopback.parse().unwrap();
-    let socket = socket_for(address);
-    socket.bind(&address.into()).unwrap();
-    let bound = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, bound)
-}
-
-/// Begins a connect, and does not wait for its end. Systems may know a refusal at once: then the socket has no connect.
-fn begun(target: SocketAddr) -> Socket {
-    let socket = socket_for(target);
-    socket.set_nonblocking(true).unwrap();
-    drop(socket.connect(&target.into()));
-    socket
-}
-
 fn taken_over(socket: Socket) -> TcpStream {
     TcpStream::from_std(socket.into()).unwrap()
-}
-
-/// A connect that is under way, and stays so for a while.
-struct UnderWay {
-    socket: Socket,
-    /// A listener whose backlog is full, where a connect waits for an accept.
-    listener: Option<net::TcpListener>,
-    /// Where nobody listens, which Windows takes two seconds to believe.
-    _refusing: Option<Socket>,
-    /// What fills the backlog.
-    others: Vec<Socket>,
-}
-
-impl UnderWay {
-    /// None on systems where every connect ends at once (FreeBSD tells the client of a full backlog that it is connected).
-    fn new(loopback: &str) -> Option<UnderWay> {
-        if cfg!(windows) && !under_wine() {
-            let (refusing, nobody) = bound(loopback);
-            return Some(UnderWay {
-                socket: begun(nobody),
-                listener: None,
-                _refusing: Some(refusing),
-                others: Vec::new(),
-            });
-        }
-        let (socket, address) = bound(loopback);
-        socket.listen(1).unwrap();
-        let mut others = Vec::new();
-        // A backlog is a hint: systems take a few more.
-        while others.len() < 16 {
-            let other = begun(address);
-            // With more than one waiting, Linux tells all of them that they are connected: so each has some time.
-            if !is_soon_connected(&other) {
-                return Some(UnderWay {
-                    socket: other,
-                    listener: Some(socket.into()),
-                    _refusing: None,
-                    others,
-                });
-            }
-            others.push(other);
-        }
-        None
-    }
-
-    /// Lets it end. Returns the other end of the connection, or none if it will be refused.
-    fn end(listener: Option<net::TcpListener>, others: &[Socket]) -> Option<net::TcpStream> {
-        let listener = listener?;
-        for _ in others {
-            listener.accept().unwrap();
-        }
-        Some(listener.accept().unwrap().0)
-    }
-}
-
-/// Whether a connect ends within the third of a second.
-fn is_soon_connected(socket: &Socket) -> bool {
-    for _ in 0..30 {
-        // The peer's address would do, but for Wine 10.
-        let stream = taken_over(socket.try_clone().unwrap());
-        if stream.peer_addr().is_ok() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    false
 }
 
 /// What every call says of a connect that is under way.

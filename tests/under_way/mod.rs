@@ -1,0 +1,100 @@
+//! Connects of `socket2` that are under way.
+
+#![allow(dead_code)] // every test file uses a part
+
+use std::net::{self, SocketAddr};
+use std::time::Duration;
+
+use minimio::TcpStream;
+use socket2::{Domain, Socket, Type};
+
+use crate::common::under_wine;
+
+pub(crate) fn socket_for(address: SocketAddr) -> Socket {
+    Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap()
+}
+
+pub(crate) fn bound(loopback: &str) -> (Socket, SocketAddr) {
+    let address: SocketAddr = loopback.parse().unwrap();
+    let socket = socket_for(address);
+    socket.bind(&address.into()).unwrap();
+    let bound = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, bound)
+}
+
+/// Begins a connect, and does not wait for its end. Systems may know a refusal at once: then the socket has no connect.
+pub(crate) fn begun(target: SocketAddr) -> Socket {
+    let socket = socket_for(target);
+    socket.set_nonblocking(true).unwrap();
+    drop(socket.connect(&target.into()));
+    socket
+}
+
+/// A connect that is under way, and stays so for a while.
+pub(crate) struct UnderWay {
+    pub(crate) socket: Socket,
+    /// A listener whose backlog is full, where a connect waits for an accept.
+    pub(crate) listener: Option<net::TcpListener>,
+    /// Where nobody listens, which Windows takes two seconds to believe.
+    _refusing: Option<Socket>,
+    /// What fills the backlog.
+    pub(crate) others: Vec<Socket>,
+}
+
+impl UnderWay {
+    /// None on systems where every connect ends at once (FreeBSD tells the client of a full backlog that it is connected).
+    pub(crate) fn new(loopback: &str) -> Option<UnderWay> {
+        if cfg!(windows) && !under_wine() {
+            let (refusing, nobody) = bound(loopback);
+            return Some(UnderWay {
+                socket: begun(nobody),
+                listener: None,
+                _refusing: Some(refusing),
+                others: Vec::new(),
+            });
+        }
+        let (socket, address) = bound(loopback);
+        socket.listen(1).unwrap();
+        let mut others = Vec::new();
+        // A backlog is a hint: systems take a few more.
+        while others.len() < 16 {
+            let other = begun(address);
+            // With more than one waiting, Linux tells all of them that they are connected: so each has some time.
+            if !is_soon_connected(&other) {
+                return Some(UnderWay {
+                    socket: other,
+                    listener: Some(socket.into()),
+                    _refusing: None,
+                    others,
+                });
+            }
+            others.push(other);
+        }
+        None
+    }
+
+    /// Lets it end. Returns the other end of the connection, or none if it will be refused.
+    pub(crate) fn end(
+        listener: Option<net::TcpListener>,
+        others: &[Socket],
+    ) -> Option<net::TcpStream> {
+        let listener = listener?;
+        for _ in others {
+            listener.accept().unwrap();
+        }
+        Some(listener.accept().unwrap().0)
+    }
+}
+
+/// Whether a connect ends within the third of a second.
+fn is_soon_connected(socket: &Socket) -> bool {
+    for _ in 0..30 {
+        // The peer's address would do, but for Wine 10.
+        let stream = TcpStream::from_std(socket.try_clone().unwrap().into()).unwrap();
+        if stream.peer_addr().is_ok() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
