@@ -56,6 +56,17 @@ pub(crate) fn other_poll() -> io::Error {
     )
 }
 
+/// `register` of a socket that the system does not tie to the port. It has one code for both causes, and no documented way to
+/// tell them apart.
+#[cfg(any(windows, all(loom, test)))]
+pub(crate) fn tied_elsewhere() -> io::Error {
+    io::Error::new(
+        ErrorKind::AlreadyExists,
+        "the socket cannot be tied to this Poll: it, or a duplicate of it, belongs to another Poll or completion port for life, \
+         or it was made without WSA_FLAG_OVERLAPPED",
+    )
+}
+
 /// `register` without an interest.
 pub(crate) fn no_interests() -> io::Error {
     io::Error::new(

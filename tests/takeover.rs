@@ -7,7 +7,7 @@ mod common;
 mod under_way;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{self, Shutdown, SocketAddr};
+use std::net::{self, Shutdown};
 use std::time::Duration;
 
 use common::{

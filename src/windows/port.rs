@@ -609,10 +609,10 @@ impl Membership {
             if self.port().is_none() {
                 ffi::create_io_completion_port(socket, &port.port, KEY_OPERATION).map_err(
                     |error| {
-                        // The system has one code for it, and no other cause is left: both handles are good.
+                        // Both handles are good, so it is the socket's state.
                         let tied = error.raw_os_error() == Some(ffi::ERROR_INVALID_PARAMETER);
                         if tied {
-                            error::other_poll()
+                            error::tied_elsewhere()
                         } else {
                             error
                         }

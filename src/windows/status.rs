@@ -23,6 +23,7 @@ pub(super) enum Outcome {
 /// Statuses from here on are warnings and errors.
 const FIRST_WARNING: u32 = 0x8000_0000;
 
+const STATUS_TIMEOUT: u32 = 0x0000_0102;
 const STATUS_PENDING: u32 = 0x0000_0103;
 const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 const STATUS_ACCESS_VIOLATION: u32 = 0xc000_0005;
@@ -52,10 +53,12 @@ pub(super) fn outcome(status: u32) -> Outcome {
     if status == STATUS_PENDING {
         return Outcome::Unfinished;
     }
-    if status < FIRST_WARNING {
+    if status < FIRST_WARNING && status != STATUS_TIMEOUT {
         return Outcome::Done;
     }
     Outcome::Failed(match status {
+        // By its number a success: of a wait, which went as it was asked to.
+        STATUS_TIMEOUT => ffi::WSAETIMEDOUT,
         STATUS_BUFFER_OVERFLOW => ffi::WSAEMSGSIZE,
         STATUS_ACCESS_VIOLATION => ffi::WSAEFAULT,
         STATUS_INVALID_HANDLE | STATUS_OBJECT_TYPE_MISMATCH => ffi::WSAENOTSOCK,
@@ -92,7 +95,7 @@ mod tests {
     #[test]
     fn success_and_information_are_no_failures() {
         assert_eq!(outcome(0), Outcome::Done);
-        assert_eq!(outcome(0x0000_0102), Outcome::Done);
+        assert_eq!(outcome(0x4000_0000), Outcome::Done);
         assert_eq!(outcome(STATUS_PENDING), Outcome::Unfinished);
     }
 
@@ -115,6 +118,7 @@ mod tests {
             Some(ErrorKind::ConnectionRefused)
         );
         assert_eq!(kind(STATUS_IO_TIMEOUT), Some(ErrorKind::TimedOut));
+        assert_eq!(kind(STATUS_TIMEOUT), Some(ErrorKind::TimedOut));
         assert_eq!(
             outcome(STATUS_BUFFER_OVERFLOW),
             Outcome::Failed(ffi::WSAEMSGSIZE)
