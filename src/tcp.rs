@@ -415,8 +415,8 @@ impl TcpListener {
     /// Gives the listener back as one of `std`, still non-blocking and no longer registered.
     ///
     /// # Errors
-    /// With kind [`WouldBlock`](io::ErrorKind::WouldBlock), while an accept is in flight or a connection accepted and
-    /// not taken: the error gives the listener back. Only on Windows.
+    /// With kind [`WouldBlock`](io::ErrorKind::WouldBlock), when it holds a connection that was not taken yet: `accept`
+    /// it first. The error gives the listener back, as it was. Only on Windows.
     pub fn into_std(self) -> Result<net::TcpListener, IntoStdError<TcpListener>> {
         self.listener
             .into_std()

@@ -486,3 +486,46 @@ fn several_threads_accept_from_one_listener() {
     });
     assert_eq!(accepted.len(), THREADS * EACH);
 }
+
+// 3.7: also with an interest armed, which on Windows is an accept in flight: it is called back, and loses no client.
+#[test]
+fn an_armed_listener_is_given_back_and_loses_no_client() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, registrator, mut events) = queue();
+        let (listener, address) = bind(loopback);
+        registrator.register(&listener, 1, READABLE).unwrap();
+        let listener = listener.into_std().unwrap();
+        let client = net::TcpStream::connect(address).unwrap();
+        let (_, from) = until_done(|| listener.accept()).unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+        expect_no_events(&mut poll, &mut events);
+    }
+}
+
+// 3.7: a client may come at any time before or while the listener is given back.
+#[test]
+fn a_listener_given_back_while_clients_come_loses_none() {
+    let _watchdog = watchdog();
+    for _ in 0..effort(20) {
+        let (mut poll, registrator, mut events) = queue();
+        let (listener, address) = bind("127.0.0.1:0");
+        registrator.register(&listener, 1, READABLE).unwrap();
+        let client = std::thread::spawn(move || net::TcpStream::connect(address).unwrap());
+        match listener.into_std() {
+            Ok(listener) => {
+                listener.set_nonblocking(false).unwrap();
+                listener.accept().unwrap();
+            }
+            // It has come already, and the listener holds it.
+            Err(refused) => {
+                assert_eq!(refused.error().kind(), ErrorKind::WouldBlock);
+                let listener = refused.into_source();
+                expect_events(&mut poll, &mut events, &[(1, true, false)]);
+                listener.accept().unwrap();
+                listener.into_std().unwrap();
+            }
+        }
+        drop(client.join().unwrap());
+    }
+}

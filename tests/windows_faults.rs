@@ -527,3 +527,19 @@ fn datagrams_that_cannot_be_sent_are_told() {
         assert_eq!(socket.send_to(b"four", target).unwrap(), 4);
     });
 }
+
+// 5.9: however many connections were gone, nobody is told, and the listener goes on.
+#[test]
+fn a_flood_of_connections_that_were_gone_is_not_told() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        fail(Call::Accept, WSAECONNRESET, 500);
+        registrator.register(&listener, 1, READABLE).unwrap();
+        expect_no_events(&mut poll, &mut events);
+        let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from, client.local_addr().unwrap());
+        fail(Call::Accept, WSAECONNRESET, 0);
+    });
+}

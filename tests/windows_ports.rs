@@ -85,7 +85,8 @@ fn a_socket_that_is_not_overlapped_is_refused_with_its_reason() {
     };
     assert_ne!(socket, INVALID_SOCKET);
     // SAFETY: it was made right now, and nobody else owns it.
-    let socket = unsafe { net::TcpStream::from_raw_socket(socket as std::os::windows::io::RawSocket) };
+    let socket =
+        unsafe { net::TcpStream::from_raw_socket(socket as std::os::windows::io::RawSocket) };
     let stream = TcpStream::from_std(socket).unwrap();
     let poll = Poll::new().unwrap();
     let error = poll.registrator().register(&stream, 1, READABLE);

@@ -4,8 +4,8 @@
 //! connection. With no accept in flight, `accept` asks the listening socket itself; with one, that would answer "none",
 //! since the kernel keeps the next connection for the one in flight.
 //!
-//! A connection that is reset while it waits ends the accept with an error. That is nobody's business (on Linux `accept`
-//! does not see it either), and the accept is started again. Other failures are told once, by an event and the `accept` after
+//! A connection that is reset while it waits ends the accept with an error. Nobody needs to know (on Linux `accept` does not
+//! see it either), and the accept is started again. Other failures are told once, by an event and the `accept` after
 //! it: then the next registration tries again, and the connections that wait are not lost.
 //!
 //! The invariants are those of `stream.rs`: the number is the socket's while the lock is held and `closed` is not set,
@@ -26,11 +26,13 @@ use crate::event::{Event, Hints};
 use crate::faults::{refused, Call};
 use crate::interests::{Interests, Token};
 use crate::rules::{holds, Rule};
-use crate::sync::{lock, Mutex, MutexGuard};
+use crate::sync::{lock, thread, Mutex, MutexGuard};
 
-/// How often a start is tried again at once when the connection that it met was gone already. Past it, that is an error
-/// like others, and the next registration goes on.
+/// How many connections that were gone already one call or start passes over. Past them there is nothing for now: a note has
+/// the next poll go on.
 const RESET_RETRIES: usize = 64;
+/// How often a listener that is given back looks for the packet of its cancelled accept, which is there at once or nearly so.
+const CANCEL_ROUNDS: usize = 64;
 
 struct Accepting {
     side: Direction,
@@ -41,6 +43,21 @@ struct Accepting {
     /// Why there was none. Told once.
     failed: Option<ffi::Code>,
     functions: Option<ffi::AcceptFunctions>,
+    /// The listener is being given back: no accept starts.
+    leaving: bool,
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Started {
+    /// An accept is in flight.
+    Flying,
+    /// `failed` says why not.
+    Failed,
+    /// Not now, since there were only connections that were gone.
+    Later,
+    /// The `Poll` is gone.
+    Gone,
 }
 
 impl Accepting {
@@ -101,6 +118,15 @@ impl Owner for Shared {
     fn give_up(&self) {}
 }
 
+/// The same of a plain accept.
+fn is_gone(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(code) => is_reset(code),
+        // Wine 10 gives out a connection without an address, and `std` has this error for it.
+        None => error.kind() == io::ErrorKind::InvalidInput,
+    }
+}
+
 /// Whether an accept failed because its connection was gone before it could be taken.
 fn is_reset(code: ffi::Code) -> bool {
     matches!(
@@ -119,7 +145,7 @@ impl Shared {
         }
         // Whoever ends a `try_io` that is on looks at the interest.
         if !accepting.has_something()
-            && (accepting.side.is_trying() || self.start(&mut accepting, port))
+            && (accepting.side.is_trying() || self.start(&mut accepting, port) == Started::Flying)
         {
             return Ok(());
         }
@@ -131,19 +157,20 @@ impl Shared {
         Ok(())
     }
 
-    /// Starts an accept. Returns whether one is in flight; if not, the `Poll` is gone or `failed` says why.
-    fn start(&self, accepting: &mut Accepting, port: &Port) -> bool {
-        let mut result = Err(ffi::WSAECONNRESET);
+    /// Starts an accept.
+    fn start(&self, accepting: &mut Accepting, port: &Port) -> Started {
         for _ in 0..RESET_RETRIES {
-            result = self.try_start(accepting, port);
-            if !matches!(result, Err(code) if is_reset(code)) {
-                break;
+            match self.try_start(accepting, port) {
+                Ok(()) if accepting.side.in_flight => return Started::Flying,
+                Ok(()) => return Started::Gone,
+                Err(code) if is_reset(code) => {}
+                Err(code) => {
+                    accepting.failed = Some(code);
+                    return Started::Failed;
+                }
             }
         }
-        if let Err(code) = result {
-            accepting.failed = Some(code);
-        }
-        accepting.side.in_flight
+        Started::Later
     }
 
     fn try_start(&self, accepting: &mut Accepting, port: &Port) -> Result<(), ffi::Code> {
@@ -205,18 +232,22 @@ impl Shared {
 
     /// Makes the event, if the interest is armed and there is something to accept; if not, starts an accept.
     fn fire(&self, accepting: &mut MutexGuard<'_, Accepting>, port: &Arc<Port>, sink: Sink<'_>) {
-        if accepting.side.closed || accepting.side.in_flight {
+        if accepting.side.closed || accepting.side.in_flight || accepting.leaving {
             return;
         }
         let Some(token) = accepting.side.armed else {
             return;
         };
-        if !accepting.has_something()
-            && (accepting.side.is_trying()
-                || self.start(accepting, port)
-                || !accepting.has_something())
-        {
-            return;
+        let mut sink = sink;
+        if !accepting.has_something() {
+            if accepting.side.is_trying() {
+                return;
+            }
+            match self.start(accepting, port) {
+                Started::Flying | Started::Gone => return,
+                Started::Failed => {}
+                Started::Later => sink = None,
+            }
         }
         match sink {
             Some(events) => {
@@ -234,6 +265,32 @@ impl Shared {
             }
             None => {}
         }
+    }
+
+    /// Cancels the accept in flight, for the listener to be given back, and takes its packet. A client that it brought
+    /// meanwhile is held.
+    fn call_back(&self, port: &Arc<Port>) {
+        {
+            let mut accepting = lock(&self.accepting);
+            accepting.leaving = true;
+            if accepting.side.in_flight {
+                ffi::cancel_io_ex(self.socket, self.accept.as_overlapped());
+            }
+        }
+        for _ in 0..CANCEL_ROUNDS {
+            port.pump();
+            if !lock(&self.accepting).side.in_flight {
+                return;
+            }
+            // Somebody else has the packet right now, or the system is not done.
+            thread::yield_now();
+        }
+    }
+
+    /// It is not given back after all.
+    fn stay(&self, accepting: &mut MutexGuard<'_, Accepting>, port: &Arc<Port>) {
+        accepting.leaving = false;
+        self.fire(accepting, port, None);
     }
 
     /// Marks the listener as closed and cancels what is in flight. The socket is still open.
@@ -302,6 +359,7 @@ impl TcpListener {
                     held: None,
                     failed: None,
                     functions: None,
+                    leaving: false,
                 }),
                 me,
             }
@@ -313,14 +371,17 @@ impl TcpListener {
     }
 
     pub(crate) fn into_std(mut self) -> Result<net::TcpListener, (TcpListener, io::Error)> {
-        if let Some(port) = self.shared.membership.port() {
-            port.pump();
+        let port = self.shared.membership.port();
+        if let Some(port) = port {
+            self.shared.call_back(port);
         }
         let free = {
             let mut accepting = lock(&self.shared.accepting);
             let free = !accepting.side.in_flight && accepting.held.is_none();
             if free {
                 self.shared.close(&mut accepting);
+            } else if let Some(port) = port {
+                self.shared.stay(&mut accepting, port);
             }
             free
         };
@@ -432,18 +493,17 @@ impl TcpListener {
 impl TcpListener {
     /// Accepts from the socket, past connections that were reset while they waited.
     fn accept_direct(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
-        let mut last = would_block();
         for _ in 0..RESET_RETRIES {
             match self.as_std().accept() {
                 Ok((stream, peer)) => {
                     ffi::set_not_inherited(ffi::socket_of(&stream));
                     return Ok((stream, peer));
                 }
-                Err(error) if error.raw_os_error().is_some_and(is_reset) => last = error,
+                Err(error) if is_gone(&error) && holds(Rule::ResetIsNobodys) => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(last)
+        Err(would_block())
     }
 }
 
@@ -464,5 +524,23 @@ impl Drop for TcpListener {
         }
         // The accept in flight was cancelled, so its packet comes whatever has a duplicate of the socket.
         drop(listener);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_gone_is_known_by_every_word_for_it() {
+        for code in [ffi::WSAECONNRESET, ffi::WSAECONNABORTED, ffi::WSAENOTCONN] {
+            assert!(is_gone(&io::Error::from_raw_os_error(code)));
+        }
+        // As `std` says it of an address of no family.
+        let no_address = io::Error::new(io::ErrorKind::InvalidInput, "invalid argument");
+        assert!(is_gone(&no_address));
+        assert!(!is_gone(&would_block()));
+        assert!(!is_gone(&io::Error::from_raw_os_error(ffi::WSAEINVAL)));
+        assert!(!is_gone(&io::Error::from_raw_os_error(ffi::WSAENOBUFS)));
     }
 }

@@ -61,6 +61,10 @@ impl<T> Careful<T> {
     fn new(held: T) -> Careful<T> {
         Careful(Some(held))
     }
+
+    fn into_inner(mut self) -> T {
+        self.0.take().unwrap()
+    }
 }
 
 impl<T> Deref for Careful<T> {

@@ -111,6 +111,23 @@ fn a_connection_is_reset(accepts: bool) {
     });
 }
 
+/// The same without an accept in flight.
+fn a_reset_connection_meets_a_plain_accept() {
+    explore(|| {
+        let world = World::new();
+        let (listener, socket) = listener();
+        let peer = thread::spawn(move || {
+            ffi::arrive_and_reset(socket);
+            ffi::arrive(socket, 1);
+        });
+        let mut peers = accept_rest(&listener);
+        join(peer);
+        peers.extend(accept_rest(&listener));
+        assert_eq!(peers, [1], "connections");
+        world.end([listener]);
+    });
+}
+
 fn a_listener_is_deregistered() {
     let arrive = |socket| ffi::arrive(socket, 1);
     a_source_is_deregistered(listener, arrive, accept_rest, || vec![1]);
@@ -143,6 +160,44 @@ fn the_poll_is_dropped(registered: bool) {
         peers.extend(accept_rest(&listener));
         assert!(peers.is_empty() || peers == [1], "connections: {peers:?}");
         drop(listener);
+    });
+}
+
+/// A listener is given back while peers connect: whoever has come is with the socket, or with the listener that stays.
+fn a_listener_is_given_back() {
+    explore(|| {
+        let mut world = World::new();
+        let (listener, socket) = listener();
+        world.register(&listener, 1, R);
+        let peer = thread::spawn(move || ffi::arrive(socket, 1));
+        let owner = thread::spawn(move || {
+            let Ok(mine) = Arc::try_unwrap(listener) else {
+                panic!("nobody else has it");
+            };
+            let mine = mine.into_inner();
+            match mine.into_std() {
+                Ok(std) => (Some(std), None),
+                Err((stays, error)) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    (None, Some(Arc::new(Careful::new(stays))))
+                }
+            }
+        });
+        world.glance();
+        let (std, stays) = join(owner);
+        join(peer);
+        if let Some(stays) = stays {
+            world.wait_for((1, R));
+            assert_eq!(accept_rest(&stays), [1], "connections");
+            world.settle();
+            world.end([stays]);
+            return;
+        }
+        world.settle_silently();
+        let std = std.unwrap();
+        assert_eq!(std.accept().unwrap().1.port(), 1, "connections");
+        drop(std);
+        world.end::<()>([]);
     });
 }
 
@@ -181,6 +236,11 @@ fn a_reset_connection_is_not_told_to_an_accepter() {
 }
 
 #[test]
+fn a_reset_connection_is_not_told_by_a_plain_accept() {
+    a_reset_connection_meets_a_plain_accept();
+}
+
+#[test]
 fn no_event_after_a_listener_is_deregistered() {
     a_listener_is_deregistered();
 }
@@ -201,6 +261,11 @@ fn a_dropped_poll_starts_no_accept() {
 }
 
 #[test]
+fn a_listener_given_back_loses_nobody() {
+    a_listener_is_given_back();
+}
+
+#[test]
 fn all_dropped_with_an_accept_leaves_nothing() {
     all_is_dropped();
 }
@@ -217,6 +282,15 @@ fn without_the_socket_an_accept_has_none() {
 #[should_panic(expected = "told: ")]
 fn without_overlooking_it_a_reset_is_told() {
     without(Rule::ResetIsNobodys, || a_connection_is_reset(false));
+}
+
+#[test]
+#[should_panic(expected = "told: ")]
+fn without_overlooking_it_a_plain_accept_tells_of_a_reset() {
+    without(
+        Rule::ResetIsNobodys,
+        a_reset_connection_meets_a_plain_accept,
+    );
 }
 
 #[test]

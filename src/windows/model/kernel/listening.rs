@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::net::TcpStream;
 use super::{
     step, Call, Code, Numbered, OwnedSocket, State, NOTHING, SOCKADDR_STORAGE, SOCKET,
-    STATUS_CONNECTION_RESET, WSABUF, WSAECONNRESET, WSAENOTCONN, WSAEWOULDBLOCK, WSAOVERLAPPED,
+    STATUS_CONNECTION_RESET, WSABUF, WSAENOTCONN, WSAEWOULDBLOCK, WSAOVERLAPPED,
 };
 
 /// The address of the peer with that port.
@@ -167,8 +167,9 @@ impl TcpListener {
         let accepted = step(|state| {
             state.check_open(self.number().0);
             match state.sockets[self.number().0].backlog.pop_front() {
-                None => Err(WSAEWOULDBLOCK),
-                Some(None) => Err(WSAECONNRESET),
+                None => Err(io::Error::from_raw_os_error(WSAEWOULDBLOCK)),
+                // A connection without an address, in `std`'s words.
+                Some(None) => Err(io::ErrorKind::InvalidInput.into()),
                 Some(Some(peer)) => {
                     let accepted = state.open(0);
                     state.sockets[accepted].connected = true;
@@ -176,7 +177,7 @@ impl TcpListener {
                 }
             }
         });
-        let (accepted, peer) = accepted.map_err(io::Error::from_raw_os_error)?;
+        let (accepted, peer) = accepted?;
         Ok((
             TcpStream::from(OwnedSocket(SOCKET(accepted))),
             name_of(peer),
