@@ -122,6 +122,8 @@ pub(crate) enum Rule {
     RanIsAsked,
     /// The reference of a callback that will never run is released.
     UnregisteredIsReleased,
+    /// A failure that a look at a datagram socket has met is taken away.
+    FailureCleared,
     /// Whoever asks for the end of a connect that somebody else began looks for it.
     ConnectLookedAt,
 }

@@ -543,3 +543,38 @@ fn a_flood_of_connections_that_were_gone_is_not_told() {
         fail(Call::Accept, WSAECONNRESET, 0);
     });
 }
+
+// 5.7: what takes a failure away may meet a datagram: it is kept, and no failure is told.
+#[test]
+fn a_datagram_met_in_the_place_of_a_failure_is_kept() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_lent_buffer(0);
+        let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let from = sender.local_addr().unwrap();
+        let target = socket.local_addr().unwrap();
+        sender.send_to(b"first", target).unwrap();
+        sender.send_to(b"second", target).unwrap();
+        until_done(|| socket.peek_from(&mut [0; 8])).unwrap();
+        fail(Call::Receive, WSAECONNRESET, 1);
+        registrator.register(&socket, 1, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        let mut buffer = [0; 8];
+        assert_eq!(socket.peek_from(&mut buffer[..2]).unwrap(), (2, from));
+        assert_eq!(socket.recv_from(&mut buffer).unwrap(), (5, from));
+        assert_eq!(&buffer[..5], b"first");
+        registrator.register(&socket, 2, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        assert_eq!(socket.recv_from(&mut buffer).unwrap(), (6, from));
+        assert_eq!(&buffer[..6], b"second");
+        // And where there is none, a datagram that comes later is an event.
+        for _ in 0..2 {
+            fail(Call::Receive, WSAECONNRESET, 3);
+            registrator.register(&socket, 3, READABLE).unwrap();
+            expect_no_events(&mut poll, &mut events);
+            sender.send_to(b"third", target).unwrap();
+            expect_events(&mut poll, &mut events, &[(3, true, false)]);
+            assert_eq!(socket.recv_from(&mut buffer).unwrap(), (5, from));
+        }
+    });
+}

@@ -6,7 +6,8 @@
 //! receive without memory that does not peek would throw it away.)
 //!
 //! On Windows an ICMP answer to something that was *sent* fails a later *receive* of the same socket. That is switched off,
-//! and what comes in spite of it is skipped: one unreachable peer must not end a server.
+//! and what comes in spite of it is skipped: one unreachable peer must not end a server. A look leaves such a failure where it
+//! is, so a plain receive follows that takes it away.
 //!
 //! The invariants are those of `stream.rs`. What is lent beside the buffers is the [`ffi::Envelope`], which lies in
 //! [`Shared`].

@@ -352,7 +352,7 @@ impl Envelope {
     }
 }
 
-/// Starts to receive a datagram, or with `peek` to wait for one. `Ok`: a packet is owed.
+/// Starts to receive a datagram. `Ok`: a packet is owed.
 ///
 /// A datagram that is there already, and longer than the buffer, makes the call fail with `WSAEMSGSIZE`. To the kernel
 /// that is a warning and not a failure: the operation was done, and its packet comes. So it counts as `Ok`.
@@ -363,15 +363,10 @@ pub(crate) unsafe fn wsa_recv_from(
     socket: SOCKET,
     buffer: WSABUF,
     envelope: *mut Envelope,
-    peek: bool,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
-    let mut fresh = Envelope::new();
-    if peek {
-        fresh.flags = MSG_PEEK as DWORD;
-    }
     // SAFETY: the caller's duty: it is valid, and no operation in flight has it.
-    unsafe { envelope.write(fresh) };
+    unsafe { envelope.write(Envelope::new()) };
     // SAFETY: the place was just written.
     let flags = unsafe { ptr::addr_of_mut!((*envelope).flags) };
     // SAFETY: as above.
@@ -392,6 +387,36 @@ pub(crate) unsafe fn wsa_recv_from(
             None,
         )
     };
+    owed_or_cut(returned)
+}
+
+/// Starts to wait for a datagram, without memory: it stays where it is. `Ok`: a packet is owed, as of [`wsa_recv_from`].
+///
+/// # Safety
+/// As [`wsa_recv`].
+pub(crate) unsafe fn wsa_peek(socket: SOCKET, operation: *mut WSAOVERLAPPED) -> Result<(), Code> {
+    let nothing = WSABUF {
+        len: 0,
+        buf: ptr::NonNull::dangling().as_ptr(),
+    };
+    let mut flags = MSG_PEEK as DWORD;
+    // SAFETY: the caller's duties; the `WSABUF` itself and the flags are captured before the call returns.
+    let returned = unsafe {
+        WSARecv(
+            socket,
+            &nothing,
+            1,
+            ptr::null_mut(),
+            &mut flags,
+            operation,
+            None,
+        )
+    };
+    owed_or_cut(returned)
+}
+
+/// What an overlapped receive of a datagram says: that it is longer than the buffer is no failure.
+fn owed_or_cut(returned: i32) -> Result<(), Code> {
     match owed(returned) {
         Err(WSAEMSGSIZE) => Ok(()),
         other => other,

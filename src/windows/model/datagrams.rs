@@ -22,7 +22,7 @@ fn receive(udp: &Udp) -> Option<(Vec<u8>, u16)> {
     match udp.recv_from(&mut buffer) {
         Ok((count, from)) => Some((buffer[..count].to_vec(), from.port())),
         Err(error) => {
-            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "told: {error}");
             None
         }
     }
@@ -120,6 +120,34 @@ fn datagrams_keep_their_order(limit: usize) {
         assert_eq!(all, [datagram(1), datagram(2), datagram(3)], "datagrams");
         world.settle();
         assert_eq!(world.registrator.lent_bytes(), 0, "lent");
+        world.end([udp]);
+    });
+}
+
+/// Something that was sent could not be delivered, while a datagram comes and a thread receives: the one is not told, and the
+/// other is received once.
+fn a_failure_comes_with_a_datagram(limit: usize) {
+    explore(move || {
+        let mut world = World::lending(limit);
+        let (udp, socket) = socket(0);
+        world.register(&udp, 1, R);
+        let peer = thread::spawn(move || {
+            ffi::drop_in_failure(socket);
+            drop_in(socket, 1);
+        });
+        let mine = Arc::clone(&udp);
+        let reader = thread::spawn(move || {
+            let seen = mine.peek_from(&mut [0; 8]);
+            match &seen {
+                Ok((count, from)) => assert_eq!((*count, from.port()), (2, 1), "datagrams"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "told: {error}"),
+            }
+        });
+        world.wait_for((1, R));
+        join(reader);
+        join(peer);
+        assert_eq!(receive_rest(&udp), [datagram(1)], "datagrams");
+        world.settle();
         world.end([udp]);
     });
 }
@@ -239,6 +267,16 @@ fn each_datagram_is_received_once_and_in_order_without_memory() {
 }
 
 #[test]
+fn a_failure_of_a_sent_datagram_is_not_told() {
+    a_failure_comes_with_a_datagram(ENOUGH);
+}
+
+#[test]
+fn a_failure_that_a_look_meets_is_not_told() {
+    a_failure_comes_with_a_datagram(TOO_LITTLE);
+}
+
+#[test]
 fn a_dropped_socket_with_a_receive_is_gone() {
     a_socket_is_dropped_with_a_receive();
 }
@@ -274,6 +312,14 @@ fn all_dropped_with_a_datagram_sends_it() {
 #[should_panic(expected = "false or lost: ")]
 fn without_asking_after_a_raid_an_event_has_no_datagram() {
     without(Rule::Raided, || an_event_means_a_datagram(TOO_LITTLE));
+}
+
+#[test]
+#[should_panic(expected = "told: ")]
+fn without_taking_it_away_a_look_meets_a_failure_for_ever() {
+    without(Rule::FailureCleared, || {
+        a_failure_comes_with_a_datagram(TOO_LITTLE);
+    });
 }
 
 #[test]

@@ -59,6 +59,7 @@ const STATUS_BUFFER_OVERFLOW: u32 = 0x8000_0005;
 const STATUS_CANCELLED: u32 = 0xc000_0120;
 const STATUS_CONNECTION_RESET: u32 = 0xc000_020d;
 const STATUS_CONNECTION_REFUSED: u32 = 0xc000_0236;
+const STATUS_PORT_UNREACHABLE: u32 = 0xc000_023f;
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // Some hundred bytes.
 const fn size_of_i32<T>() -> i32 {
@@ -181,6 +182,8 @@ struct Socket {
     /// Connections that wait to be accepted; `None` for one that was reset.
     backlog: VecDeque<Option<u16>>,
     datagrams: VecDeque<Datagram>,
+    /// Something that was sent could not be delivered, and no receive has met that yet.
+    unreachable: bool,
     sent_datagrams: Vec<Vec<u8>>,
 }
 
@@ -752,6 +755,9 @@ pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
     step(|state| {
         state.check_open(socket.0);
         let socket = &state.sockets[socket.0];
+        if socket.unreachable {
+            return Err(WSAECONNRESET);
+        }
         match socket.datagrams.front() {
             Some(datagram) if datagram.bytes.len() > 1 => return Err(WSAEMSGSIZE),
             Some(datagram) => return Ok(datagram.bytes.len()),

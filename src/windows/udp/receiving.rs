@@ -29,6 +29,8 @@ pub(super) struct Receiving {
     raided: bool,
     /// The sender of the datagram in the buffer, if there is one.
     held: Option<SocketAddr>,
+    /// A datagram that was met where a failure was expected. There is none in the buffer, then.
+    met: Option<(Vec<u8>, SocketAddr)>,
     /// Why there is none. Told once.
     failed: Option<ffi::Code>,
 }
@@ -54,17 +56,37 @@ impl Receiving {
             lent: 0,
             raided: false,
             held: None,
+            met: None,
             failed: None,
         }
     }
 
     /// Whether nothing of the socket is with us: no memory at the kernel, no datagram here.
     pub(super) fn can_be_released(&self) -> bool {
-        self.held.is_none() && (!self.side.in_flight || self.lent == 0)
+        self.held.is_none() && self.met.is_none() && (!self.side.in_flight || self.lent == 0)
     }
 
     fn has_something(&self) -> bool {
-        self.held.is_some() || self.failed.is_some()
+        self.has_datagram() || self.failed.is_some()
+    }
+
+    fn has_datagram(&self) -> bool {
+        self.held.is_some() || self.met.is_some()
+    }
+
+    /// Copies of the datagram that is here what fits, and forgets it unless the user only peeks.
+    fn serve(&mut self, buffer: &mut [u8], peek: bool) -> Option<(usize, SocketAddr)> {
+        let (bytes, from) = match (&self.met, self.held) {
+            (Some((bytes, from)), _) => (&bytes[..], *from),
+            (None, Some(from)) => (self.buffer.unread(), from),
+            (None, None) => return None,
+        };
+        let count = bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        if !peek {
+            (self.met, self.held) = (None, None);
+        }
+        Some((count, from))
     }
 }
 
@@ -117,6 +139,9 @@ impl Shared {
                 }
                 Launch::Failed(code) => {
                     receiving.failed = Some(code);
+                    if lent == 0 && self.clear_failure(receiving, code) {
+                        break;
+                    }
                     if !is_about_sending(code) {
                         break;
                     }
@@ -133,18 +158,13 @@ impl Shared {
         let memory = receiving.buffer.lend();
         let launch = port.launch(&self.receive, |operation| {
             refused(Call::Receive)?;
-            // SAFETY: the operation and the envelope are held by the flight, and the buffer by the source ("hands off what
-            // is lent": it is taken back when the packet is handled). The socket is open: the direction is locked and not
-            // closed.
-            unsafe {
-                ffi::wsa_recv_from(
-                    self.socket,
-                    memory,
-                    self.envelope.get(),
-                    lent == 0,
-                    operation,
-                )
+            if lent == 0 {
+                // SAFETY: the operation is held by the flight. The socket is open: the direction is locked and not closed.
+                return unsafe { ffi::wsa_peek(self.socket, operation) };
             }
+            // SAFETY: the same, and the envelope is held by the flight, too, and the buffer by the source ("hands off what is
+            // lent": it is taken back when the packet is handled).
+            unsafe { ffi::wsa_recv_from(self.socket, memory, self.envelope.get(), operation) }
         });
         if launch == Launch::Flying {
             receiving.side.in_flight = true;
@@ -169,7 +189,12 @@ impl Shared {
         match packet.result(Some(self.socket)) {
             Ok(_) | Err(ffi::WSAEMSGSIZE) if receiving.lent == 0 => {
                 ready = !(receiving.raided && holds(Rule::Raided))
-                    || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
+                    || match ffi::peek_one(self.socket) {
+                        Err(ffi::WSAEWOULDBLOCK) => false,
+                        Ok(_) | Err(ffi::WSAEMSGSIZE) => true,
+                        // What is behind it, the next look tells.
+                        Err(code) => self.clear_failure(&mut receiving, code),
+                    };
             }
             Ok(_) | Err(ffi::WSAEMSGSIZE) => {
                 receiving.buffer.received(packet.bytes());
@@ -183,8 +208,14 @@ impl Shared {
                 receiving.held = Some(from.to_std().unwrap_or_else(unknown_sender));
             }
             Err(ffi::WSA_OPERATION_ABORTED) => {}
-            Err(code) if is_about_sending(code) => {}
-            Err(code) => receiving.failed = Some(code),
+            Err(code) => {
+                if !is_about_sending(code) {
+                    receiving.failed = Some(code);
+                }
+                if receiving.lent == 0 {
+                    self.clear_failure(&mut receiving, code);
+                }
+            }
         }
         self.fire_receive(&mut receiving, ready, port, sink);
     }
@@ -244,15 +275,11 @@ impl Shared {
         peek: bool,
     ) -> io::Result<(usize, SocketAddr)> {
         let mut receiving = self.receive_direction()?;
-        let Some(from) = receiving.held else {
-            return self.direct_datagram(buffer, peek);
-        };
-        let count = receiving.buffer.unread().len().min(buffer.len());
-        buffer[..count].copy_from_slice(&receiving.buffer.unread()[..count]);
-        if !peek {
-            receiving.held = None;
+        match receiving.serve(buffer, peek) {
+            Some(served) => Ok(served),
+            None if peek => self.direct_peek(&mut receiving, buffer),
+            None => self.direct_datagram(buffer),
         }
-        Ok((count, from))
     }
 
     /// The direction with a datagram, or when the socket may be asked for one, under the lock. With a receive in flight it
@@ -261,7 +288,7 @@ impl Shared {
         let mut pumped = false;
         loop {
             let mut receiving = lock(&self.receiving);
-            if receiving.held.is_some() {
+            if receiving.has_datagram() {
                 return Ok(receiving);
             }
             if let Some(code) = receiving.failed.take() {
@@ -286,7 +313,7 @@ impl Shared {
     pub(super) fn try_receive<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         {
             let mut receiving = self.receive_direction()?;
-            if receiving.held.is_some() {
+            if receiving.has_datagram() {
                 return Err(error::bytes_unread());
             }
             receiving.side.trying += 1;
@@ -300,16 +327,69 @@ impl Shared {
         })
     }
 
-    fn direct_datagram(&self, buffer: &mut [u8], peek: bool) -> io::Result<(usize, SocketAddr)> {
+    fn direct_datagram(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let mut result = Err(ffi::WSAEWOULDBLOCK);
         for _ in 0..MAX_SKIPPED {
-            result = ffi::recv_from(self.socket, buffer, peek);
+            result = ffi::recv_from(self.socket, buffer, false);
             if !matches!(result, Err(code) if is_about_sending(code)) {
                 break;
             }
         }
         let (count, from) = result.map_err(io::Error::from_raw_os_error)?;
         Ok((count, from.unwrap_or_else(unknown_sender)))
+    }
+
+    fn direct_peek(
+        &self,
+        receiving: &mut Receiving,
+        buffer: &mut [u8],
+    ) -> io::Result<(usize, SocketAddr)> {
+        let mut last = ffi::WSAEWOULDBLOCK;
+        for _ in 0..MAX_SKIPPED {
+            match ffi::recv_from(self.socket, buffer, true) {
+                Ok((count, from)) => return Ok((count, from.unwrap_or_else(unknown_sender))),
+                Err(ffi::WSAEWOULDBLOCK) => return Err(would_block()),
+                Err(code) => {
+                    self.clear_failure(receiving, code);
+                    if !is_about_sending(code) {
+                        return Err(io::Error::from_raw_os_error(code));
+                    }
+                    last = code;
+                }
+            }
+            if let Some(served) = receiving.serve(buffer, true) {
+                return Ok(served);
+            }
+            if let Some(code) = receiving.failed.take() {
+                return Err(io::Error::from_raw_os_error(code));
+            }
+        }
+        Err(io::Error::from_raw_os_error(last))
+    }
+
+    /// Takes away a failure that a look has met. On Windows a receive with `MSG_PEEK` leaves it where it is, and the next one
+    /// meets it again; a plain receive does not. If that meets a datagram instead, it is kept. Returns whether something is
+    /// to be told now.
+    ///
+    /// No receive with memory is in flight: this one would overtake it.
+    fn clear_failure(&self, receiving: &mut Receiving, met: ffi::Code) -> bool {
+        if !holds(Rule::FailureCleared) {
+            return false;
+        }
+        let mut bytes = vec![0; DATAGRAM_BUFFER];
+        match ffi::recv_from(self.socket, &mut bytes, false) {
+            Ok((count, from)) => {
+                bytes.truncate(count);
+                receiving.met = Some((bytes, from.unwrap_or_else(unknown_sender)));
+                if receiving.failed.is_some_and(is_about_sending) {
+                    receiving.failed = None;
+                }
+            }
+            Err(ffi::WSAEWOULDBLOCK) => {}
+            Err(code) if code == met || is_about_sending(code) => {}
+            Err(code) => receiving.failed = Some(code),
+        }
+        receiving.has_datagram() || receiving.failed.is_some_and(|code| !is_about_sending(code))
     }
 }
 

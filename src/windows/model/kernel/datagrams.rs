@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use super::{
     name_of, step, Call, Code, Numbered, OwnedSocket, Socket, State, SOCKADDR_STORAGE, SOCKET,
-    STATUS_BUFFER_OVERFLOW, WSABUF, WSAEWOULDBLOCK, WSAOVERLAPPED,
+    STATUS_BUFFER_OVERFLOW, STATUS_PORT_UNREACHABLE, WSABUF, WSAECONNRESET, WSAEWOULDBLOCK,
+    WSAOVERLAPPED,
 };
 
 #[derive(Debug, Clone)]
@@ -31,6 +32,14 @@ pub(crate) fn drop_in(socket: SOCKET, from: u16, bytes: &[u8]) {
     });
 }
 
+/// An answer arrives that a datagram could not be delivered. It fails the next receive, and any look until then.
+pub(crate) fn drop_in_failure(socket: SOCKET) {
+    step(|state| {
+        state.sockets[socket.0].unreachable = true;
+        state.serve_datagrams(socket.0);
+    });
+}
+
 pub(crate) fn sent_datagrams(socket: SOCKET) -> Vec<Vec<u8>> {
     step(|state| state.sockets[socket.0].sent_datagrams.clone())
 }
@@ -39,6 +48,16 @@ impl State {
     pub(super) fn serve_datagrams(&mut self, socket: usize) {
         if let Some(address) = self.pending(socket, Call::SendDatagram) {
             self.serve_send_datagram(socket, address);
+        }
+        if self.sockets[socket].unreachable {
+            if let Some(address) = self.pending(socket, Call::Peek) {
+                self.end(address, STATUS_PORT_UNREACHABLE, 0);
+            }
+            if let Some(address) = self.pending(socket, Call::Datagram) {
+                self.sockets[socket].unreachable = false;
+                self.end(address, STATUS_PORT_UNREACHABLE, 0);
+            }
+            return;
         }
         let Some(datagram) = self.sockets[socket].datagrams.front().cloned() else {
             return;
@@ -106,12 +125,25 @@ pub(crate) unsafe fn wsa_recv_from(
     socket: SOCKET,
     buffer: WSABUF,
     envelope: *mut Envelope,
-    peek: bool,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
-    let call = if peek { Call::Peek } else { Call::Datagram };
     let aside = (envelope as usize, std::mem::size_of::<Envelope>());
-    step(|state| state.start(socket, call, buffer, aside, operation))
+    step(|state| state.start(socket, Call::Datagram, buffer, aside, operation))
+}
+
+/// # Safety
+/// As the real one.
+pub(crate) unsafe fn wsa_peek(socket: SOCKET, operation: *mut WSAOVERLAPPED) -> Result<(), Code> {
+    let nothing = WSABUF {
+        len: 0,
+        buf: std::ptr::null_mut(),
+    };
+    step(|state| {
+        if state.sockets[socket.0].unreachable {
+            return Err(WSAECONNRESET);
+        }
+        state.start(socket, Call::Peek, nothing, super::NOTHING, operation)
+    })
 }
 
 /// # Safety
@@ -140,6 +172,10 @@ pub(crate) fn recv_from(
 ) -> Result<(usize, Option<SocketAddr>), Code> {
     step(|state| {
         state.check_open(socket.0);
+        if state.sockets[socket.0].unreachable {
+            state.sockets[socket.0].unreachable = peek;
+            return Err(WSAECONNRESET);
+        }
         let datagrams = &mut state.sockets[socket.0].datagrams;
         let datagram = datagrams.front().cloned().ok_or(WSAEWOULDBLOCK)?;
         if !peek {
