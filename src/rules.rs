@@ -124,7 +124,7 @@ pub(crate) enum Rule {
     UnregisteredIsReleased,
     /// A failure that a look at a datagram socket has met is taken away.
     FailureCleared,
-    /// Whoever asks for the end of a connect that somebody else began looks for it.
+    /// Whoever asks something of a stream whose connect was under way looks for its end.
     ConnectLookedAt,
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod under_way;
 
 #[cfg(not(windows))]
 use std::io::IoSlice;
@@ -453,4 +454,102 @@ fn many_connects_end_each_with_its_event() {
     }
     expect_nothing_queued(&mut poll, &mut events);
     drop(acceptor.join().unwrap());
+}
+
+// 3.5: what has ended counts for every call, whether or not a poll has seen it.
+#[test]
+fn a_connect_that_ended_unseen_works_as_after_it() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        for first in 0..3 {
+            let (mut poll, registrator, mut events) = queue();
+            let listener = net::TcpListener::bind(loopback).unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut stream = TcpStream::connect_nonblocking(address).unwrap();
+            registrator.register(&stream, 1, WRITABLE).unwrap();
+            let (mut peer, from) = listener.accept().unwrap();
+            // The other end is ahead. No poll, and no other call.
+            while match first {
+                0 => stream.shutdown(net::Shutdown::Write).is_err(),
+                1 => stream.peer_addr().is_err(),
+                _ => stream.local_addr().unwrap() != from || stream.peer_addr().is_err(),
+            } {
+                thread::yield_now();
+            }
+            assert_eq!(stream.peer_addr().unwrap(), address);
+            assert_eq!(stream.local_addr().unwrap(), from);
+            assert!(stream.take_error().unwrap().is_none());
+            stream.shutdown(net::Shutdown::Write).unwrap();
+            assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+            peer.write_all(b"hello").unwrap();
+            assert_eq!(until(|| stream.read(&mut [0; 8])), 5);
+            // The event comes, once.
+            expect_events(&mut poll, &mut events, &[(1, false, true)]);
+            expect_no_events(&mut poll, &mut events);
+        }
+    }
+}
+
+/// As `common::until_done`, for a read that must go well.
+fn until(read: impl FnMut() -> std::io::Result<usize>) -> usize {
+    common::until_done(read).unwrap()
+}
+
+// 3.5: registered or not, under way is under way for every call.
+#[test]
+fn a_connect_under_way_says_so() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let Some(under_way) = under_way::UnderWay::new(loopback) else {
+            return;
+        };
+        drop(under_way.socket);
+        for registered in [false, true] {
+            let (mut poll, registrator, mut events) = queue();
+            let stream = TcpStream::connect_nonblocking(under_way.target).unwrap();
+            if registered {
+                registrator
+                    .register(&stream, 1, READABLE | WRITABLE)
+                    .unwrap();
+            }
+            under_way::expect_under_way(&stream);
+            expect_nothing_queued(&mut poll, &mut events);
+        }
+    }
+}
+
+// 3.2: a stream whose connect was refused has no end: its reads go on saying so.
+#[test]
+fn a_refused_connect_that_was_told_stays_refused() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (_refusing, nobody) = refusing("127.0.0.1:0");
+    let mut stream = TcpStream::connect_nonblocking(nobody).unwrap();
+    registrator.register(&stream, 1, WRITABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+    let error = stream.take_error().unwrap().expect("it was refused");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    for token in 2..4 {
+        registrator.register(&stream, token, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        let again = kind_of(stream.read(&mut [0; 8]));
+        assert_eq!(again, ErrorKind::ConnectionRefused);
+    }
+    assert!(stream.take_error().unwrap().is_none(), "told once");
+}
+
+// 3.5: without a port it connects in the plain way, and what the system knows at once is told.
+#[cfg(windows)]
+#[test]
+fn a_connect_that_cannot_begin_is_told_when_the_stream_is_given_back() {
+    let nowhere: SocketAddr = "255.255.255.255:1".parse().unwrap();
+    let stream = TcpStream::connect_nonblocking(nowhere).unwrap();
+    // Whether that is known at once is for the system to say; Wine does.
+    match stream.into_std() {
+        Ok(_) => assert!(!common::under_wine()),
+        Err(refused) => {
+            assert_eq!(refused.error().kind(), ErrorKind::NetworkUnreachable);
+            refused.into_source().into_std().unwrap();
+        }
+    }
 }

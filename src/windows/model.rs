@@ -803,6 +803,29 @@ fn a_connect_ends(well: bool) {
     });
 }
 
+/// A connect has ended, and nobody took its packet: whoever asks finds that out first, and the event comes all the same.
+fn a_connect_is_looked_at(well: bool) {
+    explore(move || {
+        let mut world = World::new();
+        let target = "127.0.0.1:1".parse().unwrap();
+        let stream = TcpStream::connect_nonblocking(&target).unwrap();
+        let socket = ffi::socket_of(stream.as_std());
+        let stream = Arc::new(Careful::new(stream));
+        world.register(&stream, 1, W);
+        let early = stream.shutdown(std::net::Shutdown::Write);
+        assert!(early.is_err(), "before it has ended");
+        ffi::end_connect(socket, well);
+        if well {
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+        } else {
+            let error = stream.take_error().unwrap().map(|error| error.kind());
+            assert_eq!(error, Some(ErrorKind::ConnectionRefused), "not seen");
+        }
+        assert_eq!(world.glance(), [(1, W)], "lost");
+        world.end([stream]);
+    });
+}
+
 /// Receiving is shut down while its packet comes: the end is told.
 fn receiving_is_shut_down() {
     explore(|| {
@@ -965,6 +988,16 @@ fn a_connect_that_ends_well_is_told() {
 #[test]
 fn a_connect_that_fails_is_told() {
     a_connect_ends(false);
+}
+
+#[test]
+fn a_connect_that_ended_well_is_seen() {
+    a_connect_is_looked_at(true);
+}
+
+#[test]
+fn a_connect_that_failed_is_seen() {
+    a_connect_is_looked_at(false);
 }
 
 #[test]
@@ -1144,4 +1177,16 @@ fn without_giving_up_a_dropped_stream_stays_for_ever() {
 #[should_panic(expected = "deadlock")]
 fn without_telling_both_of_a_connect_one_waits_for_ever() {
     without(Rule::ConnectTellsBoth, || a_connect_ends(true));
+}
+
+#[test]
+#[should_panic(expected = "called `Result::unwrap()` on an `Err` value")]
+fn without_a_look_a_connected_stream_says_that_it_is_not() {
+    without(Rule::ConnectLookedAt, || a_connect_is_looked_at(true));
+}
+
+#[test]
+#[should_panic(expected = "not seen")]
+fn without_a_look_a_failed_connect_is_not_seen() {
+    without(Rule::ConnectLookedAt, || a_connect_is_looked_at(false));
 }

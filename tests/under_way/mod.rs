@@ -2,13 +2,14 @@
 
 #![allow(dead_code)] // every test file uses a part
 
-use std::net::{self, SocketAddr};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
 use std::time::Duration;
 
 use minimio::TcpStream;
 use socket2::{Domain, Socket, Type};
 
-use crate::common::under_wine;
+use crate::common::{kind_of, under_wine};
 
 pub(crate) fn socket_for(address: SocketAddr) -> Socket {
     Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap()
@@ -33,10 +34,12 @@ pub(crate) fn begun(target: SocketAddr) -> Socket {
 /// A connect that is under way, and stays so for a while.
 pub(crate) struct UnderWay {
     pub(crate) socket: Socket,
+    /// Where it goes.
+    pub(crate) target: SocketAddr,
     /// A listener whose backlog is full, where a connect waits for an accept.
     pub(crate) listener: Option<net::TcpListener>,
     /// Where nobody listens, which Windows takes two seconds to believe.
-    _refusing: Option<Socket>,
+    pub(crate) refusing: Option<Socket>,
     /// What fills the backlog.
     pub(crate) others: Vec<Socket>,
 }
@@ -48,8 +51,9 @@ impl UnderWay {
             let (refusing, nobody) = bound(loopback);
             return Some(UnderWay {
                 socket: begun(nobody),
+                target: nobody,
                 listener: None,
-                _refusing: Some(refusing),
+                refusing: Some(refusing),
                 others: Vec::new(),
             });
         }
@@ -63,8 +67,9 @@ impl UnderWay {
             if !is_soon_connected(&other) {
                 return Some(UnderWay {
                     socket: other,
+                    target: address,
                     listener: Some(socket.into()),
-                    _refusing: None,
+                    refusing: None,
                     others,
                 });
             }
@@ -97,4 +102,20 @@ fn is_soon_connected(socket: &Socket) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     false
+}
+
+/// What every call says of a connect that is under way.
+#[track_caller]
+pub(crate) fn expect_under_way(mut stream: &TcpStream) {
+    let mut buffer = [0; 8];
+    assert_eq!(kind_of(stream.read(&mut buffer)), ErrorKind::WouldBlock);
+    assert_eq!(kind_of(stream.peek(&mut buffer)), ErrorKind::WouldBlock);
+    assert_eq!(kind_of(stream.write(b"early")), ErrorKind::WouldBlock);
+    assert!(stream.take_error().unwrap().is_none());
+    for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
+        assert_eq!(kind_of(stream.shutdown(how)), ErrorKind::NotConnected);
+    }
+    assert_eq!(kind_of(stream.peer_addr()), ErrorKind::NotConnected);
+    stream.local_addr().unwrap();
+    stream.flush().unwrap();
 }

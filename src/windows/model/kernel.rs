@@ -177,6 +177,8 @@ struct Socket {
     linger: Option<u16>,
     /// It was closed by a reset of ours.
     aborted: bool,
+    /// Connected by an extension function, and no full socket yet.
+    bare: bool,
     /// Of a connect that was begun by somebody else.
     foreign: ForeignConnect,
     /// Connections that wait to be accepted; `None` for one that was reset.
@@ -341,6 +343,7 @@ pub(crate) fn end_connect(socket: SOCKET, well: bool) {
         let status = if well { 0 } else { STATUS_CONNECTION_REFUSED };
         if let Some(address) = state.pending(socket.0, Call::Connect) {
             state.sockets[socket.0].connected = well;
+            state.sockets[socket.0].bare = well;
             state.end(address, status, 0);
         }
     });
@@ -727,10 +730,11 @@ pub(crate) unsafe fn connect_ex(
 }
 
 pub(crate) fn update_connect_context(socket: SOCKET) -> Result<(), Code> {
-    if is_connected(socket)? {
-        return Ok(());
+    if !is_connected(socket)? {
+        return Err(WSAENOTCONN);
     }
-    Err(WSAENOTCONN)
+    step(|state| state.sockets[socket.0].bare = false);
+    Ok(())
 }
 
 pub(crate) fn is_connected(socket: SOCKET) -> Result<bool, Code> {
@@ -930,6 +934,13 @@ pub(crate) mod net {
 
         pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
             assert_eq!(how, Shutdown::Write, "the system is told of no other");
+            let full = step(|state| {
+                let socket = &state.sockets[self.number().0];
+                socket.connected && !socket.bare
+            });
+            if !full {
+                return Err(ErrorKind::NotConnected.into());
+            }
             Ok(())
         }
 

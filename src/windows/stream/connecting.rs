@@ -205,12 +205,13 @@ impl Shared {
     fn look_at_connect(&self) -> io::Result<Standing> {
         match self.connect_state() {
             CONNECTED => return Ok(Standing::Connected),
+            FOREIGN => return self.look_at_foreign(),
+            _ if !holds(Rule::ConnectLookedAt) => {}
             IN_FLIGHT => {
                 if let Some(port) = self.membership.port() {
                     port.pump();
                 }
             }
-            FOREIGN => return self.look_at_foreign(),
             AWAITED => self.look_at_awaited(),
             _ => {}
         }
@@ -391,9 +392,6 @@ impl Shared {
 
     /// The same of one whose wait is on.
     fn look_at_awaited(&self) {
-        if !holds(Rule::ConnectLookedAt) {
-            return;
-        }
         let mut sending = lock(&self.sending);
         let Some(wait) = &sending.connect_wait else {
             return;
