@@ -35,6 +35,7 @@ mod none {
         Receive,
         Send,
         Accept,
+        Listen,
         Connect,
         Socket,
         Post,
@@ -97,7 +98,9 @@ mod injected {
         Send,
         /// To accept alone.
         Accept,
-        /// To connect (Windows).
+        /// To listen with the largest backlog (Windows).
+        Listen,
+        /// To connect, or to wait for the end of a connect (Windows).
         Connect,
         /// To make a socket for an accept (Windows).
         Socket,

@@ -20,7 +20,7 @@ use minimio::hooks::windows::{delay_packets, fail_packet, live_operations, live_
 use minimio::hooks::{fail, Call};
 use minimio::{Events, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
 use windows_sys::Win32::Networking::WinSock::{
-    WSAECONNABORTED, WSAECONNRESET, WSAEMFILE, WSAENOBUFS, WSAEWOULDBLOCK,
+    WSAECONNABORTED, WSAECONNRESET, WSAEINVAL, WSAEMFILE, WSAENOBUFS, WSAEWOULDBLOCK,
 };
 
 const NO_SYSTEM_RESOURCES: i32 = 1450;
@@ -576,5 +576,18 @@ fn a_datagram_met_in_the_place_of_a_failure_is_kept() {
             expect_events(&mut poll, &mut events, &[(3, true, false)]);
             assert_eq!(socket.recv_from(&mut buffer).unwrap(), (5, from));
         }
+    });
+}
+
+// 5.9: a provider that knows no hints for the backlog is asked for what it thinks reasonable.
+#[test]
+fn a_refused_backlog_is_asked_for_in_the_old_way() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        fail(Call::Listen, WSAEINVAL, 1);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        registrator.register(&listener, 1, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        listener.accept().unwrap();
     });
 }

@@ -308,7 +308,8 @@ fn listening_socket(address: &SocketAddr) -> Result<net::TcpListener, ffi::Code>
     let socket = ffi::socket_of(&listener);
     ffi::bind_socket(socket, address)?;
     // `SOMAXCONN` is no more than 200.
-    ffi::listen_socket(socket, ffi::LARGEST_BACKLOG)
+    refused(Call::Listen)
+        .and_then(|()| ffi::listen_socket(socket, ffi::LARGEST_BACKLOG))
         .or_else(|_| ffi::listen_socket(socket, ffi::SOMAXCONN))?;
     Ok(listener)
 }

@@ -365,8 +365,12 @@ impl TcpStream {
                 .shut_send(|| self.as_std().shutdown(Shutdown::Write))?;
         }
         if how != Shutdown::Write {
-            self.shared
-                .shut_receive(|| self.as_std().peer_addr().map(drop))?;
+            // With both ends said there may be no peer any more: that sending was shut down says that there was one.
+            let connected = || match how {
+                Shutdown::Both => Ok(()),
+                _ => self.as_std().peer_addr().map(drop),
+            };
+            self.shared.shut_receive(connected)?;
         }
         Ok(())
     }
