@@ -6,6 +6,7 @@ use std::time::Duration;
 
 static OPERATIONS: AtomicUsize = AtomicUsize::new(0);
 static REAPERS: AtomicUsize = AtomicUsize::new(0);
+static WAIT_BLOCKS: AtomicUsize = AtomicUsize::new(0);
 static DEFERRED_CLOSE_MS: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// How many operations are in flight, in all ports of the process.
@@ -16,6 +17,19 @@ pub fn live_operations() -> usize {
 /// How many reaper threads run.
 pub fn live_reapers() -> usize {
     REAPERS.load(Ordering::SeqCst)
+}
+
+/// How many waits for a handle there are, with those whose callback has not returned. Each has an object open.
+pub fn live_waits() -> usize {
+    WAIT_BLOCKS.load(Ordering::SeqCst)
+}
+
+pub(crate) fn wait_made() {
+    WAIT_BLOCKS.fetch_add(1, Ordering::SeqCst);
+}
+
+pub(crate) fn wait_dropped() {
+    WAIT_BLOCKS.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Makes later deferred closes last this long at most.

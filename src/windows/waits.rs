@@ -58,10 +58,13 @@ struct Block {
     ran: AtomicBool,
 }
 
-#[cfg(all(loom, test))]
+#[cfg(any(minimio_hooks, all(loom, test)))]
 impl Drop for Block {
     fn drop(&mut self) {
+        #[cfg(all(loom, test))]
         ffi::block_dropped(self as *const Block as usize);
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::wait_dropped();
     }
 }
 
@@ -95,6 +98,8 @@ impl Wait {
             object,
             ran: AtomicBool::new(false),
         });
+        #[cfg(minimio_hooks)]
+        crate::hooks::windows::wait_made();
         let context = Arc::into_raw(Arc::clone(&block));
         #[cfg(all(loom, test))]
         ffi::block_made(context as usize);
