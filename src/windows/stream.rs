@@ -278,7 +278,7 @@ impl TcpStream {
             return Ok(0);
         }
         match self.shared.next_bytes()? {
-            Next::End => Ok(0),
+            Next::End(mut receiving) => self.shared.tell_end(&mut receiving).map(|()| 0),
             Next::Lent(mut receiving) => {
                 let count = receiving.buffer.unread().len().min(room);
                 copy(&mut buffer, &receiving.buffer.unread()[..count]);
@@ -306,7 +306,7 @@ impl TcpStream {
             return Ok(0);
         }
         match self.shared.next_bytes()? {
-            Next::End => Ok(0),
+            Next::End(mut receiving) => self.shared.tell_end(&mut receiving).map(|()| 0),
             Next::Lent(mut receiving) => {
                 let bytes = receiving.buffer.unread();
                 let count = bytes.len().min(buffer.len());

@@ -79,8 +79,8 @@ pub(super) enum Next<'a> {
     Lent(MutexGuard<'a, Receiving>),
     /// In the socket. It is to be asked under the lock.
     Socket(MutexGuard<'a, Receiving>),
-    /// Nowhere.
-    End,
+    /// Nowhere: the stream has ended, if nothing worse is known ([`Shared::tell_end`]).
+    End(MutexGuard<'a, Receiving>),
 }
 
 impl Receiving {
@@ -342,7 +342,7 @@ impl Shared {
             }
             match receiving.end {
                 End::Open => {}
-                End::Eof { .. } => return self.tell_end(&mut receiving).map(|()| Next::End),
+                End::Eof { .. } => return Ok(Next::End(receiving)),
                 End::Broken { code, .. } => return Err(self.tell_broken(&mut receiving, code)),
                 End::Failed(code) => {
                     receiving.end = End::Open;
@@ -366,7 +366,7 @@ impl Shared {
 
     /// A read is about to give the end of the stream: it may, unless the connection is known to be broken and no read
     /// has given the end before.
-    fn tell_end(&self, receiving: &mut Receiving) -> io::Result<()> {
+    pub(super) fn tell_end(&self, receiving: &mut Receiving) -> io::Result<()> {
         if receiving.end != (End::Eof { told: true }) {
             if let Some(code) = self.broken.code().filter(|_| holds(Rule::StaysBroken)) {
                 return Err(self.tell_broken(receiving, code));
@@ -411,8 +411,11 @@ impl Shared {
     pub(super) fn try_receive<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         match self.next_bytes()? {
             Next::Lent(_) => return Err(error::bytes_unread()),
-            // No receive starts any more.
-            Next::End => return call(),
+            // No receive starts any more. Nobody is told of the end by this: the call tells what it finds.
+            Next::End(receiving) => {
+                drop(receiving);
+                return call();
+            }
             Next::Socket(mut receiving) => receiving.side.trying += 1,
         }
         call_and_then(call, |failed| {
