@@ -504,7 +504,8 @@ impl Registrator {
     /// It takes a lock, so it is not for signal handlers.
     ///
     /// # Errors
-    /// The closed error (see [`is_closed`]) after the loop was closed.
+    /// The closed error (see [`is_closed`]) after the loop was closed. On Windows also the system's, when it cannot post a
+    /// packet for want of memory: then nobody is woken.
     ///
     /// # System calls
     /// [`write`](https://man7.org/linux/man-pages/man2/write.2.html) to an
@@ -543,7 +544,8 @@ impl Registrator {
     /// had queued, and then fails with it. Closing makes no event.
     ///
     /// # Errors
-    /// The closed error (see [`is_closed`]) if it was closed already.
+    /// The closed error (see [`is_closed`]) if it was closed already. On Windows also the system's, when it cannot post a
+    /// packet for want of memory: then the loop is not closed.
     pub fn close_loop(&self) -> io::Result<()> {
         self.queue.close_loop()
     }

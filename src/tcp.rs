@@ -68,8 +68,8 @@ use crate::Registrator;
 /// A stream that is closed with bytes unread is reset at once on Linux and Windows; on the BSDs when the peer sends more.
 ///
 /// Do not move data behind the crate's back (through `AsFd` or `AsSocket`), unless by [`try_io`](TcpStream::try_io), or
-/// between an event and the next registration; on Windows only if the lent size was [set](TcpStream::set_lent_buffer) to 0 before the first
-/// registration.
+/// between an event and the next registration; on Windows only if the lent size was
+/// [set](TcpStream::set_lent_buffer) to 0 before the first registration.
 pub struct TcpStream {
     stream: backend::TcpStream,
 }
@@ -158,7 +158,8 @@ impl TcpStream {
         TcpStream::made_from(stream)
     }
 
-    /// Gives the stream back as one of `std`, still non-blocking and no longer registered.
+    /// Gives the stream back as one of `std`, still non-blocking and no longer registered. What this crate knows of it beyond
+    /// the system is gone then: that reading was shut down on Windows, and a failure that was told.
     ///
     /// # Errors
     /// The error gives the stream back.
@@ -193,7 +194,7 @@ impl TcpStream {
     ///
     /// # Platform notes
     /// The peer is not told that reading has ended. Bytes that it goes on sending are thrown away when the stream is
-    /// dropped, which resets the connection.
+    /// dropped, which can reset the connection.
     ///
     /// # System calls
     /// [`shutdown`](https://man7.org/linux/man-pages/man2/shutdown.2.html)
@@ -267,7 +268,8 @@ impl TcpStream {
     /// On Windows what an operation in flight will deliver cannot be had by a call: while one is in flight in that
     /// direction, this is `WouldBlock` and `call` is not made. While bytes that were received wait unread, it is
     /// `InvalidInput`: [`set_lent_buffer(0)`](TcpStream::set_lent_buffer) before the first registration
-    /// keeps them in the socket.
+    /// keeps them in the socket. Windows has no test for room, so after a `WouldBlock` of a call that writes, the next
+    /// `WRITABLE` fires at once.
     pub fn try_io<R>(
         &self,
         interest: Interests,
@@ -279,8 +281,9 @@ impl TcpStream {
         self.stream.try_io(interest, call)
     }
 
-    /// Chooses how many bytes the stream lends to the kernel for its next receives: 4,096 at first, at most
-    /// 65,536 (more counts as that), 0 for none.
+    /// Chooses how many bytes the stream lends to the kernel for its next receives: at most 65,536 (more counts as that),
+    /// 0 for none. Unless it is chosen, the size follows the traffic: 4,096 bytes at first, more when what was lent
+    /// comes back full, less again when it does not.
     ///
     /// # Platform notes
     /// Only Windows lends memory. Elsewhere it is accepted and does nothing.
@@ -424,7 +427,8 @@ impl TcpListener {
     }
 
     /// Accepts a connection that waits, and gives it with the address of its peer. Connections that were reset while they
-    /// waited are passed over.
+    /// waited are passed over, up to 64 in one call: if nobody else waits by then, or there were more of them, it is
+    /// `WouldBlock`, also right after an event. Register again.
     ///
     /// # Errors
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when none waits; else the system's. Running out of descriptors loses

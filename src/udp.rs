@@ -112,7 +112,8 @@ impl UdpSocket {
     }
 
     /// Sets the peer for [`send`](UdpSocket::send) and [`recv`](UdpSocket::recv); datagrams of others are not received
-    /// any more. Of several addresses the first that works is taken.
+    /// any more. Of several addresses the first that works is taken. A datagram that waited before is still received,
+    /// whoever has sent it.
     ///
     /// # Errors
     /// The error of the last address, or [`InvalidInput`](io::ErrorKind::InvalidInput) without one.
