@@ -105,7 +105,7 @@ impl Wait {
         ffi::block_made(context as usize);
         // SAFETY: the object lives in the block. The callback may run once, with this context, on any thread; it has a
         // reference of its own to the block ("two references").
-        let registered = unsafe { ffi::register_wait(&block.object, signalled, context.cast()) };
+        let registered = unsafe { ffi::register_wait::<Block>(&block.object, context.cast()) };
         match registered {
             Ok(registered) => Ok(Started::On(Wait {
                 registered: Some(registered),
@@ -150,16 +150,14 @@ impl Drop for Wait {
     }
 }
 
-/// The callback.
-///
-/// # Safety
-/// - `context` is a reference to a [`Block`] that was given away to this call.
-unsafe extern "system" fn signalled(context: *mut c_void, _timed_out: ffi::BOOLEAN) {
-    // SAFETY: the caller's duty.
-    let block = unsafe { Arc::from_raw(context.cast::<Block>().cast_const()) };
-    block.ran.store(true, Ordering::SeqCst);
-    block.port.post_signal(block.number);
-    #[cfg(all(loom, test))]
-    ffi::callback_returns(context as usize);
-    drop(block);
+impl ffi::OnSignal for Block {
+    unsafe fn signalled(context: *mut c_void) {
+        // SAFETY: the caller's duty: it is the reference that `start` gave away to this call.
+        let block = unsafe { Arc::from_raw(context.cast::<Block>().cast_const()) };
+        block.ran.store(true, Ordering::SeqCst);
+        block.port.post_signal(block.number);
+        #[cfg(all(loom, test))]
+        ffi::callback_returns(context as usize);
+        drop(block);
+    }
 }

@@ -93,26 +93,48 @@ pub(crate) fn create_event() -> Result<WaitObject, Code> {
     Ok(WaitObject(event))
 }
 
+/// What happens when a wait has come to its signal.
+pub(crate) trait OnSignal {
+    /// # Safety
+    /// - `context` was given to [`register_wait`] with this type, and this is the only call for it.
+    unsafe fn signalled(context: *mut c_void);
+}
+
+/// What the pool calls: the only function of ours that the system does.
+///
+/// # Safety
+/// - As [`OnSignal::signalled`].
+unsafe extern "system" fn call_back<C: OnSignal>(context: *mut c_void, _timed_out: BOOLEAN) {
+    // SAFETY: the caller's duty.
+    unsafe { C::signalled(context) };
+}
+
 /// A wait of the thread pool's, until it is given to [`unregister_wait`].
 #[derive(Debug)]
 pub(crate) struct RegisteredWait(HANDLE);
 
-/// Has a thread of the system's pool wait for `object`, without end, and then call `callback` once with `context`. It may
-/// be called before this returns.
+/// Has a thread of the system's pool wait for `object`, without end, and then call [`OnSignal::signalled`] of `C` once with
+/// `context`. It may be called before this returns.
 ///
 /// # Safety
 /// - `object` stays open until the callback has returned or the wait was unregistered without one.
-/// - So long, `callback` can be called with `context` on any thread.
-pub(crate) unsafe fn register_wait(
+/// - So long, `C` can be called with `context` on any thread.
+pub(crate) unsafe fn register_wait<C: OnSignal>(
     object: &WaitObject,
-    callback: WAITORTIMERCALLBACK,
     context: *const c_void,
 ) -> Result<RegisteredWait, Code> {
     let mut wait = NO_HANDLE;
     let flags = WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD;
     // SAFETY: the caller's duties; the place for the handle is writable.
     let registered = unsafe {
-        RegisterWaitForSingleObject(&mut wait, object.0, callback, context, INFINITE, flags)
+        RegisterWaitForSingleObject(
+            &mut wait,
+            object.0,
+            call_back::<C>,
+            context,
+            INFINITE,
+            flags,
+        )
     };
     if registered == FALSE {
         return Err(last_error());

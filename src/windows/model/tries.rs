@@ -66,12 +66,7 @@ fn two_calls_at_once() {
 /// A registration is taken back while a call of the user's own is on and bytes come.
 fn a_thread_disarms_beside_a_call() {
     let arrive = |socket| ffi::deliver(socket, b"a");
-    a_source_is_deregistered(
-        || stream(0, 0),
-        arrive,
-        |stream| try_read(stream),
-        || b"a".to_vec(),
-    );
+    a_source_is_deregistered(|| stream(0, 0), arrive, try_read, || b"a".to_vec());
 }
 
 /// The last owners of a stream let go of it, one of them after a call of his own, while bytes come.

@@ -10,8 +10,6 @@ use std::ffi::c_void;
 use super::{complain, kernel, step, Code, OwnedSocket, Socket, State, SOCKET, WSAECONNREFUSED};
 use crate::sync::lock;
 
-pub(crate) type BOOLEAN = u8;
-
 const ERROR_IO_PENDING: Code = 997;
 
 /// A connect that somebody else began, as its socket knows it.
@@ -64,10 +62,10 @@ pub(super) struct Pool {
     over: bool,
 }
 
-type WAITORTIMERCALLBACK = unsafe extern "system" fn(*mut c_void, BOOLEAN);
+type Called = unsafe fn(*mut c_void);
 
 #[derive(Clone, Copy)]
-struct Callback(WAITORTIMERCALLBACK);
+struct Callback(Called);
 
 impl std::fmt::Debug for Callback {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -152,7 +150,7 @@ pub(crate) fn serve_waits() {
             }
         });
         // SAFETY: the context is alive, as was just seen.
-        unsafe { callback.0(context as *mut c_void, 0) };
+        unsafe { callback.0(context as *mut c_void) };
         step(|state| {
             let pool = &mut state.pool;
             if let Some(wait) = pool.waits.get_mut(&due) {
@@ -242,11 +240,17 @@ pub(crate) fn create_event() -> Result<WaitObject, Code> {
 #[derive(Debug)]
 pub(crate) struct RegisteredWait(usize);
 
+/// As the real one.
+pub(crate) trait OnSignal {
+    /// # Safety
+    /// As the real one.
+    unsafe fn signalled(context: *mut c_void);
+}
+
 /// # Safety
 /// As the real one.
-pub(crate) unsafe fn register_wait(
+pub(crate) unsafe fn register_wait<C: OnSignal>(
     object: &WaitObject,
-    callback: WAITORTIMERCALLBACK,
     context: *const c_void,
 ) -> Result<RegisteredWait, Code> {
     let number = step(|state: &mut State| {
@@ -262,7 +266,7 @@ pub(crate) unsafe fn register_wait(
             unregistered: false,
         };
         pool.waits.insert(pool.last, wait);
-        pool.callbacks.insert(pool.last, Callback(callback));
+        pool.callbacks.insert(pool.last, Callback(C::signalled));
         Ok(pool.last)
     })?;
     kernel().due.notify_all();
