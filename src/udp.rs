@@ -25,7 +25,8 @@ use crate::Registrator;
 /// datagram is sent and received as one. On a socket that is not connected, ICMP errors never fail a receive.
 ///
 /// The first receive after a readable event gives a datagram or the socket's error, unless somebody else received
-/// first or the kernel dropped the datagram in between (a wrong checksum, for instance).
+/// first or the kernel dropped the datagram in between (a wrong checksum, for instance), or an error queue was switched on
+/// through `AsFd` (`IP_RECVERR`): an entry of it is an event, after which a receive is `WouldBlock`.
 ///
 /// ```
 /// use minimio::{Events, Interests, Poll, UdpSocket};
