@@ -152,9 +152,12 @@ impl Client {
                 self.echoed += 1;
                 self.waited += self.sent_at.elapsed();
             }
-            Ok(_) => {
+            Ok(count) => {
                 // What was sent twice may come twice: the echo of an older one is no mistake.
-                let number = <[u8; 8]>::try_from(&buffer[..8]).map_or(0, u64::from_le_bytes);
+                let number = match buffer[..count].get(..8) {
+                    Some(number) => number.try_into().map_or(0, u64::from_le_bytes),
+                    None => u64::MAX, // Too short to have one.
+                };
                 let newest_seen = self.number - u64::from(self.is_waiting);
                 self.corrupted += u32::from(number > newest_seen);
             }

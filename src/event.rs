@@ -45,9 +45,11 @@ impl Hints {
 /// # Platform notes
 /// | flag | Linux, Android | macOS, iOS, BSD | Windows |
 /// | --- | --- | --- | --- |
-/// | [`is_read_closed`](Event::is_read_closed) | `EPOLLRDHUP`, `EPOLLHUP` | `EV_EOF` on the read filter | a receive of no bytes |
+/// | [`is_read_closed`](Event::is_read_closed) | `EPOLLRDHUP`, `EPOLLHUP` | `EV_EOF` on the read filter | a receive of no bytes, `shutdown(Read)` |
 /// | [`is_write_closed`](Event::is_write_closed) | `EPOLLHUP` | `EV_EOF` on the write filter | a failed send |
 /// | [`is_error`](Event::is_error) | `EPOLLERR` | `EV_EOF` with an error | a failed operation |
+///
+/// On Unix an event of a closed direction has `is_error` also if the stream has failed and the system has told so before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     token: Token,

@@ -34,7 +34,8 @@
 //! - **Any thread.** Register, read, write and drop on one thread while another polls; each takes effect at once.
 //! - **Nothing stale.** A source that was dropped or deregistered yields no event in a poll that starts later.
 //! - **Nothing blocks** but [`Poll::poll`] ([`Selector::select`]), [`TcpStream::connect`],
-//!   [`TcpStream::connect_timeout`] and the look-up of names, where an address may be one.
+//!   [`TcpStream::connect_timeout`], the look-up of names, where an address may be one, and on Unix dropping a stream
+//!   whose linger time somebody has set.
 //!
 //! # Where to find what
 //! [`Poll`] waits; [`Registrator`] registers, wakes and closes, from any thread; [`TcpStream`], [`TcpListener`] and
@@ -517,7 +518,8 @@ impl Registrator {
         self.queue.wake(token)
     }
 
-    /// A [`Waker`] that calls [`wake`](Registrator::wake) with `token`, and does nothing once the loop is closed.
+    /// A [`Waker`] that calls [`wake`](Registrator::wake) with `token`, and does nothing once the loop is closed. A
+    /// `Waker` has no way to say that a wake failed: on Windows, one for which there is no memory is lost.
     ///
     /// Each call allocates once; clones of the `Waker` do not.
     ///
@@ -540,8 +542,8 @@ impl Registrator {
     }
 
     /// Closes the event loop. From the moment this returns, `register`, `disarm`, `deregister`, `wake` and a second
-    /// `close_loop` fail with the closed error, on every thread. `poll`, also one that is blocked, first hands out what the kernel
-    /// had queued, and then fails with it. Closing makes no event.
+    /// `close_loop` fail with the closed error, on every thread. `poll`, also one that is blocked, first hands out what the
+    /// kernel had queued, and then fails with it. Closing makes no event.
     ///
     /// # Errors
     /// The closed error (see [`is_closed`]) if it was closed already. On Windows also the system's, when it cannot post a
@@ -602,7 +604,7 @@ impl Wake for WakeWith {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // The only error is that the loop is closed: then there is nobody left to wake.
+        // Mostly the loop is closed, and nobody is left to wake. For anything else a `Waker` has no words.
         drop(self.registrator.wake(self.token));
     }
 }

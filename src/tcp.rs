@@ -122,6 +122,7 @@ impl TcpStream {
     /// use socket2::{Domain, Socket, Type};
     /// # use std::net::SocketAddr;
     ///
+    /// // (This connect blocks. A non-blocking one can be under way when it is taken over.)
     /// let listener = minimio::TcpListener::bind("127.0.0.1:0")?;
     /// let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     /// socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())?;
@@ -159,14 +160,15 @@ impl TcpStream {
     }
 
     /// Gives the stream back as one of `std`, still non-blocking and no longer registered. What this crate knows of it beyond
-    /// the system is gone then: that reading was shut down on Windows, and a failure that was told.
+    /// the system is gone then: that reading was shut down (Linux goes on delivering what comes, and Windows was never told),
+    /// and a failure that was told.
     ///
     /// # Errors
     /// The error gives the stream back.
     /// - With kind [`WouldBlock`](io::ErrorKind::WouldBlock), while memory is lent to the kernel or holds bytes that were
     ///   not read yet. Only on Windows.
-    /// - How the connect of the stream failed, if nobody was told of it yet. It is told by this, and a second call gives
-    ///   the stream.
+    /// - How the connect of the stream failed, if nobody was told of it yet; on Unix also how a stream broke that was not
+    ///   connected yet when it was made. It is told by this, and a second call gives the stream.
     pub fn into_std(self) -> Result<net::TcpStream, IntoStdError<TcpStream>> {
         self.stream
             .into_std()
@@ -193,8 +195,9 @@ impl TcpStream {
     /// The system's: [`NotConnected`](io::ErrorKind::NotConnected) without a connection, and while one is being made.
     ///
     /// # Platform notes
-    /// The peer is not told that reading has ended. Bytes that it goes on sending are thrown away when the stream is
-    /// dropped, which can reset the connection.
+    /// The peer is not told that reading has ended. Bytes that it goes on sending are discarded at once on the BSDs. On Linux
+    /// and Windows they fill the socket's buffer, and then the peer cannot send more; dropping the stream can reset the
+    /// connection.
     ///
     /// # System calls
     /// [`shutdown`](https://man7.org/linux/man-pages/man2/shutdown.2.html)
@@ -538,7 +541,7 @@ impl<S> IntoStdError<S> {
         &self.error
     }
 
-    /// The source, as it was.
+    /// The source, still usable. A failed connect counts as told now.
     #[must_use]
     pub fn into_source(self) -> S {
         self.source

@@ -50,3 +50,9 @@ pub(crate) fn confirm(fd: BorrowedFd<'_>, interests: Interests) -> Interests {
     ready.set(Interests::WRITABLE, found & (ffi::POLLOUT | broken) != 0);
     ready & interests
 }
+
+/// Whether the connection of a socket is gone, or never was. A look that fails shows nothing.
+pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+    let found = ffi::poll_now(socket, 0).unwrap_or(0);
+    found & (ffi::POLLERR | ffi::POLLHUP) != 0
+}

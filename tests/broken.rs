@@ -234,17 +234,19 @@ fn an_end_that_no_read_told_does_not_hide_a_reset() {
     }
 }
 
-/// An address at which nobody listens.
-fn nobody() -> SocketAddr {
-    net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+/// An address at which nobody listens, as long as its holder lives.
+fn nobody() -> (socket2::Socket, SocketAddr) {
+    let holder = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    holder.bind(&any.into()).unwrap();
+    let address = holder.local_addr().unwrap().as_socket().unwrap();
+    (holder, address)
 }
 
 /// A stream whose connect was refused, which nobody was told of.
 fn refused() -> TcpStream {
-    let stream = TcpStream::connect_nonblocking(nobody()).unwrap();
+    let (_holder, nobody) = nobody();
+    let stream = TcpStream::connect_nonblocking(nobody).unwrap();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(4);
     poll.registrator().register(&stream, 1, BOTH).unwrap();
@@ -393,4 +395,50 @@ fn what_is_armed_after_a_reset_was_told_fires_once_each() {
     expect_events(&mut poll, &mut events, &[(1, true, true)]);
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, false, true)]);
+}
+
+/// Reads to the end, which must come before any error. Returns how many bytes there were.
+#[track_caller]
+fn read_to_the_end(mut stream: &TcpStream) -> usize {
+    let mut bytes = 0;
+    until_told(|| match stream.read(&mut [0; 64]) {
+        Ok(0) => Some(()),
+        Ok(count) => {
+            bytes += count;
+            None
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => panic!("{error}"),
+    });
+    bytes
+}
+
+// 3.5, 3.2: that a later write was for nothing is no failure of the connect, and the answer is whole. (Other systems may
+// throw away with the reset what nobody has read.)
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stream_that_was_written_to_in_vain_is_given_back() {
+    let _watchdog = watchdog();
+    for reads_first in [true, false] {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(4);
+        poll.registrator().register(&stream, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(b"answer").unwrap();
+        await_bytes(&stream, 6);
+        drop(peer);
+        if reads_first {
+            assert_eq!(read_to_the_end(&stream), 6);
+        }
+        // The answer to it is a reset, which ends the connection.
+        assert_eq!(stream.write(b"x").unwrap(), 1);
+        until_told(|| stream.peer_addr().err());
+        let stream = TcpStream::from_std(stream.into_std().unwrap()).unwrap();
+        if !reads_first {
+            assert_eq!(read_to_the_end(&stream), 6);
+        }
+    }
 }

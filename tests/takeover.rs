@@ -173,6 +173,13 @@ fn a_refused_connect_fires_every_armed_interest() {
     }
 }
 
+/// Whether an interest of a socket that was never connected fires. A kqueue stays silent.
+const HAS_EVENTS_UNCONNECTED: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "windows"
+));
+
 fn is_under_way(error: &std::io::Error) -> bool {
     // WSAEWOULDBLOCK, or EINPROGRESS, for which `std` has no stable kind.
     error.kind() == ErrorKind::WouldBlock
@@ -188,7 +195,10 @@ fn a_refused_connect_is_told_by_the_first_read_or_write() {
             for reads in [true, false] {
                 let (poll, registrator, _) = queue();
                 let (_refusing, nobody) = bound(loopback);
-                let mut stream = taken_over(begun(nobody));
+                let Some(socket) = begun(nobody) else {
+                    continue;
+                };
+                let mut stream = taken_over(socket);
                 if registered {
                     registrator.register(&stream, 1, BOTH).unwrap();
                 }
@@ -221,7 +231,8 @@ fn a_connect_that_was_never_begun_is_told() {
                 };
                 let mut stream = taken_over(socket);
                 for registered in [false, true] {
-                    if registered {
+                    // A kqueue has no event for such a socket.
+                    if registered && HAS_EVENTS_UNCONNECTED {
                         registrator.register(&stream, 1, interests).unwrap();
                         let readable = interests.is_readable();
                         let writable = interests.is_writable();
@@ -231,9 +242,7 @@ fn a_connect_that_was_never_begun_is_told() {
                     let none = ErrorKind::NotConnected;
                     assert_eq!(kind_of(stream.read(&mut [0; 8])), none);
                     assert_eq!(kind_of(stream.peek(&mut [0; 8])), none);
-                    let written = kind_of(stream.write(b"hello"));
-                    // Linux' kernel has another word for it.
-                    assert!(written == none || cfg!(unix) && written == ErrorKind::BrokenPipe);
+                    assert_eq!(kind_of(stream.write(b"hello")), none);
                     assert_eq!(kind_of(stream.shutdown(Shutdown::Both)), none);
                     assert_eq!(kind_of(stream.peer_addr()), none);
                     assert!(stream.take_error().unwrap().is_none());
@@ -254,8 +263,10 @@ fn a_connect_begun_after_the_takeover_counts() {
         let (socket, here) = bound(loopback);
         let mut stream = taken_over(socket);
         assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::NotConnected);
-        registrator.register(&stream, 1, WRITABLE).unwrap();
-        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        if HAS_EVENTS_UNCONNECTED {
+            registrator.register(&stream, 1, WRITABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        }
         drop(SockRef::from(&stream).connect(&address.into()));
         registrator.register(&stream, 2, WRITABLE).unwrap();
         expect_events(&mut poll, &mut events, &[(2, false, true)]);
@@ -417,7 +428,10 @@ fn a_refused_connect_that_nobody_was_told_of_is_not_given_back_unseen() {
         let (mut poll, registrator, mut events) = queue();
         let (_refusing, nobody) = bound("127.0.0.1:0");
         let stream = if foreign {
-            taken_over(begun(nobody))
+            let Some(socket) = begun(nobody) else {
+                continue;
+            };
+            taken_over(socket)
         } else {
             TcpStream::connect_nonblocking(nobody).unwrap()
         };
@@ -445,7 +459,7 @@ fn many_connects_are_taken_over_at_once() {
     let address = listener.local_addr().unwrap();
     let streams: Vec<_> = (0..COUNT)
         .map(|token| {
-            let stream = taken_over(begun(address));
+            let stream = taken_over(begun(address).unwrap());
             registrator.register(&stream, token, WRITABLE).unwrap();
             stream
         })

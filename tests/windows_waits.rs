@@ -102,7 +102,7 @@ fn streams_dropped_in_mid_connect_leave_nothing() {
         let under_way = UnderWay::new("127.0.0.1:0").unwrap();
         drop(under_way.socket);
         for _ in 0..MANY {
-            let stream = TcpStream::from_std(begun(under_way.target).into()).unwrap();
+            let stream = TcpStream::from_std(begun(under_way.target).unwrap().into()).unwrap();
             registrator.register(&stream, 1, BOTH).unwrap();
             drop(stream);
         }
@@ -183,7 +183,7 @@ fn ends_that_race_with_drops_leave_nothing() {
             });
             for round in 0..effort(3) * MANY {
                 let target = if round % 2 == 0 { address } else { nobody };
-                let stream = TcpStream::from_std(begun(target).into()).unwrap();
+                let stream = TcpStream::from_std(begun(target).unwrap().into()).unwrap();
                 registrator.register(&stream, round, BOTH).unwrap();
                 match round % 5 {
                     0 => {}
@@ -213,7 +213,7 @@ fn ends_that_race_with_the_end_of_the_poll_leave_nothing() {
         let address = listener.local_addr().unwrap();
         let streams: Vec<_> = (0..MANY)
             .map(|token| {
-                let stream = TcpStream::from_std(begun(address).into()).unwrap();
+                let stream = TcpStream::from_std(begun(address).unwrap().into()).unwrap();
                 registrator.register(&stream, token, WRITABLE).unwrap();
                 stream
             })

@@ -26,6 +26,10 @@
 //! # Interleavings
 //! Two threads may meet the end and the failure at once: each change is one atomic step from word to word, so one of them
 //! is first, and both tell the same from then on. The word orders nothing else: every access is relaxed.
+//!
+//! One window stays. The kernel has told a writer of a reset, which the writer has not recorded yet; a reader on another
+//! thread asks the kernel in this moment, is told of an end, and records that. Then reads say "end" for good, while the
+//! writer is told of the reset. To close it, a lock would have to be held over every read and write.
 
 use crate::sync::{AtomicU32, Ordering};
 use crate::unix::readiness::Direction;
@@ -113,12 +117,16 @@ impl Ending {
     /// A call failed since the stream is not connected any more. Returns the failure to tell instead: to a read always,
     /// to a write if nobody was told of it.
     pub(crate) fn disconnected(&self, direction: Direction) -> Option<Code> {
-        let before = self.change(|word| word & !UNTOLD);
-        let tells = match direction {
-            Direction::Read => before & END_TOLD == 0,
-            Direction::Write => before & UNTOLD != 0,
+        let tells = |word: u32| match direction {
+            Direction::Read => word & END_TOLD == 0,
+            Direction::Write => word & UNTOLD != 0,
         };
-        tells.then(|| code(before)).flatten()
+        let before = self.change(|word| if tells(word) { word & !UNTOLD } else { word });
+        if tells(before) {
+            code(before)
+        } else {
+            None
+        }
     }
 
     /// `take_error` has told this, which the kernel had.
@@ -201,6 +209,15 @@ mod tests {
         assert_eq!(ending.disconnected(Read), None);
         assert_eq!(ending.take(), Some(RESET));
         assert_eq!(ending.take(), None);
+    }
+
+    #[test]
+    fn a_read_that_tells_the_end_leaves_the_failure_to_a_write() {
+        let ending = Ending::new();
+        assert_eq!(ending.read_ended(), None);
+        ending.keep(RESET);
+        assert_eq!(ending.disconnected(Read), None);
+        assert_eq!(ending.disconnected(Write), Some(RESET));
     }
 
     #[test]

@@ -243,6 +243,10 @@ impl Readiness {
         }
     }
 
+    pub(crate) fn is_stream(&self) -> bool {
+        self.kind == Kind::Stream
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

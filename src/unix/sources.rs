@@ -148,12 +148,12 @@ impl<S: AsFd> Source<S> {
             if would_block && unix::confirm(self.socket.as_fd(), interest).is_empty() {
                 self.readiness.would_block(direction, tick);
             }
-            if let Some(code) = error
-                .raw_os_error()
-                .filter(|&code| ffi::breaks_connection(code))
-            {
-                // The user was told of it here, whatever a read said before.
-                self.readiness.ending.failed(direction, code);
+            let code = error.raw_os_error();
+            if let Some(code) = code.filter(|&code| ffi::breaks_connection(code)) {
+                // It may be another descriptor's, of which the call made use. That of a stream hangs up its socket.
+                if self.readiness.is_stream() && unix::has_hung_up(self.socket.as_fd()) {
+                    self.readiness.ending.failed(direction, code);
+                }
             }
         }
         result
@@ -272,13 +272,13 @@ impl TcpStream {
         if let Some(code) = self.ending().take_untold() {
             return Some(io::Error::from_raw_os_error(code));
         }
-        if !self.ending().may_have_failed_to_connect() {
+        if !self.ending().may_have_failed_to_connect() || self.as_std().peer_addr().is_ok() {
             return None;
         }
         let error = self.as_std().take_error().ok().flatten()?;
         let code = error.raw_os_error()?;
-        self.ending().failed(Direction::Write, code);
-        Some(error)
+        let is_news = ffi::breaks_connection(code) && self.ending().failed(Direction::Read, code);
+        is_news.then_some(error)
     }
 
     fn ending(&self) -> &Ending {

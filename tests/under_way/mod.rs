@@ -23,12 +23,15 @@ pub(crate) fn bound(loopback: &str) -> (Socket, SocketAddr) {
     (socket, bound)
 }
 
-/// Begins a connect, and does not wait for its end. Systems may know a refusal at once: then the socket has no connect.
-pub(crate) fn begun(target: SocketAddr) -> Socket {
+/// Begins a connect, and does not wait for its end. None if the system refused it at once: FreeBSD does that often, and then
+/// the socket has no connect, and nothing of its refusal.
+pub(crate) fn begun(target: SocketAddr) -> Option<Socket> {
     let socket = socket_for(target);
     socket.set_nonblocking(true).unwrap();
-    drop(socket.connect(&target.into()));
-    socket
+    match socket.connect(&target.into()) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => None,
+        _ => Some(socket),
+    }
 }
 
 /// A connect that is under way, and stays so for a while.
@@ -50,7 +53,7 @@ impl UnderWay {
         if cfg!(windows) && !under_wine() {
             let (refusing, nobody) = bound(loopback);
             return Some(UnderWay {
-                socket: begun(nobody),
+                socket: begun(nobody)?,
                 target: nobody,
                 listener: None,
                 refusing: Some(refusing),
@@ -62,7 +65,7 @@ impl UnderWay {
         let mut others = Vec::new();
         // A backlog is a hint: systems take a few more.
         while others.len() < 16 {
-            let other = begun(address);
+            let other = begun(address)?;
             // With more than one waiting, Linux tells all of them that they are connected: so each has some time.
             if !is_soon_connected(&other) {
                 return Some(UnderWay {
@@ -96,7 +99,8 @@ fn is_soon_connected(socket: &Socket) -> bool {
     for _ in 0..30 {
         // The peer's address would do, but for Wine 10.
         let stream = TcpStream::from_std(socket.try_clone().unwrap().into()).unwrap();
-        if stream.peer_addr().is_ok() {
+        // One that was connected and reset has ended, too (FreeBSD, when the backlog is full).
+        if stream.peer_addr().is_ok() || stream.take_error().unwrap().is_some() {
             return true;
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -1,7 +1,8 @@
 //! A connect that is refused within the call (3.5), as FreeBSD does it often: the failure is an event, and kept, since
 //! the kernel forgets it.
 
-#![cfg(all(minimio_hooks, unix))]
+// Elsewhere a socket whose connect was not made has no events; there `broken.rs` meets the real refusals.
+#![cfg(all(minimio_hooks, any(target_os = "linux", target_os = "android")))]
 #![allow(clippy::unwrap_used)] // a test
 
 mod common;
