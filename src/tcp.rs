@@ -268,8 +268,8 @@ impl TcpStream {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `interest` is not exactly one.
     ///
     /// # Platform notes
-    /// On Windows what an operation in flight will deliver cannot be had by a call: while one is in flight in that
-    /// direction, this is `WouldBlock` and `call` is not made. While bytes that were received wait unread, it is
+    /// On Windows what an operation in flight will deliver cannot be had by a call: while one that has memory is in flight in
+    /// that direction, this is `WouldBlock` and `call` is not made. While bytes that were received wait unread, it is
     /// `InvalidInput`: [`set_lent_buffer(0)`](TcpStream::set_lent_buffer) before the first registration
     /// keeps them in the socket. Windows has no test for room, so after a `WouldBlock` of a call that writes, the next
     /// `WRITABLE` fires at once.
@@ -457,8 +457,8 @@ impl TcpListener {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `interest` is not exactly one, or it is `WRITABLE`.
     ///
     /// # Platform notes
-    /// On Windows what an operation in flight will deliver cannot be had by a call: while one is in flight in that
-    /// direction, this is `WouldBlock` and `call` is not made. While a connection that was accepted waits, it is
+    /// On Windows what an operation in flight will deliver cannot be had by a call: while one that has memory is in flight in
+    /// that direction, this is `WouldBlock` and `call` is not made. While a connection that was accepted waits, it is
     /// `InvalidInput`: [`accept`](TcpListener::accept) it first.
     pub fn try_io<R>(
         &self,

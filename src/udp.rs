@@ -259,8 +259,8 @@ impl UdpSocket {
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): `interest` is not exactly one.
     ///
     /// # Platform notes
-    /// On Windows what an operation in flight will deliver cannot be had by a call: while one is in flight in that
-    /// direction, this is `WouldBlock` and `call` is not made. While a datagram that was received waits unread, it is
+    /// On Windows what an operation in flight will deliver cannot be had by a call: while one that has memory is in flight in
+    /// that direction, this is `WouldBlock` and `call` is not made. While a datagram that was received waits unread, it is
     /// `InvalidInput`: [`set_lent_buffer(0)`](UdpSocket::set_lent_buffer) before the first registration
     /// keeps them in the socket.
     pub fn try_io<R>(

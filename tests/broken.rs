@@ -398,6 +398,7 @@ fn what_is_armed_after_a_reset_was_told_fires_once_each() {
 }
 
 /// Reads to the end, which must come before any error. Returns how many bytes there were.
+#[cfg(target_os = "linux")]
 #[track_caller]
 fn read_to_the_end(mut stream: &TcpStream) -> usize {
     let mut bytes = 0;

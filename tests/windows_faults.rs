@@ -544,6 +544,21 @@ fn a_flood_of_connections_that_were_gone_is_not_told() {
     });
 }
 
+// 4.1, 4.4: a listener that meets nothing but those tries again by notes, and they must not hold up a poll.
+#[test]
+fn connections_that_were_gone_without_end_hold_up_no_poll() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        fail(Call::Accept, WSAECONNRESET, usize::MAX);
+        registrator.register(&listener, 1, READABLE).unwrap();
+        assert_eq!(poll.poll(&mut events, Some(QUIET)).unwrap(), 0);
+        registrator.close_loop().unwrap();
+        let error = poll.poll(&mut events, None).unwrap_err();
+        assert!(minimio::is_closed(&error), "{error}");
+        fail(Call::Accept, WSAECONNRESET, 0);
+    });
+}
+
 // 5.7: what takes a failure away may meet a datagram: it is kept, and no failure is told.
 #[test]
 fn a_datagram_met_in_the_place_of_a_failure_is_kept() {

@@ -204,6 +204,7 @@ fn constants_have_the_systems_values() {
         SOL_SOCKET: winsock::SOL_SOCKET,
         SO_LINGER: winsock::SO_LINGER,
         SO_CONNECT_TIME: winsock::SO_CONNECT_TIME,
+        SO_ERROR: winsock::SO_ERROR,
         SO_REUSE_UNICASTPORT: winsock::SO_REUSE_UNICASTPORT,
         FD_CONNECT: winsock::FD_CONNECT,
         WT_EXECUTEONLYONCE: threading::WT_EXECUTEONLYONCE,

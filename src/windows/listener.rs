@@ -212,7 +212,11 @@ impl Shared {
 
     /// Makes a connection of an accepted socket. One that was reset meanwhile is dropped.
     fn hold(&self, accepting: &mut Accepting, socket: ffi::OwnedSocket) {
-        if ffi::update_accept_context(ffi::socket_of(&socket), self.socket).is_err() {
+        if let Err(code) = ffi::update_accept_context(ffi::socket_of(&socket), self.socket) {
+            // Of a connection that is gone the system says one thing or another; for want of memory it says this.
+            if code == ffi::WSAENOBUFS {
+                accepting.failed = Some(code);
+            }
             return;
         }
         let stream = net::TcpStream::from(socket);

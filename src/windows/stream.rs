@@ -312,7 +312,8 @@ impl TcpStream {
                 let count = bytes.len().min(buffer.len());
                 let (head, tail) = buffer.split_at_mut(count);
                 head.copy_from_slice(&bytes[..count]);
-                if tail.is_empty() {
+                // What is known to follow is not asked for again: the system tells it once.
+                if tail.is_empty() || !receiving.is_open() {
                     return Ok(count);
                 }
                 // What follows is in the socket, if it is there: nothing is in flight while bytes wait here. Windows may show

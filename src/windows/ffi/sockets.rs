@@ -38,6 +38,8 @@ pub(crate) const SOL_SOCKET: i32 = 0xffff;
 /// For how many seconds the socket has been connected.
 /// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
 pub(crate) const SO_CONNECT_TIME: i32 = 0x700c;
+/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
+pub(crate) const SO_ERROR: i32 = 0x1007;
 /// Lets bound sockets that connect share their port, as those do that `connect` binds by itself.
 /// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
 pub(crate) const SO_REUSE_UNICASTPORT: i32 = 0x3007;
@@ -531,6 +533,17 @@ pub(crate) fn is_connected(socket: SOCKET) -> Result<bool, Code> {
     };
     checked(returned)?;
     Ok(u32::from_ne_bytes(seconds) != NOT_CONNECTED)
+}
+
+/// The error that the socket keeps, if it keeps one.
+pub(crate) fn pending_error(socket: SOCKET) -> Option<Code> {
+    let mut code = [0; 4];
+    let mut len = len_i32(code.len());
+    // SAFETY: the value is writable for the length, and so is the length.
+    let returned = unsafe { getsockopt(socket, SOL_SOCKET, SO_ERROR, code.as_mut_ptr(), &mut len) };
+    // In the middle of a connect it may not be asked, which is no error of the connect.
+    checked(returned).ok()?;
+    Some(Code::from_ne_bytes(code)).filter(|&code| code != 0)
 }
 
 /// The address that the socket is bound to; none, if it is not bound.

@@ -174,10 +174,8 @@ pub(crate) fn ended_connect(socket: SOCKET, event: &WaitObject) -> Option<Result
     };
     // SAFETY: the record is writable; the event is open, being borrowed.
     let asked = unsafe { WSAEnumNetworkEvents(socket, event.0, &mut events) };
-    if asked == SOCKET_ERROR {
-        return Some(Err(last_error()));
-    }
-    if events.lNetworkEvents & FD_CONNECT == 0 {
+    // That it cannot be asked says nothing of the connect.
+    if asked == SOCKET_ERROR || events.lNetworkEvents & FD_CONNECT == 0 {
         return None;
     }
     Some(match events.iErrorCode[FD_CONNECT_BIT] {

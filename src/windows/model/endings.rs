@@ -125,6 +125,42 @@ fn a_stream_that_lingers_is_dropped(sends: bool) {
     });
 }
 
+/// A peek goes on behind the bytes that were lent, and meets a reset there. The next one must not take what the system says
+/// after it for the end.
+#[test]
+fn a_second_peek_does_not_hide_a_reset() {
+    explore(|| {
+        let (world, stream, socket) = a_full_receive();
+        ffi::reset(socket);
+        for _ in 0..2 {
+            assert_eq!(stream.peek(&mut [0; 8]).unwrap(), 1);
+        }
+        assert_eq!(read(&stream, 1), b"a", "bytes");
+        let then = stream.read(&mut [0]);
+        assert!(is_reset(&then), "not an end: {then:?}");
+        world.end([stream]);
+    });
+}
+
+/// The look after a raid meets a reset, and takes it away from the system.
+#[test]
+fn a_look_after_a_raid_does_not_hide_a_reset() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, socket) = stream(0, 1);
+        world.register(&stream, 1, R);
+        ffi::deliver(socket, b"a");
+        assert_eq!(read(&stream, 8), b"a", "bytes");
+        ffi::reset(socket);
+        world.settle();
+        for _ in 0..2 {
+            let then = stream.read(&mut [0]);
+            assert!(is_reset(&then), "not an end: {then:?}");
+        }
+        world.end([stream]);
+    });
+}
+
 #[test]
 fn a_read_behind_a_full_receive_keeps_the_order() {
     a_read_goes_on();

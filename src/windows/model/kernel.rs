@@ -744,6 +744,12 @@ pub(crate) fn is_connected(socket: SOCKET) -> Result<bool, Code> {
     })
 }
 
+/// Of a connect that somebody else began, the record tells all there is.
+pub(crate) fn pending_error(socket: SOCKET) -> Option<Code> {
+    step(|state| state.check_open(socket.0));
+    None
+}
+
 pub(crate) fn bound_address(socket: SOCKET) -> Option<SocketAddr> {
     step(|state| {
         state.check_open(socket.0);
@@ -758,7 +764,7 @@ pub(crate) fn share_port(socket: SOCKET) {
 pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
     step(|state| {
         state.check_open(socket.0);
-        let socket = &state.sockets[socket.0];
+        let socket = &mut state.sockets[socket.0];
         if socket.unreachable {
             return Err(WSAECONNRESET);
         }
@@ -770,7 +776,7 @@ pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
         if socket.incoming.is_empty() && !socket.finished {
             return Err(WSAEWOULDBLOCK);
         }
-        if socket.reset {
+        if std::mem::take(&mut socket.reset) {
             return Err(WSAECONNRESET);
         }
         Ok(socket.incoming.len().min(1))

@@ -9,7 +9,7 @@
 //! never ends, not even when the socket is closed. The system is asked how the connect stands when that first matters, which is
 //! once in the life of a stream that is connected:
 //! 1. `SO_CONNECT_TIME` says whether there is a connection. (`getpeername` does not: Wine 10 has a peer for a connect under way.)
-//! 2. If not, `WSAEventSelect` and `WSAEnumNetworkEvents` give the code of a connect that has ended.
+//! 2. If not, `WSAEventSelect` and `WSAEnumNetworkEvents` give the code of a connect that has ended, or `SO_ERROR` does.
 //! 3. If none has, one is under way, or none was ever begun. A socket that is not bound has none under way; else a second
 //!    `connect` says: `WSAEALREADY` means that one is.
 //!
@@ -118,6 +118,8 @@ fn inspect(socket: ffi::SOCKET) -> Result<Found, ffi::Code> {
     let event = ffi::create_event()?;
     ffi::select_connect(socket, &event)?;
     let ended = ffi::ended_connect(socket, &event);
+    // One that failed while nobody had selected anything need not be on record. The socket keeps its error.
+    let ended = ended.or_else(|| ffi::pending_error(socket).map(Err));
     let found = match ended {
         Some(ended) => Found::of(ended),
         None => match second_connect(socket) {
@@ -217,7 +219,8 @@ impl Shared {
         }
         Ok(match self.connect_state() {
             CONNECTED => Standing::Connected,
-            FOREIGN => Standing::NeverBegun,
+            // The `Poll` went in between, and its wait with it.
+            FOREIGN => return self.look_at_foreign(),
             state if state > CONNECTED => Standing::Failed,
             _ => Standing::UnderWay,
         })
@@ -434,10 +437,8 @@ impl Shared {
         self.end_connect_wait(&mut sending);
         let state = match ended {
             Some(ended) => ended.err().unwrap_or(CONNECTED),
-            // Somebody took the record, through the socket itself.
-            None => self
-                .inspect_and_wait(&mut sending, port)
-                .unwrap_or_else(|code| code),
+            // Somebody took the record, through the socket itself. If there is no memory to look on, whoever asks next looks.
+            None => self.inspect_and_wait(&mut sending, port).unwrap_or(FOREIGN),
         };
         self.connect_ended(sending, state, port, sink);
     }

@@ -117,9 +117,14 @@ impl Receiving {
         )
     }
 
+    /// Whether nothing is known of an end.
+    pub(super) fn is_open(&self) -> bool {
+        self.end == End::Open
+    }
+
     /// Whether all bytes of a receive that came back full are taken, and nothing keeps a read from asking the socket.
     pub(super) fn is_more_likely(&self) -> bool {
-        self.full && self.end == End::Open && self.buffer.unread().is_empty()
+        self.full && self.is_open() && self.buffer.unread().is_empty()
     }
 
     /// Keeps what a receive (or a peek) says that followed bytes of the buffer, and returns how many bytes it brought. An
@@ -259,11 +264,21 @@ impl Shared {
         }
         let mut ready = false;
         match packet.result(Some(self.socket)) {
-            // What still came belongs to nobody.
-            _ if receiving.shut && holds(Rule::ShutDiscards) => receiving.buffer.free(),
+            // What still came belongs to nobody. How the connection broke, `take_error` tells.
+            result if receiving.shut && holds(Rule::ShutDiscards) => {
+                receiving.buffer.free();
+                self.broken.tell_if_breaking(result.err());
+            }
             Ok(_) if receiving.lent == 0 => {
-                ready = !(receiving.raided && holds(Rule::Raided))
-                    || ffi::peek_one(self.socket) != Err(ffi::WSAEWOULDBLOCK);
+                ready = true;
+                if receiving.raided && holds(Rule::Raided) {
+                    match ffi::peek_one(self.socket) {
+                        Ok(_) => {}
+                        Err(ffi::WSAEWOULDBLOCK) => ready = false,
+                        // The look may have taken it away.
+                        Err(code) => receiving.fail(code),
+                    }
+                }
             }
             Ok(0) => receiving.end = End::Eof { told: false },
             Ok(count) => {
@@ -440,6 +455,10 @@ impl Shared {
         connected()?;
         receiving.shut = true;
         if !receiving.is_settled() {
+            if let End::Broken { code, .. } = receiving.end {
+                // No read tells it any more. `take_error` does.
+                self.broken.tell(code);
+            }
             receiving.end = End::Eof { told: true };
         }
         if receiving.side.in_flight {

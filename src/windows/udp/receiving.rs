@@ -193,7 +193,12 @@ impl Shared {
                         Err(ffi::WSAEWOULDBLOCK) => false,
                         Ok(_) | Err(ffi::WSAEMSGSIZE) => true,
                         // What is behind it, the next look tells.
-                        Err(code) => self.clear_failure(&mut receiving, code),
+                        Err(code) => {
+                            if !is_about_sending(code) {
+                                receiving.failed = Some(code);
+                            }
+                            self.clear_failure(&mut receiving, code)
+                        }
                     };
             }
             Ok(_) | Err(ffi::WSAEMSGSIZE) => {
