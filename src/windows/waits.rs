@@ -20,6 +20,8 @@
 //!   released by the callback when it runs, or by the drop of the `Wait` if the system says that the wait is over and the
 //!   callback has not run: then it never will. If the system says that the callback is running, the reference is left to it.
 //!   So the block is there whenever the callback runs, and is freed once.
+//!   (The documentation says so of a wait whose callback runs in the waiting thread, as ours does. Of callbacks that are
+//!   queued to other threads of the pool it says less.)
 //! - **The object stays open**: the block owns it, so it outlives the wait and the callback.
 //! - **A packet or an end**: the table of the port has an entry for the wait, which holds the owner, from before its start
 //!   until its packet was taken, or it is known that there will be none (the start failed, or the wait ended before its

@@ -464,6 +464,7 @@ pub(crate) fn set_abortive_close(socket: SOCKET) {
 
 /// Makes closing send what is unsent, in the background.
 pub(crate) fn set_graceful_close(socket: SOCKET) {
+    // It cannot fail on a socket that is open. If it did, the close after it would fail as the one before.
     let _ = set_linger(socket, 0, 0);
 }
 
