@@ -117,13 +117,12 @@ mod faults;
 #[allow(missing_docs)] // for this crate's own tests only
 pub mod hooks;
 mod interests;
+mod net;
 mod numbers;
 mod rules;
 mod source;
 mod sync;
-mod tcp;
 mod timeout;
-mod udp;
 
 use std::io;
 #[cfg(unix)]
@@ -135,9 +134,8 @@ use std::time::{Duration, Instant};
 pub use error::is_closed;
 pub use event::{Event, Events};
 pub use interests::{Interests, Token};
+pub use net::{IntoStdError, TcpListener, TcpStream, UdpSocket};
 pub use source::Source;
-pub use tcp::{IntoStdError, TcpListener, TcpStream};
-pub use udp::UdpSocket;
 
 /// The README's program is tested as a doctest.
 #[cfg(doctest)]

@@ -8,11 +8,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(windows)]
 use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 
+use super::IntoStdError;
 use crate::backend;
 use crate::error;
 use crate::interests::{Interests, Token};
 use crate::source::{sealed, Source};
-use crate::tcp::IntoStdError;
 use crate::Registrator;
 
 /// A UDP socket. Nothing on it blocks: with nothing to do, calls fail with
