@@ -25,10 +25,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::event::Hints;
-use crate::faults::{fault, Call};
-use crate::interests::Interests;
+use crate::hooks::faults::{fault, Call};
 #[cfg(not(target_os = "android"))]
-use crate::sync::{AtomicBool, Ordering};
+use crate::hooks::sync::{AtomicBool, Ordering};
+use crate::interests::Interests;
 use crate::timeout::milliseconds;
 use crate::unix;
 use crate::unix::ending::Ending;

@@ -27,7 +27,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::faults::{fault, Call};
+use crate::hooks::faults::{fault, Call};
 use crate::interests::Interests;
 use crate::kqueue::notices::Notices;
 use crate::kqueue::translate::{Changes, NOTICE};

@@ -110,8 +110,8 @@ compile_error!(
 
 mod error;
 mod event;
-#[cfg(any(unix, windows))]
-mod faults;
+#[cfg(not(minimio_hooks))]
+mod hooks;
 #[cfg(minimio_hooks)]
 #[doc(hidden)]
 #[allow(missing_docs)] // for this crate's own tests only
@@ -119,9 +119,7 @@ pub mod hooks;
 mod interests;
 mod net;
 mod numbers;
-mod rules;
 mod source;
-mod sync;
 mod timeout;
 
 use std::io;

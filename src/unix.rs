@@ -19,8 +19,6 @@
 
 pub(crate) mod ending;
 pub(crate) mod ffi;
-#[cfg(all(loom, test))]
-mod model;
 pub(crate) mod queue;
 pub(crate) mod readiness;
 pub(crate) mod selector;

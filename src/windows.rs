@@ -31,14 +31,10 @@
 //! [I/O completion ports](https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports),
 //! [overlapped I/O](https://learn.microsoft.com/windows/win32/winsock/overlapped-i-o-and-event-objects-2).
 
-#[cfg_attr(all(loom, test), path = "windows/model/kernel.rs")]
-mod ffi;
-#[cfg(minimio_hooks)]
-mod guard;
-mod lending;
+#[cfg_attr(all(loom, test), path = "../verify/windows/kernel.rs")]
+pub(crate) mod ffi;
+pub(crate) mod lending;
 mod listener;
-#[cfg(all(loom, test))]
-mod model;
 mod operation;
 mod port;
 mod status;
@@ -47,21 +43,15 @@ mod udp;
 mod waits;
 mod wakes;
 
-#[cfg(all(loom, test))]
-use ffi::{net, Instant};
 use std::io;
-#[cfg(not(all(loom, test)))]
-use std::net;
 use std::sync::Arc;
 use std::time::Duration;
-#[cfg(not(all(loom, test)))]
-use std::time::Instant;
 
 use crate::event::Events;
-use crate::faults::{refused, Call};
+use crate::hooks::faults::{refused, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{net, thread};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::thread;
 use crate::timeout::Deadline;
 pub(crate) use listener::TcpListener;
 use port::Port;

@@ -31,7 +31,7 @@
 //! thread asks the kernel in this moment, is told of an end, and records that. Then reads say "end" for good, while the
 //! writer is told of the reset. To close it, a lock would have to be held over every read and write.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::hooks::sync::{AtomicU32, Ordering};
 use crate::unix::readiness::Direction;
 
 const CODE: u32 = (1 << 16) - 1;

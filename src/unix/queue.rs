@@ -20,9 +20,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error;
 use crate::event::Events;
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::unix::ending::Ending;
 use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Readiness};
 use crate::unix::slots::Slots;

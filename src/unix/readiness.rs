@@ -57,9 +57,9 @@
 use std::io;
 
 use crate::event::{Event, Events, Hints};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{fence_after_lock, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::{fence_after_lock, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::unix::ending::Ending;
 
 /// One of the two ways that bytes go.

@@ -4,7 +4,7 @@
 //! wrong source: the stamp that goes with it does not start anew with the next owner but goes on, so no two askings of
 //! a slot share a stamp (until 2^32 of them have been made).
 
-use crate::rules::{holds, Rule};
+use crate::hooks::rules::{holds, Rule};
 use crate::unix::readiness::Key;
 
 /// The table. To insert allocates only when there are more things at once than ever before.

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, OnceLock};
 
 use crate::backend::{Registrator, System};
-use crate::faults::{fault, granted, within, within_mut, Call};
+use crate::hooks::faults::{fault, granted, within, within_mut, Call};
 use crate::interests::{Interests, Token};
 use crate::unix::ending::Ending;
 use crate::unix::queue::{Home, Joining, System as _, Watched};

@@ -13,10 +13,10 @@
 use std::collections::VecDeque;
 
 use crate::event::{Event, Events};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, AtomicBool, Mutex, Ordering};
 use crate::interests::Token;
 use crate::numbers::{NumberMap, KEPT_CAPACITY};
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, AtomicBool, Mutex, Ordering};
 
 /// See the head of this module.
 #[derive(Debug)]

@@ -19,15 +19,15 @@ use std::ptr::NonNull;
 use std::slice;
 
 use super::ffi::WSABUF;
-use crate::rules::{holds, Rule};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{AtomicUsize, Ordering};
 
 /// What a stream lends for a receive at first, and at least, unless another size is chosen.
 pub(super) const STREAM_BUFFER: usize = 4 << 10;
 /// The most that a stream lends for a receive, and that is copied for a send.
 pub(super) const MAX_BUFFER: usize = 64 << 10;
 /// Room for any datagram: its length is a number of 16 bits.
-pub(super) const DATAGRAM_BUFFER: usize = 64 << 10;
+pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
 
 /// How many receives in a row must have needed less than half of what they were lent before the next ones get half as
 /// much: one pause between two bursts is no reason to make the memory anew.
@@ -263,7 +263,7 @@ impl LentBuffer {
 fn allocate(capacity: usize) -> NonNull<u8> {
     #[cfg(minimio_hooks)]
     if capacity > 0 {
-        return super::guard::allocate(capacity);
+        return crate::hooks::guard::allocate(capacity);
     }
     let memory = Box::into_raw(vec![0u8; capacity].into_boxed_slice()).cast::<u8>();
     NonNull::new(memory).unwrap_or(NonNull::dangling())
@@ -277,7 +277,7 @@ unsafe fn deallocate(memory: NonNull<u8>, capacity: usize) {
     #[cfg(minimio_hooks)]
     // SAFETY: the caller's duty.
     unsafe {
-        super::guard::free(memory, capacity);
+        crate::hooks::guard::free(memory, capacity);
     }
     #[cfg(not(minimio_hooks))]
     {

@@ -20,13 +20,13 @@ use super::ffi;
 use super::operation::{Direction, Kind, Operation, Owner, Packet, Sink};
 use super::port::{Launch, Membership, Port};
 use super::stream::TcpStream;
-use super::{call_and_then, close_connection, net, still_lent, would_block, Registrator};
+use super::{call_and_then, close_connection, still_lent, would_block, Registrator};
 use crate::error;
 use crate::event::{Event, Hints};
-use crate::faults::{refused, Call};
+use crate::hooks::faults::{refused, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, net, thread, Mutex, MutexGuard};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, thread, Mutex, MutexGuard};
 
 /// How many connections that were gone already one call or start passes over. Past them there is nothing for now: a note has
 /// the next poll go on.

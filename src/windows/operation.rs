@@ -29,8 +29,8 @@ use super::ffi;
 use super::port::Port;
 use super::status::{self, Outcome};
 use crate::event::Events;
+use crate::hooks::rules::{holds, Rule};
 use crate::interests::Token;
-use crate::rules::{holds, Rule};
 
 /// What kind of call an operation stands for. A connect goes by the send operation: it comes before every send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

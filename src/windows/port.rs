@@ -31,14 +31,14 @@ use super::ffi;
 use super::lending::Lending;
 use super::operation::{Kind, Operation, Owner, Sink};
 use super::wakes::Wakes;
-use super::Instant;
 use crate::error;
 use crate::event::Event;
-use crate::faults::{fault, Call};
+use crate::hooks::faults::{fault, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::Instant;
+use crate::hooks::sync::{lock, thread, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::interests::Token;
 use crate::numbers::NumberMap;
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, thread, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::timeout;
 
 const KEY_OPERATION: usize = 0;

@@ -23,10 +23,10 @@ use std::sync::{Arc, Weak};
 use super::ffi;
 use super::operation::{Kind, Operation, Owner, Packet, Sink};
 use super::port::{Membership, Port};
-use super::{net, still_lent, Registrator};
+use super::{still_lent, Registrator};
 use crate::error;
+use crate::hooks::sync::{lock, net, AtomicBool, Mutex, Ordering};
 use crate::interests::{Interests, Token};
-use crate::sync::{lock, AtomicBool, Mutex, Ordering};
 use receiving::Receiving;
 use sending::Sending;
 

@@ -47,8 +47,8 @@ use std::sync::Arc;
 use super::ffi;
 use super::operation::Owner;
 use super::port::Port;
-use crate::rules::{holds, Rule};
-use crate::sync::{AtomicBool, Ordering};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{AtomicBool, Ordering};
 
 /// What the owner and the callback share.
 struct Block {

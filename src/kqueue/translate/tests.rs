@@ -7,9 +7,9 @@ use std::io;
 
 use super::*;
 use crate::event::{Event, Events};
+use crate::hooks::sync::AtomicU32;
 use crate::interests::Token;
 use crate::kqueue::ffi::data_t;
-use crate::sync::AtomicU32;
 use crate::unix::readiness::{Direction, Kernel, Kind, Readiness};
 
 const R: Interests = Interests::READABLE;
@@ -299,8 +299,9 @@ impl Bench {
     ) -> Vec<Event> {
         let mut entry = report(filter, flags, fflags, data);
         entry.udata = self.kernel.udata.borrow()[usize::from(filter == EVFILT_WRITE)];
-        self.wait.fetch_add(1, crate::sync::Ordering::Relaxed);
-        let wait = self.wait.load(crate::sync::Ordering::Relaxed);
+        self.wait
+            .fetch_add(1, crate::hooks::sync::Ordering::Relaxed);
+        let wait = self.wait.load(crate::hooks::sync::Ordering::Relaxed);
         let (slot, edge) = edge(&entry, wait);
         assert_eq!(slot, 3);
         self.events.clear();

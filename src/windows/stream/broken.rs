@@ -8,7 +8,7 @@
 //! It is looked at where a read would give the end, where a call fails, and by `take_error`: nobody else pays for it.
 
 use super::super::ffi;
-use crate::sync::{AtomicI32, Ordering};
+use crate::hooks::sync::{AtomicI32, Ordering};
 
 /// Whether a failure is one of the connection, and not only of one call.
 pub(super) fn breaks_connection(code: ffi::Code) -> bool {

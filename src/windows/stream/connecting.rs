@@ -42,12 +42,12 @@ use super::super::ffi;
 use super::super::operation::{Packet, Sink};
 use super::super::port::{Launch, Port};
 use super::super::waits::{Started, Wait};
-use super::super::{net, would_block};
+use super::super::would_block;
 use super::sending::Sending;
 use super::{Shared, TcpStream};
-use crate::faults::{refused, Call};
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, MutexGuard, Ordering};
+use crate::hooks::faults::{refused, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, net, MutexGuard, Ordering};
 
 pub(super) const CONNECTED: i32 = 0;
 pub(super) const NOT_STARTED: i32 = -1;

@@ -40,10 +40,10 @@ use super::broken::breaks_connection;
 use super::{Shared, FOLLOWS_TRAFFIC};
 use crate::error;
 use crate::event::{Event, Hints};
-use crate::faults::{refused, Call};
+use crate::hooks::faults::{refused, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, MutexGuard, Ordering};
 
 /// How receiving has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

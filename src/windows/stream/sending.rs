@@ -25,14 +25,14 @@ use super::super::lending::{LentBuffer, MAX_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
 use super::super::waits::Wait;
-use super::super::{call_and_then, close_connection, net, would_block};
+use super::super::{call_and_then, close_connection, would_block};
 use super::broken::breaks_connection;
 use super::Shared;
 use crate::event::{Event, Hints};
-use crate::faults::{refused, Call};
+use crate::hooks::faults::{refused, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, net, MutexGuard};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, MutexGuard};
 
 /// What is copied past the bound: enough to learn when there is room.
 const PROBE: usize = 1;

@@ -12,10 +12,10 @@ use super::super::{call_and_then, would_block};
 use super::Shared;
 use crate::error;
 use crate::event::{Event, Hints};
-use crate::faults::{refused, Call};
+use crate::hooks::faults::{refused, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, MutexGuard, Ordering};
 
 /// How many failures that are none of the receiver's one call skips.
 const MAX_SKIPPED: usize = 256;

@@ -8,13 +8,13 @@ use super::super::ffi;
 use super::super::lending::{LentBuffer, DATAGRAM_BUFFER};
 use super::super::operation::{Direction, Packet, Sink};
 use super::super::port::{Launch, Port};
-use super::super::{call_and_then, net, would_block};
+use super::super::{call_and_then, would_block};
 use super::Shared;
 use crate::event::{Event, Hints};
-use crate::faults::{fault, refused, Call};
+use crate::hooks::faults::{fault, refused, Call};
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, net, MutexGuard};
 use crate::interests::{Interests, Token};
-use crate::rules::{holds, Rule};
-use crate::sync::{lock, MutexGuard};
 
 pub(super) struct Sending {
     pub(super) side: Direction,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 
 use super::{complain, kernel, step, Code, OwnedSocket, Socket, State, SOCKET, WSAECONNREFUSED};
-use crate::sync::lock;
+use crate::hooks::sync::lock;
 
 const ERROR_IO_PENDING: Code = 997;
 

@@ -1,5 +1,8 @@
-//! Which locks and atomics the crate uses: std's, or those of the model checker `loom` in its own tests.
+//! Which locks, atomics, clock and sockets the backends use: `std`'s, or those of the model checker `loom` and of the kernel
+//! that its models play.
 
+#[cfg(all(loom, test))]
+pub(crate) use crate::windows::ffi::{net, Instant};
 #[cfg(all(loom, test))]
 pub(crate) use loom::{
     sync::{
@@ -14,11 +17,13 @@ pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
 pub(crate) use std::sync::{Mutex, MutexGuard};
 #[cfg(all(windows, not(all(loom, test))))]
 pub(crate) use std::{
+    net,
     sync::{
         atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
         RwLock,
     },
     thread,
+    time::Instant,
 };
 
 /// Locks, also after a panic of another holder: every critical section here leaves the state sound at each step, so

@@ -1,7 +1,7 @@
 //! Datagram sockets: whole datagrams, with memory and without.
 
-use super::super::lending::DATAGRAM_BUFFER;
 use super::*;
+use crate::windows::lending::DATAGRAM_BUFFER;
 
 type Udp = Arc<Careful<UdpSocket>>;
 

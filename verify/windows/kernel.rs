@@ -19,9 +19,9 @@
 #![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
 #![allow(clippy::unwrap_used)] // a test
 
-#[path = "../ffi/address.rs"]
+#[path = "../../src/windows/ffi/address.rs"]
 mod address;
-#[path = "../ffi/codes.rs"]
+#[path = "../../src/windows/ffi/codes.rs"]
 mod codes;
 #[path = "kernel/datagrams.rs"]
 mod datagrams;
@@ -39,8 +39,8 @@ use std::time::Duration;
 
 use loom::sync::{Condvar, Mutex};
 
-use crate::rules::{holds, Rule};
-use crate::sync::lock;
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::lock;
 pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use datagrams::*;

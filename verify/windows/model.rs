@@ -1,5 +1,5 @@
 //! Model checks with [`loom`](https://docs.rs/loom): the streams, operations and the port of this backend, against a kernel
-//! in miniature (`model/kernel.rs`), in every interleaving within the bound of [`PREEMPTIONS`]. They run on any Unix.
+//! in miniature (`kernel.rs`), in every interleaving within the bound of [`PREEMPTIONS`]. They run on any Unix.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib model`
 //!
@@ -35,12 +35,12 @@ use std::time::Duration;
 
 use loom::thread::{self, JoinHandle};
 
-use super::ffi::{self, SOCKET};
-use super::{Registrator, Selector, TcpListener, TcpStream, UdpSocket};
 use crate::event::Events;
+use crate::hooks::rules::{without, Rule};
+use crate::hooks::sync::{AtomicBool, Ordering};
 use crate::interests::{Interests, Token};
-use crate::rules::{without, Rule};
-use crate::sync::{AtomicBool, Ordering};
+use crate::windows::ffi::{self, SOCKET};
+use crate::windows::{Registrator, Selector, TcpListener, TcpStream, UdpSocket};
 
 const R: Interests = Interests::READABLE;
 const W: Interests = Interests::WRITABLE;

@@ -1,8 +1,8 @@
 //! Waits for a handle, as streams use them whose connect somebody else began: the callback against the end, a look, a drop,
 //! a deregistration and the end of the `Poll`.
 
-use super::ffi::{refuse, Refused};
 use super::*;
+use crate::windows::ffi::{refuse, Refused};
 
 /// A stream whose connect is under way, and its socket.
 fn connecting() -> (Stream, SOCKET) {

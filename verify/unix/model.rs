@@ -26,9 +26,9 @@ use std::sync::Arc;
 use loom::thread::{self, JoinHandle};
 
 use crate::event::{Events, Hints};
+use crate::hooks::rules::{without, Rule};
+use crate::hooks::sync::{lock, AtomicBool, AtomicU32, Mutex, Ordering};
 use crate::interests::{Interests, Token};
-use crate::rules::{without, Rule};
-use crate::sync::{lock, AtomicBool, AtomicU32, Mutex, Ordering};
 use crate::unix::ending::Ending;
 use crate::unix::queue::{Home, Joining, Queue, Registrator, System, Watched};
 use crate::unix::readiness::{Direction, Edge, Key, Kind, Readiness};

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::ptr::NonNull;
 
-use super::ffi;
-use crate::sync::{lock, Mutex};
+use crate::hooks::sync::{lock, Mutex};
+use crate::windows::ffi;
 
 const POISON: u8 = 0xdd;
 /// How many freed buffers keep their addresses.
@@ -28,7 +28,7 @@ fn pages_of(capacity: usize) -> (usize, usize) {
 }
 
 /// Zeroed memory that ends at a guard page.
-pub(super) fn allocate(capacity: usize) -> NonNull<u8> {
+pub(crate) fn allocate(capacity: usize) -> NonNull<u8> {
     let (bytes, before) = pages_of(capacity);
     let Some(first) = ffi::guarded_pages(bytes) else {
         panic!("there is no memory for a test");
@@ -44,7 +44,7 @@ pub(super) fn allocate(capacity: usize) -> NonNull<u8> {
 ///
 /// # Safety
 /// - `memory` came from [`allocate`] with this `capacity`, and nobody uses it any more.
-pub(super) unsafe fn free(memory: NonNull<u8>, capacity: usize) {
+pub(crate) unsafe fn free(memory: NonNull<u8>, capacity: usize) {
     let (bytes, before) = pages_of(capacity);
     let first = memory.as_ptr().wrapping_sub(before);
     // SAFETY: the pages are ours, and were written to.

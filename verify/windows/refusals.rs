@@ -1,7 +1,7 @@
 //! Calls that the system refuses: nothing is lost, and what failed is told once.
 
-use super::ffi::{refuse, Refused};
 use super::*;
+use crate::windows::ffi::{refuse, Refused};
 
 /// A packet cannot be posted while a reader takes packets: the next poll tells what it was to tell.
 fn a_note_is_refused() {
