@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use super::streams::an_event_means_bytes;
 use super::*;
 
 /// Receives one byte by a call of the user's own: what came, or nothing.

@@ -1,0 +1,328 @@
+//! The port: wakes, closing, pumps, deferred closes, and what outlives its `Poll`.
+
+use super::*;
+
+/// A stream is dropped with a send in flight that never ends: a minute later it is cancelled, also if nobody did anything
+/// but wait all the time.
+fn a_dropped_stream_is_given_up() {
+    explore(|| {
+        let (mut world, stream, socket) = a_send_in_flight();
+        let registrator = world.registrator();
+        let other = thread::spawn(move || {
+            drop(stream);
+            ffi::let_time_pass();
+            ffi::wait_until_closed(socket);
+            registrator.wake(7).unwrap();
+        });
+        world.wait_for((7, WAKE));
+        join(other);
+        world.settle();
+        assert_eq!(world.registrator.lent_bytes(), 0, "lent");
+        world.end::<()>([]);
+    });
+}
+
+/// The same after the end of the `Poll`, which leaves the send to the reaper.
+fn a_reaper_gives_up() {
+    explore(|| {
+        let (world, stream, socket) = a_send_in_flight();
+        let other = thread::spawn(move || {
+            drop(stream);
+            ffi::let_time_pass();
+            ffi::wait_until_closed(socket);
+        });
+        drop(world);
+        join(other);
+    });
+}
+
+/// The `Poll` is dropped while a thread registers (and so starts a receive) and bytes come.
+fn the_poll_is_dropped_with_a_receive(registered: bool, reads: bool) {
+    explore(move || {
+        let world = World::new();
+        let (stream, socket) = stream(LENT, 0);
+        if registered {
+            world.register(&stream, 1, R);
+        }
+        let peer = thread::spawn(move || ffi::deliver(socket, b"a"));
+        let (mine, registrator) = (Arc::clone(&stream), world.registrator());
+        let other = thread::spawn(move || {
+            // It may come too late: then it is closed, or starts nothing.
+            if !registrator.is_closed() {
+                mine.register(&registrator, 2, R).unwrap();
+            }
+            if reads {
+                return read(&mine, 1);
+            }
+            Vec::new()
+        });
+        drop(world);
+        let mut bytes = join(other);
+        join(peer);
+        if reads {
+            // The reaper may have the packet right now; dropping waits for nothing.
+            bytes.extend(read_rest(&stream));
+        }
+        assert!(bytes.is_empty() || bytes == b"a", "bytes: {bytes:?}");
+        drop(stream);
+    });
+}
+
+/// A stream, and then its `Poll`, are dropped while its receive is cancelled or ends.
+fn all_is_dropped_with_a_receive() {
+    explore(|| {
+        let world = World::new();
+        let (stream, socket) = stream(LENT, 0);
+        world.register(&stream, 1, R);
+        let peer = thread::spawn(move || ffi::deliver(socket, b"a"));
+        let dropper = thread::spawn(move || drop(stream));
+        drop(world);
+        join(dropper);
+        join(peer);
+    });
+}
+
+/// A stream and its `Poll` are dropped while its send ends: all bytes go out, by whoever is left.
+fn all_is_dropped_with_a_send() {
+    explore_within(PREEMPTIONS, || {
+        let (world, stream, socket) = a_send_in_flight();
+        let peer = thread::spawn(move || {
+            ffi::make_room(socket, 1);
+            ffi::make_room(socket, 1);
+        });
+        let dropper = thread::spawn(move || drop(stream));
+        drop(world);
+        join(dropper);
+        join(peer);
+    });
+}
+
+/// The `Poll` is dropped while a send ends, and a thread that writes takes its packets.
+/// There is room for all that it may write, or the deferred close would wait for its time limit.
+fn the_poll_is_dropped_with_a_send(pieces: &'static [usize]) {
+    explore_within(PREEMPTIONS, move || {
+        let (world, stream, socket) = a_send_in_flight();
+        let peer = thread::spawn(move || {
+            for &piece in pieces {
+                ffi::make_room(socket, piece);
+            }
+        });
+        let writer = thread::spawn(move || {
+            let result = stream.write(b"c");
+            assert!(result.is_ok() || is_would_block(&result), "{result:?}");
+        });
+        drop(world);
+        join(writer);
+        join(peer);
+    });
+}
+
+/// A blocked poll, a wake and a close: an accepted wake comes, and the poll ends.
+fn a_wake_races_the_close() {
+    explore(|| {
+        let mut world = World::new();
+        let registrator = world.registrator();
+        let waker = thread::spawn(move || registrator.wake(1).is_ok());
+        let registrator = world.registrator();
+        let closer = thread::spawn(move || registrator.close_loop().unwrap());
+        while world.poll_or_closed().is_some() {}
+        let accepted = join(waker);
+        join(closer);
+        assert_eq!(
+            world.said.contains(&(1, WAKE)),
+            accepted,
+            "an accepted wake was lost"
+        );
+        world.settle();
+        world.end::<()>([]);
+    });
+}
+
+/// Two wakes with two tokens, and one again after it came, while reads take packets.
+fn wakes_come_beside_a_pump() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, _) = stream(LENT, 0);
+        world.register(&stream, 9, R);
+        let registrator = world.registrator();
+        let waker = thread::spawn(move || {
+            registrator.wake(1).unwrap();
+            registrator.wake(2).unwrap();
+        });
+        let mine = Arc::clone(&stream);
+        let reader = thread::spawn(move || {
+            read(&mine, 1);
+        });
+        world.wait_for((1, WAKE));
+        world.wait_for((2, WAKE));
+        join(waker);
+        join(reader);
+        world.said.clear();
+        world.registrator.wake(1).unwrap();
+        world.wait_for((1, WAKE));
+        world.end([stream]);
+    });
+}
+
+/// A poll that does not wait sees what was posted before, also what a pump has in its hands.
+fn a_glance_beside_a_pump() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream_a, socket) = stream(LENT, 0);
+        let (other, _) = stream(LENT, 0);
+        world.register(&stream_a, 1, R);
+        world.register(&other, 9, R);
+        ffi::deliver(socket, b"a");
+        world.wait_for((1, R));
+        let mine = Arc::clone(&other);
+        let reader = thread::spawn(move || {
+            read(&mine, 1);
+        });
+        world.registrator.wake(7).unwrap();
+        world.register(&stream_a, 2, R);
+        let said = world.glance();
+        assert!(said.contains(&(7, WAKE)), "missed: the wake");
+        assert!(said.contains(&(2, R)), "missed: the note");
+        join(reader);
+        world.settle();
+        world.end([stream_a, other]);
+    });
+}
+
+#[test]
+fn a_dropped_stream_whose_send_never_ends_is_given_up() {
+    a_dropped_stream_is_given_up();
+}
+
+#[test]
+fn a_reaper_gives_up_a_send_that_never_ends() {
+    a_reaper_gives_up();
+}
+
+#[test]
+fn a_dropped_poll_waits_for_a_receive() {
+    the_poll_is_dropped_with_a_receive(true, true);
+}
+
+#[test]
+fn a_dropped_poll_starts_no_receive() {
+    the_poll_is_dropped_with_a_receive(false, false);
+}
+
+#[test]
+fn a_stream_that_outlives_its_poll_reads_on() {
+    the_poll_is_dropped_with_a_receive(false, true);
+}
+
+#[test]
+fn all_dropped_with_a_receive_leaves_nothing() {
+    all_is_dropped_with_a_receive();
+}
+
+#[test]
+fn all_dropped_with_a_send_leaves_nothing() {
+    all_is_dropped_with_a_send();
+}
+
+#[test]
+fn a_dropped_poll_waits_for_a_send() {
+    the_poll_is_dropped_with_a_send(&[3]);
+}
+
+#[test]
+fn a_dropped_poll_waits_for_the_rest_of_a_send() {
+    the_poll_is_dropped_with_a_send(&[1, 2]);
+}
+
+#[test]
+fn a_wake_beside_a_close_comes_or_fails() {
+    a_wake_races_the_close();
+}
+
+#[test]
+fn wakes_beside_a_pump_come() {
+    wakes_come_beside_a_pump();
+}
+
+#[test]
+fn a_glance_beside_a_pump_misses_nothing() {
+    a_glance_beside_a_pump();
+}
+
+#[test]
+#[should_panic(expected = "hands off: ")]
+fn without_the_table_an_operation_is_freed_in_flight() {
+    without(Rule::FlightHolds, all_is_dropped_with_a_receive);
+}
+
+#[test]
+#[should_panic(expected = "left over: ")]
+fn without_asking_whether_the_poll_is_gone_a_receive_starts() {
+    without(Rule::GoneUnderLock, || {
+        the_poll_is_dropped_with_a_receive(false, false);
+    });
+}
+
+#[test]
+#[should_panic(expected = "left over: ")]
+fn without_counting_what_is_handled_the_reaper_leaves_too_early() {
+    without(Rule::HandlingCounts, || {
+        the_poll_is_dropped_with_a_send(&[1, 2]);
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_last_nudge_the_reaper_stays() {
+    without(Rule::ReaperNudged, || {
+        the_poll_is_dropped_with_a_send(&[3]);
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_posting_again_a_pump_swallows_a_wake() {
+    without(Rule::PostAgain, wakes_come_beside_a_pump);
+}
+
+#[test]
+#[should_panic(expected = "missed: ")]
+fn without_letting_pumps_finish_a_glance_misses_a_wake() {
+    without(Rule::PumpsFirst, a_glance_beside_a_pump);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_forgetting_a_wake_the_next_is_lost() {
+    without(Rule::WakeForgotten, wakes_come_beside_a_pump);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_notice_of_the_close_the_poller_sleeps_on() {
+    without(Rule::NoticeOfClose, a_wake_races_the_close);
+}
+
+#[test]
+#[should_panic(expected = "an accepted wake was lost")]
+fn without_refusing_wakes_after_the_close_one_is_lost() {
+    without(Rule::NoWakeAfterClose, a_wake_races_the_close);
+}
+
+#[test]
+#[should_panic(expected = "an accepted wake was lost")]
+fn without_waiting_for_wakes_that_are_posted_one_is_lost() {
+    without(Rule::PostingCounts, a_wake_races_the_close);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_a_nudge_a_poller_sleeps_past_a_deferred_close() {
+    without(Rule::NudgeOfDefer, a_dropped_stream_is_given_up);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_giving_up_a_dropped_stream_stays_for_ever() {
+    without(Rule::GivenUp, a_dropped_stream_is_given_up);
+}
