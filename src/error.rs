@@ -1,10 +1,10 @@
-//! The few errors that are ours and not the operating system's: one function each.
+//! The few errors that the crate makes itself. All others are the operating system's, and are passed on as they are.
 
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-/// What an `io::Error` of a closed loop carries, so that it can be told from that of a broken stream.
+/// What the closed error carries, so that [`is_closed`] can tell it from the error of a broken stream.
 #[derive(Debug)]
 struct Closed;
 
@@ -24,8 +24,9 @@ pub(crate) fn closed() -> io::Error {
 /// Whether `error` says that the event loop was closed, by
 /// [`Registrator::close_loop`](crate::Registrator::close_loop) or by dropping its [`Poll`](crate::Poll).
 ///
-/// The kind of such an error is [`BrokenPipe`](ErrorKind::BrokenPipe), which a `write` to a stream can have, too: this
-/// function knows one from the other. (It is not [`Interrupted`](ErrorKind::Interrupted), which many loops try again.)
+/// Such an error has the kind [`BrokenPipe`](ErrorKind::BrokenPipe). A `write` to a stream can fail with that kind too,
+/// and this function tells the two apart. (The kind is not [`Interrupted`](ErrorKind::Interrupted), because many loops
+/// try again when they see that one.)
 ///
 /// ```
 /// let mut poll = minimio::Poll::new()?;
@@ -40,7 +41,7 @@ pub fn is_closed(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Closed>())
 }
 
-/// `deregister` of a source that this `Poll` does not know.
+/// `disarm` or `deregister` of a source that was never registered with this `Poll`.
 pub(crate) fn not_registered() -> io::Error {
     io::Error::new(
         ErrorKind::NotFound,
@@ -52,76 +53,61 @@ pub(crate) fn not_registered() -> io::Error {
 pub(crate) fn other_poll() -> io::Error {
     io::Error::new(
         ErrorKind::AlreadyExists,
-        "the source belongs to the Poll with which it was registered first: use that one's Registrator",
+        "the source belongs to the Poll with which it was registered first: use the Registrator of that Poll",
     )
 }
 
-/// `register` of a socket that the system does not tie to the port. It has one code for both causes, and no documented way to
-/// tell them apart.
+/// `register` of a socket that the system does not tie to the completion port. The system has one code for both causes
+/// that the text names, and no documented way to tell them apart.
 #[cfg(any(windows, all(loom, test)))]
 pub(crate) fn tied_elsewhere() -> io::Error {
     io::Error::new(
         ErrorKind::AlreadyExists,
-        "the socket cannot be tied to this Poll: it, or a duplicate of it, belongs to another Poll or completion port for life, \
-         or it was made without WSA_FLAG_OVERLAPPED",
+        "the socket cannot be tied to this Poll: either it, or a duplicate of it, was tied to another Poll or completion \
+         port, which lasts as long as the socket; or it was made without WSA_FLAG_OVERLAPPED",
     )
 }
 
-/// `register` without an interest.
+/// `register` or `disarm` without an interest.
 pub(crate) fn no_interests() -> io::Error {
-    io::Error::new(
-        ErrorKind::InvalidInput,
-        "no interest given: ask for READABLE, WRITABLE or both",
-    )
+    invalid_input("no interest given: ask for READABLE, WRITABLE or both")
 }
 
-/// `register` with bits that are no interest.
+/// An interest with bits that have no meaning.
 pub(crate) fn unknown_interests() -> io::Error {
-    io::Error::new(
-        ErrorKind::InvalidInput,
-        "unknown bits in the interests: use READABLE and WRITABLE only",
-    )
+    invalid_input("unknown bits in the interests: use READABLE and WRITABLE only")
 }
 
-/// `register` of a listener with `WRITABLE`, and the other calls that take an interest.
+/// `WRITABLE` for a listener, in any call that takes an interest.
 pub(crate) fn listener_not_writable() -> io::Error {
-    io::Error::new(
-        ErrorKind::InvalidInput,
-        "a listener is never writable: use READABLE alone",
-    )
+    invalid_input("a listener is never writable: use READABLE alone")
 }
 
 /// `try_io` with no interest, or with both.
 pub(crate) fn not_one_interest() -> io::Error {
-    io::Error::new(
-        ErrorKind::InvalidInput,
-        "try_io makes one call in one direction: give it READABLE or WRITABLE, and not both",
-    )
+    invalid_input("try_io makes a call in one direction: give it either READABLE or WRITABLE")
 }
 
 /// `poll` with a batch that can take no event.
 pub(crate) fn no_capacity() -> io::Error {
-    io::Error::new(
-        ErrorKind::InvalidInput,
-        "the batch has no room: make it with Events::with_capacity(1) or more",
-    )
+    invalid_input("the batch has no room: make it with Events::with_capacity(1) or more")
 }
 
-/// `try_io` while bytes or a datagram that were received wait in memory of ours, where no call finds them.
+/// `try_io` while bytes or a datagram wait in memory of the crate, where a call on the socket does not find them.
 #[cfg(any(windows, all(loom, test)))]
 pub(crate) fn bytes_unread() -> io::Error {
-    io::Error::new(
-        ErrorKind::InvalidInput,
-        "what was received before it was asked for waits unread: read it first, or call set_lent_buffer(0) before the first \
-         registration, which keeps it in the socket",
+    invalid_input(
+        "bytes or a datagram were received into memory of minimio and wait there: read them first, or call \
+         set_lent_buffer(0) before the first registration, which leaves them in the socket",
     )
 }
 
 /// `try_io` of a listener that has accepted a connection already.
 #[cfg(any(windows, all(loom, test)))]
 pub(crate) fn connection_held() -> io::Error {
-    io::Error::new(
-        ErrorKind::InvalidInput,
-        "a connection that was accepted before it was asked for waits: take it with `accept` first",
-    )
+    invalid_input("the listener has accepted a connection that waits: take it with `accept` first")
+}
+
+fn invalid_input(text: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, text)
 }

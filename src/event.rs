@@ -1,19 +1,18 @@
-//! What a poll hands out: [`Event`] and the reusable batch [`Events`], the same on every platform.
+//! What a poll hands out: [`Event`], and [`Events`], the batch of them that is used again and again.
 //!
-//! An event is a token and a few bits, copied out of whatever the system's queue uses. So it stays valid whatever
-//! happens to its source: nothing in it points anywhere.
+//! An event is a token and a few bits, which a backend copies out of what the system's queue reports. It points to
+//! nothing, so it stays valid whatever happens to its source.
 
 use std::slice;
 
 use crate::interests::{Interests, Token};
 
-const READABLE: u8 = 1 << 0;
-const WRITABLE: u8 = 1 << 1;
+// The flags of an event. The lowest two bits are the interests that fired.
 const READ_CLOSED: u8 = 1 << 2;
 const WRITE_CLOSED: u8 = 1 << 3;
 const ERROR: u8 = 1 << 4;
 
-/// Things that a system says in passing. They go with an event, never make one.
+/// What a system reports along with readiness. Hints are added to an event. They never make one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Hints {
     pub(crate) read_closed: bool,
@@ -28,19 +27,18 @@ impl Hints {
     }
 
     fn bits(self) -> u8 {
-        let bit = |set, bit| if set { bit } else { 0 };
-        bit(self.read_closed, READ_CLOSED)
-            | bit(self.write_closed, WRITE_CLOSED)
-            | bit(self.error, ERROR)
+        (u8::from(self.read_closed) * READ_CLOSED)
+            | (u8::from(self.write_closed) * WRITE_CLOSED)
+            | (u8::from(self.error) * ERROR)
     }
 }
 
 /// One thing that happened: a registered condition came true, or somebody called
 /// [`Registrator::wake`](crate::Registrator::wake).
 ///
-/// [`is_readable`](Event::is_readable) and [`is_writable`](Event::is_writable) say which interest fired; with neither
-/// set the event is a wake. The other three are hints: each may be missing, none is ever false. To be sure of an end
-/// or an error, read or write.
+/// [`is_readable`](Event::is_readable) and [`is_writable`](Event::is_writable) say which interest fired. If neither
+/// did, the event is a wake. The other three flags are hints: each may be missing, and none is ever false. To be sure
+/// of an end or an error, read or write.
 ///
 /// # Platform notes
 /// | flag | Linux, Android | macOS, iOS, BSD | Windows |
@@ -49,7 +47,8 @@ impl Hints {
 /// | [`is_write_closed`](Event::is_write_closed) | `EPOLLHUP` | `EV_EOF` on the write filter | a failed send |
 /// | [`is_error`](Event::is_error) | `EPOLLERR` | `EV_EOF` with an error | a failed operation |
 ///
-/// On Unix an event of a closed direction has `is_error` also if the stream has failed and the system has told so before.
+/// On Unix `is_error` is also set on an event that reports the end of a stream, if a failure of that stream was
+/// reported before (see [`TcpStream`](crate::TcpStream#a-broken-stream-stays-broken)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     token: Token,
@@ -68,16 +67,10 @@ impl Event {
     }
 
     pub(crate) fn add(&mut self, interests: Interests, hints: Hints) {
-        if interests.is_readable() {
-            self.flags |= READABLE;
-        }
-        if interests.is_writable() {
-            self.flags |= WRITABLE;
-        }
-        self.flags |= hints.bits();
+        self.flags |= interests.bits() | hints.bits();
     }
 
-    /// The token that the registration, or the wake, was given.
+    /// The token that was given to the registration or to the wake.
     #[must_use]
     pub fn id(&self) -> Token {
         self.token
@@ -86,16 +79,16 @@ impl Event {
     /// Whether [`READABLE`](Interests::READABLE) fired. It must be registered again to fire again.
     #[must_use]
     pub fn is_readable(&self) -> bool {
-        self.flags & READABLE != 0
+        self.flags & Interests::READABLE.bits() != 0
     }
 
     /// Whether [`WRITABLE`](Interests::WRITABLE) fired. It must be registered again to fire again.
     #[must_use]
     pub fn is_writable(&self) -> bool {
-        self.flags & WRITABLE != 0
+        self.flags & Interests::WRITABLE.bits() != 0
     }
 
-    /// Hint: no more than what is already there will be received.
+    /// Hint: nothing more will be received than what has already arrived.
     #[must_use]
     pub fn is_read_closed(&self) -> bool {
         self.flags & READ_CLOSED != 0
@@ -114,7 +107,7 @@ impl Event {
     }
 }
 
-/// A batch of events, filled by [`Poll::poll`](crate::Poll::poll) and used again for the next.
+/// A batch of events. [`Poll::poll`](crate::Poll::poll) fills it, and it is used again for the next poll.
 ///
 /// Its capacity never changes: it is the largest number of events that one `poll` hands out.
 ///
@@ -129,7 +122,7 @@ impl Event {
 #[derive(Debug)]
 pub struct Events {
     batch: Vec<Event>,
-    // Kept apart, since a `Vec` may reserve more than it was asked for.
+    // Not `batch.capacity()`, since a `Vec` may reserve more than it was asked for.
     capacity: usize,
 }
 
@@ -164,13 +157,13 @@ impl Events {
         self.batch.len()
     }
 
-    /// Whether the last poll brought no event.
+    /// Whether there are no events.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
     }
 
-    /// Forgets the events. `poll` does it by itself.
+    /// Removes the events. `poll` does this by itself.
     pub fn clear(&mut self) {
         self.batch.clear();
     }
@@ -179,7 +172,7 @@ impl Events {
         self.capacity - self.batch.len()
     }
 
-    /// Adds an event, or says that there is no room.
+    /// Adds an event. Returns false, and adds nothing, if there is no room.
     pub(crate) fn push(&mut self, event: Event) -> bool {
         let fits = self.room() > 0;
         if fits {
@@ -188,7 +181,7 @@ impl Events {
         fits
     }
 
-    #[cfg(unix)] // A packet of a completion port is one event.
+    #[cfg(unix)] // On Windows every packet makes an event of its own, and none is added to another.
     pub(crate) fn last_mut(&mut self) -> Option<&mut Event> {
         self.batch.last_mut()
     }

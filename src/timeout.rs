@@ -1,18 +1,18 @@
-//! Time-outs: from a `Duration` to what a system call takes, and from a deadline to what is left of it.
+//! Time-outs: converts a `Duration` to what a system call takes, and a deadline to the time that is left until it.
 //!
-//! The one rule is that a wait is **never cut short**. So a duration is rounded up to what the system can wait, a wait
-//! that the system cannot express is cut into several, and after an interruption the rest is computed from the
-//! deadline. Pure but for the clock; tested alone.
+//! The one rule is that a wait **never ends early**. So a duration is rounded up to the unit in which the system waits.
+//! A wait that is longer than the system can express becomes several. After an interruption the rest of the wait is
+//! computed from the deadline.
 
 use std::time::{Duration, Instant};
 
 /// When a wait must end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Deadline {
-    /// It does not block at all.
+    /// The wait does not block.
     Now,
     At(Instant),
-    /// No time-out, or one beyond what the clock can express.
+    /// There is no time-out, or the clock cannot express when it would end.
     Never,
 }
 
@@ -27,7 +27,7 @@ impl Deadline {
         }
     }
 
-    /// What is left: `None` for ever, `Some(ZERO)` when the time has come.
+    /// The time that is left: `None` without an end, `Some(ZERO)` once the end has come.
     pub(crate) fn remaining(self) -> Option<Duration> {
         match self {
             Deadline::Now => Some(Duration::ZERO),
@@ -37,12 +37,12 @@ impl Deadline {
     }
 }
 
-/// How long it is until `deadline`: nothing, if it has passed.
+/// The time until `deadline`, which is zero if it has passed.
 pub(crate) fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-/// Whole milliseconds, rounded up, and at most `max`: the caller waits again if that was less than asked for.
+/// Whole milliseconds, rounded up, and at most `max`. If that is shorter than `timeout`, the caller waits again.
 #[cfg_attr(
     not(any(target_os = "linux", target_os = "android", windows)),
     allow(dead_code) // kqueue waits in nanoseconds
