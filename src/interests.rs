@@ -1,17 +1,21 @@
-//! What a registration asks for ([`Interests`]) and the name it is given ([`Token`]).
+//! What a registration waits for ([`Interests`]) and the number that it is given ([`Token`]).
+
+use std::io;
 
 use bitflags::bitflags;
 
-/// The name of a registration, chosen by the user and handed back in its [`Event`](crate::Event).
+use crate::error;
+
+/// A number that the user chooses at registration. The registration's [`Event`](crate::Event) carries it.
 ///
-/// Every value is allowed, and two sources may share one. `minimio` never interprets it: use an index, a key of a
+/// Every value is allowed, and two sources may share one. `minimio` gives it no meaning: use an index, the key of a
 /// map, or a pointer as an integer.
 pub type Token = usize;
 
 bitflags! {
     /// The conditions that a registration waits for.
     ///
-    /// The two are independent: each is armed by its own registration, fires once, and says nothing of the other.
+    /// The two are independent: each is armed by its own registration, fires once, and changes nothing about the other.
     ///
     /// ```
     /// use minimio::Interests;
@@ -22,7 +26,7 @@ bitflags! {
     /// ```
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct Interests: u8 {
-        /// Bytes or a datagram can be read, a connection accepted, or the end of the stream or an error seen.
+        /// There are bytes or a datagram to read or a connection to accept, or the stream has ended or failed.
         const READABLE = 0b01;
         /// There is room to send, a connect has ended, or sending has failed.
         const WRITABLE = 0b10;
@@ -40,5 +44,34 @@ impl Interests {
     #[must_use]
     pub const fn is_writable(self) -> bool {
         self.contains(Interests::WRITABLE)
+    }
+
+    /// Refuses what `register` and `disarm` refuse of any source: no interest, and unknown bits.
+    #[inline]
+    pub(crate) fn check(self) -> io::Result<()> {
+        if self.is_empty() {
+            return Err(error::no_interests());
+        }
+        if !Interests::all().contains(self) {
+            return Err(error::unknown_interests());
+        }
+        Ok(())
+    }
+
+    /// Refuses what `try_io` refuses: anything but exactly one interest.
+    pub(crate) fn check_single(self) -> io::Result<()> {
+        match self {
+            Interests::READABLE | Interests::WRITABLE => Ok(()),
+            _ => Err(error::not_one_interest()),
+        }
+    }
+
+    /// Refuses what a source refuses that has only the interests `possible`. So far that is a listener.
+    #[inline]
+    pub(crate) fn check_among(self, possible: Interests) -> io::Result<()> {
+        if !possible.contains(self) {
+            return Err(error::listener_not_writable());
+        }
+        Ok(())
     }
 }

@@ -28,48 +28,38 @@
 //! ```
 //!
 //! # What it promises
-//! - **One event a registration.** An interest that is registered yields exactly one event. After it, read as much or
-//!   as little as you like: there is no rule to read until `WouldBlock`. What is left is reported by the next
-//!   registration.
-//! - **Any thread.** Register, read, write and drop on one thread while another polls; each takes effect at once.
-//! - **Nothing stale.** A source that was dropped or deregistered yields no event in a poll that starts later.
-//! - **Nothing blocks** but [`Poll::poll`] ([`Selector::select`]), [`TcpStream::connect`],
-//!   [`TcpStream::connect_timeout`], the look-up of names, where an address may be one, and on Unix dropping a stream
-//!   whose linger time somebody has set.
+//! - **One event for each registration.** An interest that is registered yields exactly one event. After it, read as
+//!   much or as little as you like: you need not read until `WouldBlock`. The next registration reports what is left.
+//! - **Any thread.** One thread may register, read, write and drop while another polls. Each call takes effect at once.
+//! - **Nothing stale.** A poll that starts after a source was dropped or deregistered hands out no event of it.
+//! - **Nothing blocks** except [`Poll::poll`] and [`Selector::select`], [`TcpStream::connect`] and
+//!   [`TcpStream::connect_timeout`], calls that have to look up a name, and on Unix the drop of a stream that was given
+//!   a linger time.
 //!
 //! # Where to find what
-//! [`Poll`] waits; [`Registrator`] registers, wakes and closes, from any thread; [`TcpStream`], [`TcpListener`] and
-//! [`UdpSocket`] are what can be registered. The function [`is_closed`] tells the error of a closed loop from others; the
-//! method [`Registrator::is_closed`] asks whether the loop is closed now. Few programs need [`Selector`]: it is what
-//! [`Poll`] is made of, and differs in one thing, how it says that the loop is closed.
+//! A [`Poll`] waits. A [`Registrator`] registers sources, wakes the `Poll` and closes it, from any thread. What can be
+//! registered is a [`TcpStream`], a [`TcpListener`] or a [`UdpSocket`].
+//!
+//! The function [`is_closed`] tells the error of a closed loop from other errors. The method [`Registrator::is_closed`]
+//! asks whether the loop is closed now. Few programs need [`Selector`]. It is the queue inside a [`Poll`], and differs
+//! from it in one thing: how it says that the loop is closed.
 
-// The compiler that Cargo.toml promises is not at hand everywhere; this lint holds the promise.
+// Not every machine has the oldest compiler that Cargo.toml promises. This lint checks the promise there.
 #![deny(clippy::incompatible_msrv)]
 
-// The choice of the backend. The three have the same shape; everything else says `backend`.
+// The choice of the backend. All three have the same shape, and all other code calls the chosen one `backend`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use epoll as backend;
 
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    target_os = "dragonfly"
-))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 mod kqueue;
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    target_os = "dragonfly"
-))]
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 use kqueue as backend;
 
-// What is pure in the kqueue backend is tested on every Unix whose pointers hold a key.
+// The part of the kqueue backend that makes no system call has unit tests that run on Linux, too. They need pointers of
+// 64 bits, because a key of the backend is as long as a pointer.
 #[cfg(all(
     test,
     target_pointer_width = "64",
@@ -88,9 +78,9 @@ mod windows;
 #[cfg(windows)]
 use windows as backend;
 
-// The model checks of the Windows backend run anywhere: they bring the kernel along.
+// The model checks of the Windows backend run on Unix: they play the kernel of Windows themselves.
 #[cfg(all(loom, test, unix))]
-#[allow(dead_code)] // what no model calls
+#[allow(dead_code)] // The models do not call everything.
 mod windows;
 
 #[cfg(not(any(
@@ -114,7 +104,7 @@ mod event;
 mod hooks;
 #[cfg(minimio_hooks)]
 #[doc(hidden)]
-#[allow(missing_docs)] // for this crate's own tests only
+#[allow(missing_docs)] // Only this crate's own tests use it.
 pub mod hooks;
 mod interests;
 mod net;
@@ -135,76 +125,72 @@ pub use interests::{Interests, Token};
 pub use net::{IntoStdError, TcpListener, TcpStream, UdpSocket};
 pub use source::Source;
 
-/// The README's program is tested as a doctest.
+/// Tests the program in the README as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-/// What every backend must have, with its type: one that drifts does not compile.
+/// The shape of a backend: what each must have, with its type. A backend that lacks an item does not compile.
 const _: () = {
-    use std::net::{Shutdown, SocketAddr};
-    type Usize = io::Result<usize>;
-    type From = io::Result<(usize, SocketAddr)>;
+    use backend::{Registrator, Selector, TcpListener, TcpStream, UdpSocket};
+    use std::net::{self, Shutdown, SocketAddr};
+    type Done = io::Result<()>;
+    type Count = io::Result<usize>;
+    type CountAndPeer = io::Result<(usize, SocketAddr)>;
+    type Register<S> = fn(&S, &Registrator, Token, Interests) -> Done;
+    type Disarm<S> = fn(&S, &Registrator, Interests) -> Done;
+    type Call<T> = fn(&T) -> Count;
+    type TryIo<S, T> = fn(&S, Interests, Call<T>) -> Count;
 
-    let _: fn(usize) -> io::Result<backend::Selector> = backend::Selector::new;
-    let _: fn(&backend::Selector) -> backend::Registrator = backend::Selector::registrator;
-    let _: fn(&mut backend::Selector, &mut Events, Option<Duration>) -> Usize =
-        backend::Selector::select;
+    let _: fn(usize) -> io::Result<Selector> = Selector::new;
+    let _: fn(&Selector) -> Registrator = Selector::registrator;
+    let _: fn(&mut Selector, &mut Events, Option<Duration>) -> Count = Selector::select;
 
-    let _: fn(&backend::Registrator, Token) -> io::Result<()> = backend::Registrator::wake;
-    let _: fn(&backend::Registrator) -> io::Result<()> = backend::Registrator::close_loop;
-    let _: fn(&backend::Registrator) -> bool = backend::Registrator::is_closed;
-    let _: fn(&backend::Registrator) -> usize = backend::Registrator::lent_bytes;
+    let _: fn(&Registrator, Token) -> Done = Registrator::wake;
+    let _: fn(&Registrator) -> Done = Registrator::close_loop;
+    let _: fn(&Registrator) -> bool = Registrator::is_closed;
+    let _: fn(&Registrator) -> usize = Registrator::lent_bytes;
 
-    type Register<S> = fn(&S, &backend::Registrator, Token, Interests) -> io::Result<()>;
-    type Disarm<S> = fn(&S, &backend::Registrator, Interests) -> io::Result<()>;
-    type TryIo<S, T> =
-        fn(&S, Interests, fn(&T) -> io::Result<io::ErrorKind>) -> io::Result<io::ErrorKind>;
-    let _: Register<backend::TcpStream> = backend::TcpStream::register;
-    let _: Disarm<backend::TcpStream> = backend::TcpStream::disarm;
-    let _: TryIo<backend::TcpStream, std::net::TcpStream> = backend::TcpStream::try_io;
-    let _: Register<backend::TcpListener> = backend::TcpListener::register;
-    let _: Disarm<backend::TcpListener> = backend::TcpListener::disarm;
-    let _: TryIo<backend::TcpListener, std::net::TcpListener> = backend::TcpListener::try_io;
-    let _: Register<backend::UdpSocket> = backend::UdpSocket::register;
-    let _: Disarm<backend::UdpSocket> = backend::UdpSocket::disarm;
-    let _: TryIo<backend::UdpSocket, std::net::UdpSocket> = backend::UdpSocket::try_io;
+    let _: Register<TcpStream> = TcpStream::register;
+    let _: Disarm<TcpStream> = TcpStream::disarm;
+    let _: TryIo<TcpStream, net::TcpStream> = TcpStream::try_io;
+    let _: fn(&SocketAddr) -> io::Result<TcpStream> = TcpStream::connect_nonblocking;
+    let _: fn(&TcpStream, &mut [u8]) -> Count = TcpStream::read;
+    let _: fn(&TcpStream, &mut [io::IoSliceMut<'_>]) -> Count = TcpStream::read_vectored;
+    let _: fn(&TcpStream, &mut [u8]) -> Count = TcpStream::peek;
+    let _: fn(&TcpStream, &[u8]) -> Count = TcpStream::write;
+    let _: fn(&TcpStream, &[io::IoSlice<'_>]) -> Count = TcpStream::write_vectored;
+    let _: fn(&TcpStream) -> Done = TcpStream::flush;
+    let _: fn(&TcpStream, Shutdown) -> Done = TcpStream::shutdown;
+    let _: fn(&TcpStream) -> io::Result<Option<io::Error>> = TcpStream::take_error;
+    let _: fn(&TcpStream, usize) = TcpStream::set_lent_buffer;
 
-    let _: fn(&SocketAddr) -> io::Result<backend::TcpStream> =
-        backend::TcpStream::connect_nonblocking;
-    let _: fn(&backend::TcpStream, &mut [u8]) -> Usize = backend::TcpStream::read;
-    let _: fn(&backend::TcpStream, &mut [io::IoSliceMut<'_>]) -> Usize =
-        backend::TcpStream::read_vectored;
-    let _: fn(&backend::TcpStream, &mut [u8]) -> Usize = backend::TcpStream::peek;
-    let _: fn(&backend::TcpStream, &[u8]) -> Usize = backend::TcpStream::write;
-    let _: fn(&backend::TcpStream, &[io::IoSlice<'_>]) -> Usize =
-        backend::TcpStream::write_vectored;
-    let _: fn(&backend::TcpStream) -> io::Result<()> = backend::TcpStream::flush;
-    let _: fn(&backend::TcpStream, Shutdown) -> io::Result<()> = backend::TcpStream::shutdown;
-    let _: fn(&backend::TcpStream) -> io::Result<Option<io::Error>> =
-        backend::TcpStream::take_error;
-    let _: fn(&backend::TcpStream, usize) = backend::TcpStream::set_lent_buffer;
+    let _: Register<TcpListener> = TcpListener::register;
+    let _: Disarm<TcpListener> = TcpListener::disarm;
+    let _: TryIo<TcpListener, net::TcpListener> = TcpListener::try_io;
+    let _: fn(&TcpListener) -> io::Result<(TcpStream, SocketAddr)> = TcpListener::accept;
 
-    let _: fn(&backend::TcpListener) -> io::Result<(backend::TcpStream, SocketAddr)> =
-        backend::TcpListener::accept;
-
-    let _: fn(&backend::UdpSocket, &mut [u8]) -> From = backend::UdpSocket::recv_from;
-    let _: fn(&backend::UdpSocket, &mut [u8]) -> From = backend::UdpSocket::peek_from;
-    let _: fn(&backend::UdpSocket, &[u8], &SocketAddr) -> Usize = backend::UdpSocket::send_to;
-    let _: fn(&backend::UdpSocket, &SocketAddr) -> io::Result<()> = backend::UdpSocket::connect;
-    let _: fn(&backend::UdpSocket, &mut [u8]) -> Usize = backend::UdpSocket::recv;
-    let _: fn(&backend::UdpSocket, &mut [u8]) -> Usize = backend::UdpSocket::peek;
-    let _: fn(&backend::UdpSocket, &[u8]) -> Usize = backend::UdpSocket::send;
-    let _: fn(&backend::UdpSocket, usize) = backend::UdpSocket::set_lent_buffer;
+    let _: Register<UdpSocket> = UdpSocket::register;
+    let _: Disarm<UdpSocket> = UdpSocket::disarm;
+    let _: TryIo<UdpSocket, net::UdpSocket> = UdpSocket::try_io;
+    let _: fn(&UdpSocket, &mut [u8]) -> CountAndPeer = UdpSocket::recv_from;
+    let _: fn(&UdpSocket, &mut [u8]) -> CountAndPeer = UdpSocket::peek_from;
+    let _: fn(&UdpSocket, &[u8], &SocketAddr) -> Count = UdpSocket::send_to;
+    let _: fn(&UdpSocket, &SocketAddr) -> Done = UdpSocket::connect;
+    let _: fn(&UdpSocket, &mut [u8]) -> Count = UdpSocket::recv;
+    let _: fn(&UdpSocket, &mut [u8]) -> Count = UdpSocket::peek;
+    let _: fn(&UdpSocket, &[u8]) -> Count = UdpSocket::send;
+    let _: fn(&UdpSocket, usize) = UdpSocket::set_lent_buffer;
 };
 
-/// The bound on memory lent to the kernel by the sources of one `Poll`, unless another is chosen: 64 MiB.
+/// How much memory the sources of one `Poll` lend to the kernel at most, unless the user chooses another bound: 64 MiB.
 const DEFAULT_LENT_LIMIT: usize = 64 << 20;
 
 /// An event queue: what a thread waits on.
 ///
-/// One thread polls; any number of others register, wake and close through clones of its [`Registrator`]. Dropping the
-/// `Poll` closes the loop, as [`Registrator::close_loop`] does. Sources outlive it: reading and writing go on working.
+/// One thread polls. Any number of other threads register, wake and close through clones of its [`Registrator`].
+/// Dropping the `Poll` closes the loop, as [`Registrator::close_loop`] does. Reading and writing on its sources go on
+/// working after that.
 ///
 /// ```
 /// use minimio::{Events, Poll};
@@ -222,12 +208,12 @@ const DEFAULT_LENT_LIMIT: usize = 64 << 20;
 ///
 /// # Forking
 /// Every descriptor that the crate makes is close-on-exec. After a raw `fork` the child shares the queue with its
-/// parent and must not use it: it must `exec`, `_exit`, or forget (with [`std::mem::forget`]) every `Poll`,
+/// parent and must not use it. The child must `exec`, `_exit`, or forget (with [`std::mem::forget`]) every `Poll`,
 /// `Registrator` and source that it inherited, since dropping one there takes it out of the parent's queue.
 ///
 /// # Platform notes
-/// On Unix a `Poll` has a descriptor, which is readable while something waits in the queue: another loop can wait for
-/// it, and then poll with a zero time-out. It may be readable with no event to hand out.
+/// On Unix a `Poll` has a descriptor, which is readable while something waits in the queue. So another loop can wait
+/// for that descriptor, and then poll with a zero time-out. It may be readable although there is no event to hand out.
 #[derive(Debug)]
 pub struct Poll {
     selector: Selector,
@@ -235,10 +221,10 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// Makes an event queue, with the default bound of 64 MiB on lent memory.
+    /// Makes an event queue whose sources lend the kernel at most 64 MiB.
     ///
     /// # Errors
-    /// The system's, when descriptors, handles or memory run out.
+    /// Those of the system, if descriptors, handles or memory run out.
     ///
     /// # System calls
     /// [`epoll_create1`](https://man7.org/linux/man-pages/man2/epoll_create.2.html),
@@ -249,15 +235,16 @@ impl Poll {
         Poll::with_lent_limit(DEFAULT_LENT_LIMIT)
     }
 
-    /// Makes an event queue whose sources lend the kernel at most `bytes` at a time, receives and copies of sends
-    /// together. Past the bound everything goes on working, with nothing lent and a system call more.
+    /// Makes an event queue whose sources lend the kernel at most `bytes` at a time. The bound counts the memory of
+    /// receives and the copies of sends together. Once it is reached everything goes on working: receives lend nothing,
+    /// and each costs one system call more.
     ///
     /// # Errors
     /// As [`Poll::new`].
     ///
     /// # Platform notes
-    /// Only Windows lends memory. Elsewhere the bound is accepted and means nothing. A datagram that finds its socket
-    /// full is copied also past the bound, one a socket: it cannot be sent in part.
+    /// Only Windows lends memory. Elsewhere the bound is accepted and means nothing. A datagram cannot be sent in part.
+    /// So a datagram that finds its socket full is copied although the bound is reached, one for each socket.
     pub fn with_lent_limit(bytes: usize) -> io::Result<Poll> {
         let queue = backend::Selector::new(bytes)?;
         let selector = Selector { queue };
@@ -268,29 +255,29 @@ impl Poll {
         })
     }
 
-    /// A handle for registering, waking and closing, from any thread. All of one `Poll` are alike.
+    /// A handle for registering, waking and closing, from any thread. All handles of one `Poll` do the same.
     #[must_use]
     pub fn registrator(&self) -> Registrator {
         self.registrator.clone()
     }
 
-    /// Waits until something registered comes true, somebody wakes, the loop is closed or the time is up, and fills
-    /// `events`, which is cleared first. Returns the number of events; at most `events.capacity()`. What does not fit
+    /// Clears `events`, waits until a registered condition holds, somebody calls `wake`, the loop is closed or the time
+    /// is up, and fills `events`. Returns the number of events, which is at most `events.capacity()`. What does not fit
     /// comes with the next call.
     ///
-    /// `None` waits without bound and never returns 0. With a `timeout` 0 means that it ran out. It is never cut
-    /// short: it is rounded up to what the system can wait, and signals neither end the wait nor lengthen it.
-    /// `Some(Duration::ZERO)` does not block; a time-out beyond what the clock can express counts as `None`.
+    /// `None` waits without end and never returns 0. With a `timeout`, 0 means that the time ran out. The time-out
+    /// never ends early: it is rounded up to the unit in which the system waits, and signals neither end the wait nor
+    /// lengthen it. `Some(Duration::ZERO)` does not block. A time-out that the clock cannot express counts as `None`.
     ///
     /// # Errors
-    /// - The closed error (see [`is_closed`]) once the loop is closed and all that the kernel had queued by then is
-    ///   handed out; from then on every time.
+    /// - The closed error (see [`is_closed`]), once the loop is closed and everything that the kernel had queued by
+    ///   then was handed out. From then on every call fails with it.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput) if `events` has capacity 0.
     ///
     /// # Platform notes
-    /// Linux waits in nanoseconds from 5.11 on, in milliseconds before; kqueue in nanoseconds; Windows in
-    /// milliseconds, and no finer than its clock tick, usually 15.6 ms. One call takes at most 1,024 events from the
-    /// kernel, however large the batch.
+    /// Linux waits in nanoseconds from 5.11 on, and in milliseconds before; kqueue waits in nanoseconds. Windows waits
+    /// in milliseconds, and no finer than its clock tick, usually 15.6 ms. One call takes at most 1,024 events from the
+    /// kernel, however large the batch is.
     ///
     /// # System calls
     /// [`epoll_pwait2`, `epoll_wait`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html);
@@ -298,7 +285,8 @@ impl Poll {
     /// [`GetQueuedCompletionStatusEx`](https://learn.microsoft.com/windows/win32/fileio/getqueuedcompletionstatusex-func).
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
         loop {
-            // Asked before the wait: whoever closes in between has not given the queue a last look yet.
+            // This is asked before the wait. If somebody closes the loop during the wait, the queue gets one more look,
+            // so that everything which the kernel had queued before the close is handed out.
             let was_closed = self.registrator.is_closed();
             let count = self.selector.select(events, timeout)?;
             if count > 0 {
@@ -313,10 +301,10 @@ impl Poll {
         }
     }
 
-    /// Waits as [`poll`](Poll::poll) does, until `deadline` at the latest. One that has passed does not block; `None`
-    /// waits without bound.
+    /// Waits as [`poll`](Poll::poll) does, until `deadline` at the latest. A deadline that has passed does not block,
+    /// and `None` waits without end.
     ///
-    /// A loop that has something to do at a certain time need not compute how long that is from now:
+    /// A loop that has something to do at a certain time need not compute how far off that time is:
     ///
     /// ```
     /// use minimio::{Events, Poll};
@@ -357,18 +345,18 @@ impl AsRawFd for Poll {
     }
 }
 
-/// The operating system's queue itself. Most programs want [`Poll`], which is made of one.
+/// The operating system's queue itself. Most programs want [`Poll`], which contains one.
 ///
-/// Everything said of `Poll` holds, but for the end: once the loop is closed, [`select`](Selector::select) does not
-/// wait any more, and returns 0 instead of an error when the queue is empty. That suits a loop which ends for reasons of
-/// its own, and wants to hand out what is left without an error to tell apart.
+/// It does what a `Poll` does, except at the end: once the loop is closed, [`select`](Selector::select) does not wait
+/// any more, and returns 0 instead of an error when the queue is empty. That suits a loop that knows by itself when it
+/// ends, and wants to handle what is left without treating an error.
 #[derive(Debug)]
 pub struct Selector {
     queue: backend::Selector,
 }
 
 impl Selector {
-    /// Makes an event queue, with the default bound of 64 MiB on lent memory.
+    /// Makes an event queue whose sources lend the kernel at most 64 MiB.
     ///
     /// # Errors
     /// As [`Poll::new`].
@@ -386,7 +374,7 @@ impl Selector {
         }
     }
 
-    /// Waits and fills `events`, as [`Poll::poll`] does. Returns 0 when the time ran out, or the loop is closed and
+    /// Waits and fills `events`, as [`Poll::poll`] does. Returns 0 if the time ran out, or if the loop is closed and
     /// nothing is left in the queue.
     ///
     /// # Errors
@@ -400,7 +388,7 @@ impl Selector {
     }
 }
 
-/// Registers sources with a [`Poll`], wakes it and closes it, from any thread. Clones are cheap and all alike.
+/// Registers sources with a [`Poll`], wakes it and closes it, from any thread. Cloning it is cheap.
 ///
 /// ```
 /// use minimio::{Events, Interests, Poll, UdpSocket};
@@ -421,32 +409,32 @@ impl Selector {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Registrator {
-    queue: backend::Registrator,
+    pub(crate) queue: backend::Registrator,
 }
 
 impl Registrator {
     /// Arms `interests` of `source`: each of them will yield exactly one event with `token`. It takes effect at once,
-    /// also on a `poll` that is blocked on another thread.
+    /// also for a `poll` that is blocked on another thread.
     ///
     /// A condition that already holds counts: bytes that wait, room to send, a peer that has closed. An interest that
-    /// is still armed gets the new token and yields one event, not two; the other interest is not touched.
+    /// is still armed gets the new token and yields one event, not two. The other interest is not touched.
     ///
-    /// A source belongs to the `Poll` it is registered with first, for life, since Windows ties a socket to one queue for
-    /// good. The way to another `Poll` is a new source of the same socket, on systems that allow it: `into_std`, then
-    /// `from_std` ([`TcpStream::into_std`]).
+    /// A source belongs to the first `Poll` that it is registered with, for as long as it lives, since Windows ties a
+    /// socket to one queue for good. On other systems its socket can go to another `Poll` as a new source: call
+    /// `into_std`, then `from_std` (see [`TcpStream::into_std`]).
     ///
     /// # Errors
-    /// Whatever was armed before stays armed, and nothing else.
+    /// After an error exactly that is armed which was armed before.
     /// - The closed error (see [`is_closed`]) after the loop was closed.
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput): no interest, unknown bits, or `WRITABLE` on a listener.
     /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): the source belongs to another `Poll`.
-    /// - The system's, for a descriptor that it cannot watch or when its memory or its limit on watches runs out.
+    /// - Those of the system, for a descriptor that it cannot watch, or if its memory or its limit on watches runs out.
     ///
-    /// A condition is an event and never an error here: a peer that is gone, a connect that was refused.
+    /// A peer that is gone, or a connect that was refused, is not an error of this call. It is an event.
     ///
     /// # Platform notes
-    /// On Unix registering again costs no system call while the kernel still owes the report: after a read or write
-    /// that ended in `WouldBlock`, or on a stream moved fewer bytes than asked for.
+    /// On Unix registering again costs no system call after a read or write that ended in `WouldBlock`, or that moved
+    /// fewer bytes of a TCP stream than asked for: the kernel will then report the next change without being asked.
     ///
     /// # System calls
     /// [`epoll_ctl`](https://man7.org/linux/man-pages/man2/epoll_ctl.2.html);
@@ -461,35 +449,35 @@ impl Registrator {
         interests: Interests,
     ) -> io::Result<()> {
         self.check_open()?;
-        check_interests(interests)?;
+        interests.check()?;
         source.register(self, token, interests)
     }
 
     /// Disarms `interests` of `source`, and leaves the other interest as it is. A `poll` that starts after this has
-    /// returned delivers nothing for what was disarmed.
+    /// returned hands out no event of what was disarmed.
     ///
-    /// Bytes that have arrived stay readable, and what was disarmed can be registered again. To disarm what is not
+    /// Bytes that have arrived stay readable, and what was disarmed can be registered again. Disarming what is not
     /// armed does nothing.
     ///
     /// # Errors
     /// - The closed error (see [`is_closed`]) after the loop was closed.
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): no interest, unknown bits, or `WRITABLE` of a listener.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput): no interest, unknown bits, or `WRITABLE` on a listener.
     /// - [`NotFound`](io::ErrorKind::NotFound): the source was never registered with this `Poll`.
     pub fn disarm<S: Source + ?Sized>(&self, source: &S, interests: Interests) -> io::Result<()> {
         self.check_open()?;
-        check_interests(interests)?;
+        interests.check()?;
         source.disarm(self, interests)
     }
 
     /// Disarms both interests of `source`, as [`disarm`](Registrator::disarm) does for one. A `poll` that starts after
-    /// this has returned delivers nothing for the source.
+    /// this has returned hands out no event of the source.
     ///
     /// Bytes that have arrived stay readable, and the source can be registered again. Dropping a source needs no
     /// `deregister`.
     ///
     /// # Errors
     /// - The closed error (see [`is_closed`]) after the loop was closed.
-    /// - [`NotFound`](io::ErrorKind::NotFound): it was never registered with this `Poll`.
+    /// - [`NotFound`](io::ErrorKind::NotFound): the source was never registered with this `Poll`.
     pub fn deregister<S: Source + ?Sized>(&self, source: &S) -> io::Result<()> {
         self.check_open()?;
         source.deregister(self)
@@ -497,16 +485,16 @@ impl Registrator {
 
     /// Makes one `poll` return an event with `token` and no flag set.
     ///
-    /// Wakes of one token that were not delivered yet may merge into one event; wakes of different tokens never do.
-    /// It takes a lock, so it is not for signal handlers.
+    /// Wakes of one token that were not delivered yet may merge into one event. Wakes of different tokens never do.
+    /// The call takes a lock, so signal handlers must not make it.
     ///
     /// # Errors
-    /// The closed error (see [`is_closed`]) after the loop was closed. On Windows also the system's, when it cannot post a
-    /// packet for want of memory: then nobody is woken.
+    /// The closed error (see [`is_closed`]) after the loop was closed. On Windows also an error of the system, if it
+    /// has no memory for a packet; nobody is woken then.
     ///
     /// # System calls
     /// [`write`](https://man7.org/linux/man-pages/man2/write.2.html) to an
-    /// [`eventfd`](https://man7.org/linux/man-pages/man2/eventfd.2.html), unless one is on its way already;
+    /// [`eventfd`](https://man7.org/linux/man-pages/man2/eventfd.2.html), unless an earlier wake is still on its way;
     /// [`kevent`](https://man.freebsd.org/cgi/man.cgi?query=kevent), or on NetBSD and OpenBSD `write` to a
     /// [`pipe2`](https://man.netbsd.org/pipe2.2);
     /// [`PostQueuedCompletionStatus`](https://learn.microsoft.com/windows/win32/fileio/postqueuedcompletionstatus).
@@ -515,9 +503,9 @@ impl Registrator {
     }
 
     /// A [`Waker`] that calls [`wake`](Registrator::wake) with `token`, and does nothing once the loop is closed. A
-    /// `Waker` has no way to say that a wake failed: on Windows, one for which there is no memory is lost.
+    /// `Waker` cannot report that a wake failed, so on Windows a wake for which the system has no memory is lost.
     ///
-    /// Each call allocates once; clones of the `Waker` do not.
+    /// Each call of this method allocates once. Cloning the `Waker` does not allocate.
     ///
     /// ```
     /// let mut poll = minimio::Poll::new()?;
@@ -538,18 +526,18 @@ impl Registrator {
     }
 
     /// Closes the event loop. From the moment this returns, `register`, `disarm`, `deregister`, `wake` and a second
-    /// `close_loop` fail with the closed error, on every thread. `poll`, also one that is blocked, first hands out what the
-    /// kernel had queued, and then fails with it. Closing makes no event.
+    /// `close_loop` fail with the closed error, on every thread. `poll`, also one that is blocked, first hands out what
+    /// the kernel had queued, and then fails with the closed error. Closing makes no event.
     ///
     /// # Errors
-    /// The closed error (see [`is_closed`]) if it was closed already. On Windows also the system's, when it cannot post a
-    /// packet for want of memory: then the loop is not closed.
+    /// The closed error (see [`is_closed`]) if the loop was closed already. On Windows also an error of the system, if
+    /// it has no memory for a packet; the loop is not closed then.
     pub fn close_loop(&self) -> io::Result<()> {
         self.queue.close_loop()
     }
 
-    /// Whether the loop is closed by now, by [`close_loop`](Registrator::close_loop) or by dropping the `Poll`. (To ask
-    /// what an error means there is the function [`is_closed`].)
+    /// Whether the loop is closed now, by [`close_loop`](Registrator::close_loop) or by dropping the `Poll`. (Whether
+    /// an error comes from a closed loop is told by the function [`is_closed`].)
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
@@ -558,14 +546,10 @@ impl Registrator {
     /// How many bytes the sources of this `Poll` have lent to the kernel at the moment.
     ///
     /// # Platform notes
-    /// Only Windows lends memory: elsewhere it is 0.
+    /// Only Windows lends memory. Elsewhere this is always 0.
     #[must_use]
     pub fn lent_bytes(&self) -> usize {
         self.queue.lent_bytes()
-    }
-
-    pub(crate) fn backend(&self) -> &backend::Registrator {
-        &self.queue
     }
 
     #[inline]
@@ -575,17 +559,6 @@ impl Registrator {
         }
         Ok(())
     }
-}
-
-#[inline]
-fn check_interests(interests: Interests) -> io::Result<()> {
-    if interests.is_empty() {
-        return Err(error::no_interests());
-    }
-    if !Interests::all().contains(interests) {
-        return Err(error::unknown_interests());
-    }
-    Ok(())
 }
 
 /// What a [`Waker`] made by [`Registrator::waker`] holds.
@@ -600,7 +573,7 @@ impl Wake for WakeWith {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        // Mostly the loop is closed, and nobody is left to wake. For anything else a `Waker` has no words.
+        // If the loop is closed, nobody is left to wake. A `Waker` has no way to report any other error.
         drop(self.registrator.wake(self.token));
     }
 }

@@ -1,4 +1,4 @@
-//! [`Source`]: what can be registered.
+//! [`Source`]: the trait of what can be registered.
 
 use std::fmt;
 use std::io;
@@ -11,8 +11,8 @@ use crate::Registrator;
 /// [`TcpStream`](crate::TcpStream), a [`TcpListener`](crate::TcpListener) or a [`UdpSocket`](crate::UdpSocket), or a
 /// reference, `Box` or `Arc` of one.
 ///
-/// The trait is sealed. What a source is differs too much between the systems to be an open interface: on Windows it
-/// owns memory that is lent to the kernel.
+/// The trait is sealed, so no other crate can implement it. What a source has to do differs too much between the
+/// systems: on Windows, for instance, it owns memory that is lent to the kernel.
 ///
 /// ```
 /// use minimio::{Interests, Poll, Source, UdpSocket};
@@ -30,9 +30,9 @@ pub trait Source: sealed::Register {}
 pub(crate) mod sealed {
     use super::{io, Interests, Registrator, Token};
 
-    /// What a `Registrator` needs of a source. Public in name only: no other crate can reach this module.
+    /// What a `Registrator` needs of a source. Public in name only, because no other crate can reach this module.
     pub trait Register {
-        /// Arms `interests` under `token`. They are known bits, and not empty.
+        /// Arms `interests` under `token`. The caller has checked that they are known bits, and not empty.
         #[doc(hidden)]
         fn register(
             &self,
@@ -41,15 +41,13 @@ pub(crate) mod sealed {
             interests: Interests,
         ) -> io::Result<()>;
 
-        /// Disarms `interests`. They are known bits, and not empty.
+        /// Disarms `interests`. The caller has checked that they are known bits, and not empty.
         #[doc(hidden)]
         fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()>;
 
-        /// Disarms all that can be armed.
+        /// Disarms whatever this source can arm.
         #[doc(hidden)]
-        fn deregister(&self, with: &Registrator) -> io::Result<()> {
-            self.disarm(with, Interests::all())
-        }
+        fn deregister(&self, with: &Registrator) -> io::Result<()>;
     }
 }
 
@@ -59,7 +57,7 @@ impl fmt::Debug for dyn Source + '_ {
     }
 }
 
-/// Passes the verbs on to what is pointed to.
+/// A pointer to a source is a source. It passes the calls on to what it points to.
 macro_rules! source_by_pointer {
     ($($pointer:ty),*) => {$(
         impl<T: Source + ?Sized> Source for $pointer {}

@@ -1,0 +1,45 @@
+//! [`IntoStdError`]: the error of the `into_std` methods.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why a source could not be turned back into a socket of `std`, together with that source. The `into_std` methods
+/// return it.
+#[derive(Debug)]
+pub struct IntoStdError<S> {
+    pub(super) source: S,
+    pub(super) error: io::Error,
+}
+
+impl<S> IntoStdError<S> {
+    /// The reason. The documentation of the `into_std` method says which reasons there are.
+    #[must_use]
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+
+    /// The source, which is still usable. If the reason is that a connect failed, that failure counts as reported now.
+    #[must_use]
+    pub fn into_source(self) -> S {
+        self.source
+    }
+}
+
+impl<S> fmt::Display for IntoStdError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<S: fmt::Debug> Error for IntoStdError<S> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<S> From<IntoStdError<S>> for io::Error {
+    fn from(error: IntoStdError<S>) -> io::Error {
+        error.error
+    }
+}
