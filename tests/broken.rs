@@ -1,8 +1,9 @@
-//! A stream that is broken stays broken (3.2): once a call has told of a reset or of a refused connect, no read gives an
-//! end of stream. And what a read told first stays: an end is no failure later.
-//!
-//! Which call a system tells first differs, and so does what it does with bytes that nobody has read: a test here waits
+//! A stream that is broken stays broken: once a call has reported a reset or a refused connect, no read gives an end of
+//! stream. What a read has reported first stays: after an end, no read gives a failure.
+//! Systems differ in which call they report a failure to, and in what they do with unread bytes. So a test here waits
 //! for what must come, and asserts what must never come.
+//!
+//! Contract: docs/contract.md, 2.1, 2.8, 3.2, 3.3, 3.5, 8.
 
 #![allow(clippy::unwrap_used)] // a test
 
@@ -32,7 +33,7 @@ fn is_reset(kind: ErrorKind) -> bool {
     )
 }
 
-/// Tries until `call` has something to tell.
+/// Repeats `call` until it reports something.
 #[track_caller]
 fn until_told<T>(mut call: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + HANG;
@@ -71,7 +72,7 @@ fn read_until_it_fails(mut stream: &TcpStream) -> (usize, ErrorKind) {
     (bytes, kind)
 }
 
-/// Every way to read gives that failure, again and again, with an event for each registration.
+/// Asserts that every way to read gives that failure, again and again, with an event for each registration.
 #[track_caller]
 fn stays_broken(stream: &TcpStream, kind: ErrorKind) {
     stays_broken_in(&mut Poll::new().unwrap(), stream, kind);
@@ -93,11 +94,11 @@ fn stays_broken_in(poll: &mut Poll, mut stream: &TcpStream, kind: ErrorKind) {
         let read = stream.read_vectored(&mut buffers);
         assert_eq!(read.map_err(|error| error.kind()), Err(kind));
     }
-    // An empty buffer asks for nothing, and is told nothing.
+    // A read into an empty buffer asks for nothing, so it reports nothing.
     assert_eq!(stream.read(&mut []).unwrap(), 0);
 }
 
-/// What `take_error` tells, from now on, each once.
+/// What `take_error` returns from now on, until it returns `None`.
 fn taken(stream: &TcpStream) -> Vec<ErrorKind> {
     std::iter::from_fn(|| stream.take_error().unwrap())
         .map(|error| error.kind())
@@ -112,7 +113,7 @@ fn a_reset_that_a_write_told_is_what_reads_give() {
     reset(peer);
     let kind = write_until_it_fails(&stream);
     if kind == ErrorKind::BrokenPipe {
-        // Only after another call was told, which none was.
+        // It gives the failure only after another call has reported it, which none has yet.
         panic!("the reset was never told");
     }
     assert!(is_reset(kind), "{kind:?}");
@@ -150,7 +151,7 @@ fn a_reset_that_take_error_told_is_what_reads_give() {
 fn a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error() {
     let _watchdog = watchdog();
     let (stream, peer) = pair();
-    // Wine 8 shows a reset to a receive that is on its way already, and calls it an end afterwards.
+    // Wine 8 reports a reset to a receive that is in flight, and calls it an end afterwards.
     let mut poll = Poll::new().unwrap();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     reset(peer);
@@ -164,7 +165,7 @@ fn a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error() {
     stays_broken_in(&mut poll, &stream, kind);
 }
 
-// 3.2: what arrived before is served first, where the system has kept it.
+// 3.2: bytes that arrived before the reset are read first, if the system has kept them.
 #[test]
 fn bytes_come_before_the_reset_that_a_write_told() {
     let _watchdog = watchdog();
@@ -180,7 +181,7 @@ fn bytes_come_before_the_reset_that_a_write_told() {
     stays_broken(&stream, kind);
 }
 
-// 3.2, 8: the answer was whole, and the end was told. What comes after it changes nothing.
+// 3.2, 8: the answer was complete, and a read has reported the end. What comes after it changes nothing.
 #[test]
 fn an_end_that_a_read_told_stays_an_end() {
     let _watchdog = watchdog();
@@ -198,7 +199,7 @@ fn an_end_that_a_read_told_stays_an_end() {
         Err(error) => panic!("{error}"),
     });
     assert_eq!(answer.iter().sum::<usize>(), 6);
-    // The peer is gone, so this is answered with a reset.
+    // The peer is gone, so its system answers this write with a reset.
     let _how = write_until_it_fails(&stream);
     for _ in 0..3 {
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
@@ -208,8 +209,8 @@ fn an_end_that_a_read_told_stays_an_end() {
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
 }
 
-// 3.2: the end has arrived, and nobody was told of it before the reset. (Linux and the BSDs call the write a broken pipe
-// then, which is no failure of reading.)
+// 3.2: the end has arrived, but no call has reported it before the reset. (The write is then a broken pipe on Linux and
+// the BSDs, which is no failure of reading.)
 #[test]
 fn an_end_that_no_read_told_does_not_hide_a_reset() {
     let _watchdog = watchdog();
@@ -219,7 +220,7 @@ fn an_end_that_no_read_told_does_not_hide_a_reset() {
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    // A call of the user's own that did not read.
+    // A call within `try_io` that did not read.
     let nothing = stream.try_io(READABLE, |_| Err::<(), _>(ErrorKind::WouldBlock.into()));
     assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WouldBlock);
     reset(peer);
@@ -243,7 +244,7 @@ fn nobody() -> (socket2::Socket, SocketAddr) {
     (holder, address)
 }
 
-/// A stream whose connect was refused, which nobody was told of.
+/// A stream whose connect was refused, which no call has reported yet.
 fn refused() -> TcpStream {
     let (_holder, nobody) = nobody();
     let stream = TcpStream::connect_nonblocking(nobody).unwrap();
@@ -301,7 +302,7 @@ fn a_refused_connect_that_a_read_told_is_told_by_every_read_and_once_by_take_err
     reads_say_refused(&stream);
 }
 
-// 3.5: the failure is told, not handed over unseen.
+// 3.5: `into_std` reports the failure, and does not hand over a socket that has failed.
 #[test]
 fn a_refused_connect_that_nobody_was_told_of_is_no_stream_to_give_back() {
     let _watchdog = watchdog();
@@ -312,7 +313,7 @@ fn a_refused_connect_that_nobody_was_told_of_is_no_stream_to_give_back() {
     stream.into_std().unwrap();
 }
 
-// 3.3, 8: systems take 16 to 1,024 buffers a call.
+// 3.3, 8: a system takes 16 to 1,024 buffers in one call.
 #[test]
 fn any_number_of_empty_buffers_may_stand_in_front() {
     let _watchdog = watchdog();
@@ -339,7 +340,7 @@ fn any_number_of_empty_buffers_may_stand_in_front() {
     }
 }
 
-// 3.3: all of them empty ask for nothing.
+// 3.3: if all buffers are empty, the call asks for nothing.
 #[test]
 fn empty_buffers_alone_move_nothing() {
     let (mut stream, _peer) = pair();
@@ -357,7 +358,7 @@ fn empty_buffers_alone_move_nothing() {
     assert_eq!(stream.read_vectored(&mut buffers).unwrap(), 0);
 }
 
-// 3.2: a failure is what is told, and a complete answer may go with a broken pipe.
+// 3.2: a complete answer may still wait when a write is a broken pipe, so that is not remembered.
 #[test]
 fn a_broken_pipe_is_no_failure_of_reading() {
     let _watchdog = watchdog();
@@ -381,7 +382,7 @@ fn a_broken_pipe_is_no_failure_of_reading() {
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
 }
 
-// 2.1, 2.8: a system that has told the reset goes on reporting the end.
+// 2.1, 2.8: after a system has reported the reset, it goes on reporting the end.
 #[test]
 fn what_is_armed_after_a_reset_was_told_fires_once_each() {
     let _watchdog = watchdog();
@@ -414,8 +415,8 @@ fn read_to_the_end(mut stream: &TcpStream) -> usize {
     bytes
 }
 
-// 3.5, 3.2: that a later write was for nothing is no failure of the connect, and the answer is whole. (Other systems may
-// throw away with the reset what nobody has read.)
+// 3.5, 3.2: a later write that failed is no failure of the connect, and the answer is complete. (On other systems the
+// reset may throw away bytes that were not read.)
 #[cfg(target_os = "linux")]
 #[test]
 fn a_stream_that_was_written_to_in_vain_is_given_back() {
@@ -434,7 +435,7 @@ fn a_stream_that_was_written_to_in_vain_is_given_back() {
         if reads_first {
             assert_eq!(read_to_the_end(&stream), 6);
         }
-        // The answer to it is a reset, which ends the connection.
+        // The peer's system answers this with a reset, which ends the connection.
         assert_eq!(stream.write(b"x").unwrap(), 1);
         until_told(|| stream.peer_addr().err());
         let stream = TcpStream::from_std(stream.into_std().unwrap()).unwrap();

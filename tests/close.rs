@@ -1,4 +1,6 @@
 //! `Registrator::close_loop` and the drop of a `Poll`: what fails from then on, and what is still handed out.
+//!
+//! Contract: docs/contract.md, 2.4, 4.1, 4.3, 4.4, 4.5, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -259,7 +261,7 @@ fn nothing_that_comes_after_the_close_is_waited_for() {
     let (stream, _peer) = pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     poll.registrator().close_loop().unwrap();
-    // The peer sends nothing: this would wait for ever.
+    // The peer sends nothing, so waiting for an event would never end.
     assert_closed(poll.poll(&mut events, None));
 }
 
@@ -439,7 +441,7 @@ fn streams_read_and_write_on_after_the_close() {
     }
 }
 
-// 2.4: a refused call arms nothing. 4.4: queued data is bounded.
+// 2.4: a refused call arms nothing. 4.4: what is handed out after the close is bounded.
 #[test]
 fn a_register_after_the_close_adds_nothing_to_what_is_handed_out() {
     let _watchdog = watchdog();

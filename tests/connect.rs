@@ -1,4 +1,6 @@
 //! Connecting: the blocking connects of `std`, and the one that does not block.
+//!
+//! Contract: docs/contract.md, 1, 2.1, 2.3, 2.7, 2.8, 3.1, 3.2, 3.5, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -31,7 +33,7 @@ fn queue() -> (Poll, Registrator, Events) {
     (poll, registrator, Events::with_capacity(32))
 }
 
-/// An address where nobody listens, and nobody will while the socket that is returned with it lives.
+/// An address where nobody listens. Nobody can listen there as long as the returned socket lives.
 fn refusing(loopback: &str) -> (Socket, SocketAddr) {
     let address: SocketAddr = loopback.parse().unwrap();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -71,7 +73,7 @@ fn connect_resolves_names() {
         TcpStream::connect(("localhost", port)),
         TcpStream::connect(format!("localhost:{port}")),
     ] {
-        // A machine without a table of hosts knows no such name: then we fail as std does.
+        // A machine without a table of hosts does not know this name. Then the call fails as that of `std` does.
         match ("localhost", port).to_socket_addrs() {
             Ok(_) => drop(result.unwrap()),
             Err(error) => assert_eq!(kind_of(result), error.kind()),
@@ -108,7 +110,8 @@ fn connect_fails_as_std_does() {
         kind_of(TcpStream::connect(&none[..])),
         ErrorKind::InvalidInput
     );
-    // std begins to connect before it looks at the time, and a kernel may know of the refusal by then (FreeBSD, often).
+    // `std` begins to connect before it looks at the time, and by then the kernel may know of the refusal (FreeBSD
+    // often does).
     let error = kind_of(TcpStream::connect_timeout(&nobody, Duration::ZERO));
     assert!(
         [ErrorKind::InvalidInput, ErrorKind::ConnectionRefused].contains(&error),
@@ -160,7 +163,7 @@ fn the_end_of_a_connect_does_not_fire_readable() {
     }
 }
 
-// 3.5, 2.3: with only READABLE armed, the first thing to be told is bytes.
+// 3.5, 2.3: if only READABLE is armed, the end of the connect makes no event, and the first bytes do.
 #[test]
 fn a_readable_armed_while_connecting_waits_for_bytes() {
     let _watchdog = watchdog();
@@ -217,7 +220,7 @@ fn a_refused_connect_is_told_by_the_first_read_or_write() {
                 stream.write(b"hello").unwrap_err()
             };
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
-            // 3.2: it is taken once, whoever was told before, and every read tells of it.
+            // 3.2: `take_error` returns it once, whichever call reported it before, and every read gives it.
             let error = stream.take_error().unwrap().expect("it was refused");
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
             assert!(stream.take_error().unwrap().is_none(), "taken once");
@@ -227,7 +230,7 @@ fn a_refused_connect_is_told_by_the_first_read_or_write() {
     }
 }
 
-// 2.3, 3.5: where a connect starts by itself, it may have ended before the registration.
+// 2.3, 3.5: on systems where a connect starts without a registration, it may have ended before the registration.
 #[cfg(not(windows))]
 #[test]
 fn a_connect_that_ended_before_the_registration_counts() {
@@ -243,7 +246,7 @@ fn a_connect_that_ended_before_the_registration_counts() {
     }
 }
 
-// 3.1, 3.5: and it needs no registration at all.
+// 3.1, 3.5: on those systems a connect needs no registration at all.
 #[cfg(not(windows))]
 #[test]
 fn a_connect_ends_without_a_poll() {
@@ -255,12 +258,13 @@ fn a_connect_ends_without_a_poll() {
     peer.read_exact(&mut [0; 5]).unwrap();
 }
 
-/// A listener that accepts nothing, its backlog full, and a stream that connects to it in vain.
-///
-/// Windows refuses what does not fit in a backlog. Linux lets the connect wait, and tries again after a second; with
-/// more than one waiting, it tells all of them that they are connected, whether or not there is room for all. FreeBSD
-/// tells each client at once that it is connected, and resets it when there is no room: no connect waits there, unless
-/// `net.inet.tcp.blackhole` is 2. So the tests that need one look at what the kernel does, and say so where it has none.
+/// A listener whose backlog is full and that accepts nothing, and a stream whose connect to it waits.
+/// Windows refuses a connect that does not fit in the backlog. Linux lets it wait, and tries again after a second. If
+/// more than one waits there, Linux reports all of them as connected, whether or not there is room for all. FreeBSD
+/// reports every connect as connected at once, and resets it when there is no room, so no connect waits there unless
+/// `net.inet.tcp.blackhole` is 2. So the tests that need a connect that waits look at what the kernel does, and print a
+/// line where no connect waits.
+/// line where no connect waits.
 #[cfg(not(windows))]
 struct Waiting {
     listener: net::TcpListener,
@@ -274,7 +278,7 @@ const WAITING: minimio::Token = 7;
 
 #[cfg(not(windows))]
 impl Waiting {
-    /// Nothing where the kernel lets no connect wait, which Linux does.
+    /// `None` if the kernel lets no connect wait. (Linux does let it wait.)
     fn new(loopback: &str, poll: &mut Poll, events: &mut Events) -> Option<Waiting> {
         let address: SocketAddr = loopback.parse().unwrap();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -283,9 +287,9 @@ impl Waiting {
         let listener = net::TcpListener::from(socket);
         let address = listener.local_addr().unwrap();
         let mut connected = Vec::new();
-        // A connect that ends at all ends much sooner, also on a machine that is slow.
+        // A connect that ends by itself ends much sooner than this, also on a slow machine.
         let mut patience = Duration::from_millis(300);
-        // A backlog is a hint: systems take a few more.
+        // A backlog is a hint. Systems accept a few connections more.
         while connected.len() < 16 {
             let begun = Instant::now();
             let stream = TcpStream::connect_nonblocking(address).unwrap();
@@ -312,7 +316,7 @@ impl Waiting {
     }
 }
 
-// 8: the connect completes after an accept.
+// 3.5, 8: the connect completes after an accept.
 #[cfg(not(windows))]
 #[test]
 fn a_connect_to_a_full_backlog_ends_after_an_accept() {
@@ -355,7 +359,7 @@ fn reading_and_writing_would_block_until_the_connect_has_ended() {
         );
         assert!(stream.take_error().unwrap().is_none());
         assert_eq!(kind_of(stream.peer_addr()), ErrorKind::NotConnected);
-        // None of these fires anything, nor does arming the other interest.
+        // None of these calls makes an event, and neither does arming the other interest.
         registrator.register(stream, 99, READABLE).unwrap();
         expect_nothing_queued(&mut poll, &mut events);
     }
@@ -392,7 +396,7 @@ fn connect_timeout_ends_in_time_and_not_earlier() {
     assert!(begun.elapsed() >= timeout);
 }
 
-// 1, 3.5: binding before connecting is done with socket2; the connect may still be under way.
+// 1, 3.5: `socket2` can bind a socket before it connects. The connect may still be under way at `from_std`.
 #[test]
 fn a_socket_bound_and_connecting_elsewhere_is_taken_over() {
     let _watchdog = watchdog();
@@ -404,7 +408,7 @@ fn a_socket_bound_and_connecting_elsewhere_is_taken_over() {
         socket.bind(&address.into()).unwrap();
         let bound = socket.local_addr().unwrap().as_socket().unwrap();
         socket.set_nonblocking(true).unwrap();
-        // In progress, or done: either way it goes on by itself.
+        // The connect is in progress or done. In both cases it goes on by itself.
         drop(socket.connect(&listener.local_addr().unwrap().into()));
         let stream = TcpStream::from_std(socket.into()).unwrap();
         registrator.register(&stream, 1, WRITABLE).unwrap();
@@ -415,7 +419,7 @@ fn a_socket_bound_and_connecting_elsewhere_is_taken_over() {
     }
 }
 
-// 3.2: the exception that the docs name.
+// 3.2: the exception of a socket that was never connected.
 #[test]
 fn a_stream_that_was_never_connected_says_so() {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -427,7 +431,7 @@ fn a_stream_that_was_never_connected_says_so() {
     );
 }
 
-// 3.5, 2.1: a hundred connects at once, each its own event.
+// 3.5, 2.1: a hundred connects at once, each of which makes an event of its own.
 #[test]
 fn many_connects_end_each_with_its_event() {
     const COUNT: usize = 100;
@@ -456,7 +460,7 @@ fn many_connects_end_each_with_its_event() {
     drop(acceptor.join().unwrap());
 }
 
-// 3.5: what has ended counts for every call, whether or not a poll has seen it.
+// 3.5: a connect that has ended counts as ended for every call, whether or not a poll has seen it.
 #[test]
 fn a_connect_that_ended_unseen_works_as_after_it() {
     let _watchdog = watchdog();
@@ -468,7 +472,7 @@ fn a_connect_that_ended_unseen_works_as_after_it() {
             let mut stream = TcpStream::connect_nonblocking(address).unwrap();
             registrator.register(&stream, 1, WRITABLE).unwrap();
             let (mut peer, from) = listener.accept().unwrap();
-            // The other end is ahead. No poll, and no other call.
+            // The other end knows of the connection already. There was no poll here, and no other call.
             while match first {
                 0 => stream.shutdown(net::Shutdown::Write).is_err(),
                 1 => stream.peer_addr().is_err(),
@@ -490,12 +494,12 @@ fn a_connect_that_ended_unseen_works_as_after_it() {
     }
 }
 
-/// As `common::until_done`, for a read that must go well.
+/// Does what `common::until_done` does, for a read that must succeed.
 fn until(read: impl FnMut() -> std::io::Result<usize>) -> usize {
     common::until_done(read).unwrap()
 }
 
-// 3.5: registered or not, under way is under way for every call.
+// 3.5: every call says that the connect is under way, whether or not the stream is registered.
 #[test]
 fn a_connect_under_way_says_so() {
     let _watchdog = watchdog();
@@ -518,7 +522,7 @@ fn a_connect_under_way_says_so() {
     }
 }
 
-// 3.2: a stream whose connect was refused has no end: its reads go on saying so.
+// 3.2: a stream whose connect was refused has no end of stream. Its reads go on giving the failure.
 #[test]
 fn a_refused_connect_that_was_told_stays_refused() {
     let _watchdog = watchdog();
@@ -538,13 +542,13 @@ fn a_refused_connect_that_was_told_stays_refused() {
     assert!(stream.take_error().unwrap().is_none(), "told once");
 }
 
-// 3.5: without a port it connects in the plain way, and what the system knows at once is told.
+// 3.5: a stream without a completion port is connected by an ordinary call, and reports what the system knows at once.
 #[cfg(windows)]
 #[test]
 fn a_connect_that_cannot_begin_is_told_when_the_stream_is_given_back() {
     let nowhere: SocketAddr = "255.255.255.255:1".parse().unwrap();
     let stream = TcpStream::connect_nonblocking(nowhere).unwrap();
-    // Whether that is known at once is for the system to say; Wine does.
+    // The system decides whether it knows that at once. Wine does.
     match stream.into_std() {
         Ok(_) => assert!(!common::under_wine()),
         Err(refused) => {

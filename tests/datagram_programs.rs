@@ -1,12 +1,14 @@
-//! Random programs of datagrams on the real system, checked step by step against a model that says which datagrams and
-//! events are allowed, and which must come.
+//! Random programs that send and receive datagrams on the real system. A model checks each step: it says which
+//! datagrams and events are allowed, and which must come.
+//! Loopback keeps the order of the datagrams of one sender, and drops a datagram only when the receiver has no room. So
+//! the programs never fill that room, and ask for more than the 64 KiB that Windows gives. A datagram may be delivered
+//! later than the call that sends it, and two senders may overtake each other. So the program waits for what *must*
+//! come only at the step `Settle`, which also ends every program. `MINIMIO_EFFORT` scales the number of programs. A
+//! program that fails is shrunk to a shorter one and printed.
+//! program that fails is shrunk to a shorter one and printed.
+//! The programs do not run on the BSDs, where a connected socket can send only to its peer.
 //!
-//! Loopback keeps the order of datagrams of one sender and drops one only when the receiver has no room, so the programs
-//! keep below that, and ask for more room than Windows' 64 KiB. It may deliver later than the call that sends, and two
-//! senders overtake each other: what *must* come is waited for at `Settle`, which also ends every program.
-//! `MINIMIO_EFFORT` scales the number of programs. A failure is shrunk and printed.
-//!
-//! Not on the BSDs, where a connected socket sends to its peer only.
+//! Contract: docs/contract.md, 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.6, 4.1, 4.3, 5.4, 5.7.
 
 #![cfg(any(target_os = "linux", target_os = "android", windows))]
 #![allow(clippy::unwrap_used)]
@@ -26,22 +28,22 @@ use socket2::SockRef;
 
 const MOST_SOCKETS: usize = 4;
 
-/// What IPv4 leaves for the data of a datagram.
+/// The largest datagram that IPv4 allows.
 const LARGEST: usize = 65_507;
 
-/// What may wait in one socket, each datagram counted with `OVERHEAD`. Some systems' buffers hold less (Windows: 65,536
-/// bytes) unless they are asked for `ROOM`, of which all grant this much.
+/// How many bytes may wait in one socket, where each datagram counts with `OVERHEAD`. The buffers of some systems hold
+/// less (65,536 bytes on Windows) unless they are asked for `ROOM`. If asked, all systems grant at least this much.
 const MOST_WAITING: usize = 140_000;
 const OVERHEAD: usize = 1_024;
 const ROOM: usize = 1 << 20;
 
-/// Tokens from here on are wakes.
+/// Tokens from this number on belong to wakes.
 const WAKES: Token = 1 << 20;
 
-/// How long one wait for what must come lasts. `HANG` bounds them all.
+/// How long one wait for what must come lasts. `HANG` bounds all waits together.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A step of a program. Which socket it means is taken modulo their number.
+/// A step of a program. The number of a socket is taken modulo how many sockets there are.
 #[derive(Debug, Clone)]
 enum Step {
     Bind,
@@ -79,7 +81,7 @@ enum Step {
         socket: usize,
         interests: Interests,
     },
-    /// Calls of the user's own on the `std` socket: a receive, and one that would block for a reason of its own.
+    /// Calls within `try_io`: a receive, and one that returns `WouldBlock` for another reason.
     TryReceive {
         socket: usize,
         room: usize,
@@ -111,7 +113,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let socket = || 0..MOST_SOCKETS;
-    // One more than there are sockets: somebody who is gone.
+    // One more than there are sockets: the highest number means a peer that is gone.
     let target = || 0..=MOST_SOCKETS;
     let size = || {
         prop_oneof![
@@ -162,7 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// By whose call something is received, and whether its sender is asked for.
+/// Which call receives, and whether it asks for the sender.
 #[derive(Clone, Copy)]
 enum How {
     Ours { from: bool },
@@ -173,7 +175,7 @@ enum How {
 struct Datagram {
     from: SocketAddr,
     bytes: Vec<u8>,
-    /// The receiver was connected to somebody else before it is certain that this had arrived.
+    /// The receiver was connected to another peer before it is certain that this datagram had arrived.
     maybe_lost: bool,
 }
 
@@ -184,7 +186,7 @@ impl std::fmt::Debug for Datagram {
     }
 }
 
-/// What may, and what must, happen on one socket.
+/// What may happen on one socket, and what must.
 #[derive(Debug)]
 struct Model {
     address: SocketAddr,
@@ -192,20 +194,21 @@ struct Model {
     armed: [Option<Token>; 2],
     was_registered: bool,
     incoming: VecDeque<Datagram>,
-    /// Sent by strangers while it was connected to somebody else. One of them that is still on its way is heard if it is
-    /// connected to its sender meanwhile.
+    /// Datagrams that others sent while this socket was connected to another peer. If one is still on its way, and the
+    /// socket is connected to its sender meanwhile, it is received.
     missed: Vec<Datagram>,
-    /// It sent something that nobody was there to take: an answer that says so may come.
+    /// The socket has sent a datagram to a peer that is gone, so an ICMP message about that may come.
     unheard: bool,
-    /// That, and it is or was connected: calls can fail with it, and events can tell of it.
+    /// The same, and the socket is or was connected: calls can fail with that error, and it can make events.
     may_fail: bool,
-    /// An event has come in that direction, and no call since: the next call does not block.
+    /// An event of that direction has come and no call was made since, so the next call does not block.
     promised: [bool; 2],
 }
 
 impl Model {
     fn must_fire(&self, interest: Interests) -> bool {
-        // Wine 8: once an answer of "nobody is there" waits, a receive that is started does not end any more.
+        // Wine 8: once an ICMP message about a peer that is gone waits, a receive that is started does not end any
+        // more.
         let deaf = self.may_fail && under_wine();
         let due = || self.incoming.iter().any(|datagram| !datagram.maybe_lost);
         interest == WRITABLE || !deaf && due()
@@ -224,7 +227,7 @@ impl Model {
         self.peer.is_none() || self.peer == Some(from)
     }
 
-    /// Which of what waits was received: a sender's first, but for what may be lost.
+    /// Which waiting datagram was received. It is the first of its sender, not counting those that may be lost.
     fn find(&self, got: &[u8], from: Option<SocketAddr>, room: usize) -> usize {
         let mut passed_over = BTreeSet::new();
         for (place, datagram) in self.incoming.iter().enumerate() {
@@ -244,7 +247,7 @@ impl Model {
         );
     }
 
-    /// Takes out the datagram at `place`, and those of its sender before it, which were lost.
+    /// Removes the datagram at `place`, and the earlier ones of its sender, which were lost.
     fn take(&mut self, place: usize) {
         let from = self.incoming[place].from;
         let mut at = 0;
@@ -254,7 +257,8 @@ impl Model {
         });
     }
 
-    /// Whether several senders' datagrams, or ones that may be lost, look like this one: it may have been any of them.
+    /// Whether datagrams of several senders, or some that may be lost, look like this one. Then it may have been any of
+    /// them.
     fn is_ambiguous(&self, got: &[u8], room: usize) -> bool {
         let looks_alike = |datagram: &&Datagram| {
             let count = datagram.bytes.len().min(room);
@@ -274,12 +278,12 @@ fn index(interest: Interests) -> usize {
 struct World {
     poll: Poll,
     sockets: Vec<(UdpSocket, Model)>,
-    /// Where nobody is, unless the system has given it out again.
+    /// An address where no socket is, unless the system has given it to another one.
     gone: SocketAddr,
     sent: usize,
     next_token: Token,
     wakes: BTreeSet<Token>,
-    /// How many datagrams were received: programs that do nothing check nothing.
+    /// How many datagrams were received. Programs that receive none would check nothing.
     received: usize,
 }
 
@@ -372,12 +376,12 @@ impl World {
             Step::Peek { room, from, .. } => self.receive(one, room, How::Peek { from }),
             Step::TryReceive { room, .. } => self.receive(one, room, How::Theirs),
             Step::TryNothing { interest, .. } => {
-                // "Not ready" of something else: it must lose nothing.
+                // This `WouldBlock` is of something else, so it must not lose an event.
                 let result = self.sockets[one].0.try_io(interest, |_| -> io::Result<()> {
                     Err(ErrorKind::WouldBlock.into())
                 });
                 let error = result.unwrap_err();
-                // There a datagram may wait unread, or a failure be kept: then nobody's call is made.
+                // On Windows a datagram may wait unread, or a failure may be kept. Then the call is not made.
                 let model = &self.sockets[one].1;
                 let unread = error.kind() == ErrorKind::InvalidInput || model.may_fail;
                 let excused = cfg!(windows) && unread;
@@ -390,7 +394,7 @@ impl World {
                 let (socket, model) = &mut self.sockets[one];
                 if let Some(error) = socket.take_error().unwrap() {
                     assert!(model.may_fail, "{error}: {model:?}");
-                    // What was promised may have been this.
+                    // This datagram may be the one whose event has come.
                     model.promised = [false; 2];
                 }
             }
@@ -416,7 +420,7 @@ impl World {
         }
     }
 
-    /// Disarms both interests, or those.
+    /// Disarms both interests by `deregister`, or the given ones by `disarm`.
     fn disarm(&mut self, one: usize, interests: Option<Interests>) {
         let registrator = self.poll.registrator();
         let (socket, model) = &mut self.sockets[one];
@@ -436,7 +440,8 @@ impl World {
         }
     }
 
-    /// What these sent, and nobody has taken, may still be on its way to a socket that does not hear it any more.
+    /// What these sockets have sent, and no call has received, may still be on its way to a socket that does not accept
+    /// it any more.
     fn may_be_unheard(&mut self, senders: Vec<SocketAddr>) {
         for (_, model) in &mut self.sockets {
             if senders.contains(&model.address) {
@@ -527,7 +532,7 @@ impl World {
         let peek = matches!(how, How::Peek { .. });
         let theirs = matches!(how, How::Theirs);
         if theirs && cfg!(windows) && room < LARGEST {
-            // Windows' own answer to a datagram that is longer than the buffer is an error.
+            // For a datagram that is longer than the buffer, the call of Windows itself gives an error.
             return;
         }
         let mut buffer = vec![0; room];
@@ -549,7 +554,7 @@ impl World {
             Ok((count, from)) => {
                 let got = &buffer[..count];
                 let place = model.find(got, from, room);
-                // Which of several it was cannot be told from no bytes.
+                // Without any bytes it is not certain which of several datagrams this was.
                 let ambiguous = count < 2 && model.is_ambiguous(got, room);
                 if ambiguous {
                     for datagram in &mut model.incoming {
@@ -566,13 +571,13 @@ impl World {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let promised = model.promised[0] && !model.may_fail;
                 if theirs && cfg!(windows) {
-                    // What a receive in flight will bring is not there for others.
+                    // A call on the socket does not see what a receive in flight will bring.
                     return;
                 }
                 assert!(!promised, "an event, and nothing to receive: {model:?}");
             }
             Err(error) if theirs && cfg!(windows) && error.kind() == ErrorKind::InvalidInput => {
-                // A datagram that was received waits unread.
+                // A datagram that was received into lent memory waits there unread.
                 return;
             }
             Err(error) => assert!(model.may_fail, "{error}: {model:?}"),
@@ -617,7 +622,7 @@ impl World {
         }
     }
 
-    /// What is armed and must come.
+    /// The events that are armed and must come.
     fn due(&self) -> BTreeMap<Token, Interests> {
         let mut due = BTreeMap::new();
         for (_, model) in &self.sockets {
@@ -632,7 +637,7 @@ impl World {
         due
     }
 
-    /// Polls until all has come that must.
+    /// Polls until everything has come that must come.
     fn settle(&mut self, capacity: usize) {
         let end = Instant::now() + HANG;
         loop {
@@ -651,7 +656,7 @@ impl World {
         while self.poll_once(capacity, Duration::ZERO) {}
     }
 
-    /// Receives by events all that must still come.
+    /// Receives, after events, everything that must still come.
     fn empty(&mut self) {
         for one in 0..self.sockets.len() {
             while self.sockets[one].1.must_fire(READABLE) {
@@ -670,7 +675,7 @@ impl World {
     }
 }
 
-/// Differs from one datagram to the next, and within one.
+/// The byte at a place of a datagram. It differs between datagrams, and between places of one.
 #[allow(clippy::cast_possible_truncation)] // less than 251
 fn byte_at(datagram: usize, place: usize) -> u8 {
     ((datagram * 7 + place) % 251) as u8

@@ -1,4 +1,6 @@
 //! `Registrator::deregister`: what it disarms, what it leaves, and when it fails.
+//!
+//! Contract: docs/contract.md, 2.3, 2.5, 2.6, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -122,7 +124,7 @@ fn bytes_that_come_after_deregister_are_readable() {
     let (poll, _) = poll_and_events();
     let (mut stream, mut peer) = pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
-    // On Windows a receive is in flight now, and what comes goes to it.
+    // On Windows a receive is in flight now, so the bytes that come go to it.
     poll.registrator().deregister(&stream).unwrap();
     peer.write_all(b"hello").unwrap();
     await_bytes(&stream, 5);
@@ -179,7 +181,7 @@ fn a_source_whose_event_has_come_can_be_deregistered() {
     expect_no_events(&mut poll, &mut events);
 }
 
-// 2.5: not found is what was *never* registered.
+// 2.5: `NotFound` is only for a source that was *never* registered.
 #[test]
 fn a_source_can_be_deregistered_twice() {
     let poll = Poll::new().unwrap();

@@ -1,4 +1,6 @@
-//! 1, 2: `disarm` takes one interest back and leaves the other as it is.
+//! `Registrator::disarm`: it takes one interest back and leaves the other as it is.
+//!
+//! Contract: docs/contract.md, 2.4, 2.5, 4.4.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -18,6 +20,7 @@ fn queue() -> (Poll, Registrator, Events) {
     (poll, registrator, Events::with_capacity(16))
 }
 
+// 2.5
 #[test]
 fn the_other_direction_of_a_stream_stays_armed() {
     let _watchdog = watchdog();
@@ -35,12 +38,13 @@ fn the_other_direction_of_a_stream_stays_armed() {
     expect_events(&mut poll, &mut events, &[(2, false, true)]);
     peer.write_all(b"three").unwrap();
     expect_no_events(&mut poll, &mut events);
-    // Nothing is lost by it.
+    // Nothing was lost.
     registrator.register(&stream, 3, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(3, true, false)]);
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
 }
 
+// 2.5
 #[test]
 fn a_writable_that_waits_for_room_is_disarmed_alone() {
     let _watchdog = watchdog();
@@ -61,6 +65,7 @@ fn a_writable_that_waits_for_room_is_disarmed_alone() {
     assert_ne!(stream.write(b"more").unwrap(), 0);
 }
 
+// 2.5
 #[test]
 fn an_event_that_is_due_does_not_come_any_more() {
     let _watchdog = watchdog();
@@ -81,6 +86,7 @@ fn an_event_that_is_due_does_not_come_any_more() {
     assert_eq!(until_done(|| stream.read(&mut [0; 8])).unwrap(), 4);
 }
 
+// 2.5
 #[test]
 fn listeners_and_udp_sockets_are_disarmed() {
     let _watchdog = watchdog();
@@ -109,6 +115,7 @@ fn listeners_and_udp_sockets_are_disarmed() {
     until_done(|| listener.accept()).unwrap();
 }
 
+// 2.4, 2.5, 4.4
 #[test]
 fn what_cannot_be_disarmed_says_why() {
     let _watchdog = watchdog();

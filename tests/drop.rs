@@ -1,4 +1,6 @@
 //! Dropping sources and polls, in any order and on any thread.
+//!
+//! Contract: docs/contract.md, 2.4, 2.6, 2.7, 3.7, 4.1, 4.5, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -44,7 +46,7 @@ fn a_dropped_stream_yields_no_event_although_it_was_armed() {
     let (stream, mut peer) = pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     drop(stream);
-    // The peer may see a reset already.
+    // The peer may be told of a reset already.
     drop(peer.write_all(b"x"));
     expect_no_events(&mut poll, &mut events);
 }
@@ -88,13 +90,13 @@ fn a_stream_dropped_while_its_batch_is_handled_yields_nothing_in_the_next_poll()
     let mut seen = Vec::new();
     while seen.len() < 2 {
         assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
-        // Handling either one drops the other, as a proxy would.
+        // Handling one of them drops the other, as a proxy does.
         for event in &events {
             seen.push(event.id());
             drop(streams[1 - event.id()].take());
         }
         if seen.len() == 1 {
-            // The other was dropped before this poll starts.
+            // The other stream was dropped before this poll starts.
             expect_no_events(&mut poll, &mut events);
             return;
         }
@@ -109,7 +111,7 @@ fn a_stream_dropped_before_its_event_fitted_into_a_batch_yields_none() {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(1);
     let mut streams: Vec<_> = ready_streams(&poll, 10).into_iter().map(Some).collect();
-    // Each event's handler drops the stream and one that waits: so half of them are served.
+    // The handler of each event drops its stream and another that still waits. So half of the streams are served.
     for _ in 0..5 {
         assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
         let token = events.iter().next().unwrap().id();
@@ -131,7 +133,7 @@ fn a_stream_dropped_while_its_duplicate_lives_yields_no_event() {
     drop(stream);
     peer.write_all(b"x").unwrap();
     expect_no_events(&mut poll, &mut events);
-    // What keeps the connection open is the duplicate: the peer got no end.
+    // The duplicate keeps the connection open, so the peer sees no end.
     let mut duplicate: net::TcpStream = duplicate.into();
     duplicate.set_nonblocking(false).unwrap();
     assert_eq!(duplicate.read(&mut [0; 8]).unwrap(), 1);
@@ -144,7 +146,7 @@ fn streams_that_come_after_dropped_ones_never_show_an_old_token() {
     let (mut poll, mut events) = poll_and_events();
     let mut next = 0;
     for _ in 0..effort(300) {
-        // The dropped streams have an event queued, and the new ones get their descriptor numbers.
+        // The dropped streams have events in the queue, and the new streams get their descriptor numbers.
         let old: Vec<_> = (0..3).map(|_| pair()).collect();
         for (stream, peer) in &old {
             let mut writer = peer;
@@ -211,7 +213,7 @@ fn a_stream_given_back_to_std_yields_no_event_and_keeps_its_bytes() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
     let (stream, mut peer) = pair();
-    // Writable only: with a receive in flight Windows would refuse.
+    // Only WRITABLE is registered. With a receive in flight `into_std` would fail on Windows.
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
     let mut given_back = stream.into_std().unwrap();
     expect_no_events(&mut poll, &mut events);
@@ -333,7 +335,7 @@ fn sources_read_and_write_on_after_their_poll_is_dropped() {
 
     near.write_all(b" and after").unwrap();
     let mut buffer = [0; 32];
-    // The second part may be on its way. On Windows the first is in the lent buffer.
+    // The second part may still be on its way. On Windows the first is in the lent buffer.
     let mut count = 0;
     while count < 16 {
         count += read_some(&far, &mut buffer[count..]);
@@ -365,7 +367,7 @@ fn polls_that_follow_dropped_ones_get_no_events_of_theirs() {
             .unwrap();
         assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
         assert_eq!(said(&events), [Said::Readable(token)]);
-        // Armed and ready when its poll goes.
+        // This source is armed and ready when its poll is dropped.
         poll.registrator().register(&stream, token, BOTH).unwrap();
         kept.push((stream, peer));
         kept.truncate(20);

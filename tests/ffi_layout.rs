@@ -1,11 +1,13 @@
-//! Holds everything that the `ffi` modules declare against the `libc` crate: sizes, alignments, places and widths of
-//! the fields, constants and signatures. Nearly all of it is held by the compiler, so that a target which cannot be run
-//! is checked too.
+//! Compares everything that the `ffi` modules of Linux declare with the `libc` crate: the sizes and alignments of
+//! structures, the places and widths of their fields, constants and signatures. The compiler makes nearly all of these
+//! comparisons, so a target that cannot be run is checked, too.
+//!
+//! Contract: docs/contract.md, 7.
 
 #![cfg(any(target_os = "linux", target_os = "android"))]
 #![allow(clippy::unwrap_used)]
 
-// The wrappers are for the crate; here only what they stand on is looked at.
+// The tests look only at declarations, so the wrappers are not used.
 #[allow(dead_code)]
 #[path = "../src/epoll/ffi.rs"]
 mod epoll_ffi;
@@ -19,14 +21,14 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::io::IoSlice;
 use std::mem::{align_of, size_of, MaybeUninit};
 
-/// How wide a field is. What it is given is never called.
+/// The width of a field. The function that is passed is never called.
 const fn width<T, F>(_: fn(*const T) -> *const F) -> usize {
     size_of::<F>()
 }
 
 macro_rules! width {
     ($of:ty, $field:ident) => {
-        // SAFETY: it is never called.
+        // SAFETY: this closure is never called.
         width(|it: *const $of| unsafe { std::ptr::addr_of!((*it).$field) })
     };
 }
@@ -43,7 +45,7 @@ macro_rules! offset_of {
     }};
 }
 
-/// The same size, and the same fields at the same places and as wide.
+/// Asserts that the sizes are the same, and that the fields have the same places and widths.
 macro_rules! same_fields {
     ($ours:ty, $theirs:ty: $($field:ident),*) => {
         const _: () = assert!(size_of::<$ours>() == size_of::<$theirs>());
@@ -62,12 +64,12 @@ macro_rules! same_alignment {
 
 macro_rules! same_numbers {
     ($ffi:ident, $type:ty: $($name:ident),*) => {
-        // A number of the other crate may be of another type, of the same width or less.
+        // The number in the other crate may have another integer type that is not wider.
         $(const _: () = assert!($ffi::$name == libc::$name as $type);)*
     };
 }
 
-// epoll_event(3type): the user's data is a union in C, a number in both crates.
+// epoll_event(3type): the user's data is a union in C, and a number in both crates.
 same_alignment!(epoll_ffi::epoll_event, libc::epoll_event);
 const _: () = {
     type Ours = epoll_ffi::epoll_event;
@@ -75,12 +77,12 @@ const _: () = {
     assert!(size_of::<Ours>() == size_of::<Theirs>());
     assert!(offset_of!(Ours, events) == offset_of!(Theirs, events));
     assert!(width!(Ours, events) == width!(Theirs, events));
-    // The name is `u64` there.
+    // `libc` calls this field `u64`.
     assert!(offset_of!(Ours, data) == offset_of!(Theirs, u64));
     assert!(width!(Ours, data) == width!(Theirs, u64));
 };
 
-// The kernel's own, which is the C library's where that has 64 bits.
+// The structure of the kernel. It is the same as that of the C library if the latter has 64 bits.
 #[cfg(not(target_os = "android"))]
 const _: () = {
     assert!(size_of::<epoll_ffi::kernel_timespec>() == 16);
@@ -95,7 +97,7 @@ same_alignment!(epoll_ffi::kernel_timespec, libc::timespec);
 same_fields!(unix_ffi::pollfd, libc::pollfd: fd, events, revents);
 same_alignment!(unix_ffi::pollfd, libc::pollfd);
 
-// Alone it may be less aligned than theirs: it is passed within `sockaddr_any` only.
+// It may be less aligned than that of `libc`, because it is passed only as a part of `sockaddr_any`.
 same_fields!(unix_ffi::sockaddr_in, libc::sockaddr_in: sin_family, sin_port, sin_addr, sin_zero);
 same_fields!(
     unix_ffi::sockaddr_in6, libc::sockaddr_in6:
@@ -118,7 +120,7 @@ same_fields!(
     msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags
 );
 same_alignment!(unix_ffi::msghdr, libc::msghdr);
-// `send_vectored` passes the one for the other.
+// `send_vectored` passes an `IoSlice` where the system expects an `iovec`.
 const _: () = assert!(size_of::<IoSlice<'_>>() == size_of::<libc::iovec>());
 same_alignment!(IoSlice<'_>, libc::iovec);
 
@@ -137,7 +139,8 @@ same_numbers!(unix_ffi, c_int: ENETRESET, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOS
 const _: () = assert!(unix_ffi::SEND_FLAGS == libc::MSG_NOSIGNAL);
 same_numbers!(unix_ffi, i16: POLLIN, POLLOUT, POLLERR, POLLHUP);
 
-/// Two functions of one signature, but for the structures, which the assertions above hold against each other.
+/// Asserts that two functions have the same signature. Their structures may differ, since the assertions above compare
+/// those.
 macro_rules! same_signature {
     ($ours:path, $theirs:path: for<$a:ident> $signature:ty, $ours_a:ty, $theirs_a:ty) => {
         const _: () = {
@@ -219,15 +222,15 @@ same_signature!(
     unix_ffi::pollfd, libc::pollfd
 );
 
-// 7: what no constant of the other crate tells.
+// 7: `libc` has no constant for this.
 #[test]
 fn a_vectored_call_takes_as_many_buffers_as_the_system_says() {
-    // SAFETY: it takes a number only.
+    // SAFETY: the call takes only a number.
     let most = unsafe { libc::sysconf(libc::_SC_IOV_MAX) };
     assert_eq!(usize::try_from(most).unwrap(), unix_ffi::IOV_MAX);
 }
 
-// 7: the kernel knows the call by that number, or not at all.
+// 7: the kernel knows the call by this number, or does not know it at all.
 #[cfg(not(target_os = "android"))]
 #[test]
 fn epoll_pwait2_has_the_number_that_we_call() {
@@ -266,7 +269,7 @@ fn every_declared_function_and_constant_is_held_against_libc() {
     }
 }
 
-/// What stands between `keyword` and `end` in each line that has both.
+/// The text between `keyword` and `end`, for each line that has both.
 fn names<'a>(source: &'a str, keyword: &str, end: char) -> Vec<&'a str> {
     let after = |line: &'a str| line.split_once(keyword)?.1.split_once(end);
     let names: Vec<_> = source.lines().filter_map(after).collect();

@@ -1,5 +1,7 @@
-//! Holds every structure, number and signature that the kqueue backend declares by hand against the `libc` crate, at
-//! compile time: a mistake is an error on any machine that type-checks the target.
+//! Compares every structure, number and signature that the kqueue backend declares by hand with the `libc` crate. This
+//! happens at compile time, so a mistake is an error on any machine that type-checks the target.
+//!
+//! Contract: docs/contract.md, 7.
 
 #![cfg(any(
     target_vendor = "apple",
@@ -8,7 +10,7 @@
     target_os = "openbsd",
     target_os = "dragonfly"
 ))]
-// Only declarations are looked at, and some names of the headers are not Rust's.
+// The tests look only at declarations, and some names are spelled as in the C headers.
 #![allow(dead_code, unreachable_pub)]
 
 #[path = "../src/kqueue/ffi.rs"]
@@ -20,7 +22,7 @@ use std::ffi::{c_int, c_void};
 use std::mem::{align_of, offset_of, size_of, MaybeUninit};
 use std::ptr::addr_of;
 
-/// The same numbers, whatever the integer types.
+/// Asserts that the numbers are the same, whatever their integer types are.
 macro_rules! same_numbers {
     ($module:ident: $($name:ident)*) => {$(
         const _: () = assert!(
@@ -30,7 +32,7 @@ macro_rules! same_numbers {
     )*};
 }
 
-/// The same size, and each field at the same place with the same size.
+/// Asserts that the sizes are the same, and that each field has the same place and size.
 macro_rules! same_layout {
     ($module:ident::$name:ident { $($field:ident)* }) => {
         const _: () = assert!(
@@ -54,7 +56,7 @@ macro_rules! size_of_field {
     ($struct:ty, $field:ident) => {{
         let whole = MaybeUninit::<$struct>::uninit();
         let whole = whole.as_ptr();
-        // SAFETY: it points into `whole`, and nothing is read.
+        // SAFETY: the pointer points into `whole`, and nothing is read.
         size_behind(unsafe { addr_of!((*whole).$field) })
     }};
 }
@@ -110,7 +112,7 @@ const _: () = assert!(align_of::<socket::msghdr>() == align_of::<libc::msghdr>()
 same_layout!(socket::pollfd { fd events revents });
 const _: () = assert!(size_of::<socket::nfds_t>() == size_of::<libc::nfds_t>());
 const _: () = assert!(size_of::<socket::socklen_t>() == size_of::<libc::socklen_t>());
-// An `IoSlice` has the layout of an `iovec`, which the systems have in common.
+// An `IoSlice` has the layout of an `iovec`, which is the same on all systems.
 const _: () = assert!(size_of::<std::io::IoSlice<'_>>() == size_of::<libc::iovec>());
 
 same_numbers!(socket: AF_INET AF_INET6 AF_UNIX SOCK_STREAM SOL_SOCKET SO_ERROR);

@@ -1,4 +1,6 @@
-//! 3.10: the linger time is the user's, also with a send in flight.
+//! The linger time is the user's to set, and it counts also with a send in flight.
+//!
+//! Contract: docs/contract.md, 3.10, 8.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -22,7 +24,7 @@ fn set_linger(stream: &TcpStream, seconds: u64) {
         .unwrap();
 }
 
-/// Reads to the end or to the error; returns how many bytes came, and which error.
+/// Reads to the end or to an error. Returns how many bytes came, and the error.
 fn read_all(mut peer: net::TcpStream) -> (usize, Option<ErrorKind>) {
     let (mut count, mut buffer) = (0, vec![0; 64 << 10]);
     loop {
@@ -34,7 +36,7 @@ fn read_all(mut peer: net::TcpStream) -> (usize, Option<ErrorKind>) {
     }
 }
 
-// 8
+// 3.10, 8
 #[test]
 fn with_a_linger_time_of_zero_a_drop_resets_with_a_send_in_flight() {
     let _watchdog = watchdog();
@@ -49,7 +51,7 @@ fn with_a_linger_time_of_zero_a_drop_resets_with_a_send_in_flight() {
             kept = None;
         }
         drop(stream);
-        // Where the cancelled send is not over at once, its packet closes the socket.
+        // If the cancelled send has not ended at once, the socket is closed when its packet is taken.
         if let Some(poll) = &mut kept {
             poll.poll(&mut events, Some(Duration::from_millis(20)))
                 .unwrap();
@@ -57,7 +59,7 @@ fn with_a_linger_time_of_zero_a_drop_resets_with_a_send_in_flight() {
         }
         let (received, error) = read_all(peer);
         assert!(received < accepted, "all of {accepted} bytes came");
-        // Wine takes a reset that came before the receive for an end (WINDOWS.md, "reset before the recv starts").
+        // Wine reports a reset that came before the receive as an end.
         assert!(
             error.is_some() || under_wine(),
             "a clean end after {received} bytes"
@@ -66,7 +68,7 @@ fn with_a_linger_time_of_zero_a_drop_resets_with_a_send_in_flight() {
     }
 }
 
-// 8
+// 3.10, 8
 #[test]
 fn with_a_linger_time_a_drop_delivers_what_is_in_flight() {
     let _watchdog = watchdog();
@@ -75,7 +77,7 @@ fn with_a_linger_time_a_drop_delivers_what_is_in_flight() {
     let accepted = adopt_and_fill(&mut poll, &mut events, &stream);
     set_linger(&stream, 2);
     let reader = thread::spawn(move || read_all(peer));
-    // On Unix this may block, but not longer than that.
+    // On Unix this may block, but not longer than the linger time.
     drop(stream);
     while !reader.is_finished() {
         poll.poll(&mut events, Some(Duration::from_millis(1)))
@@ -86,6 +88,7 @@ fn with_a_linger_time_a_drop_delivers_what_is_in_flight() {
     assert_eq!(poll.registrator().lent_bytes(), 0);
 }
 
+// 3.10
 #[test]
 fn with_a_linger_time_a_drop_delivers_what_was_sent() {
     let _watchdog = watchdog();
@@ -104,6 +107,7 @@ fn with_a_linger_time_a_drop_delivers_what_was_sent() {
     }
 }
 
+// 3.10
 #[test]
 fn a_linger_time_that_was_taken_back_counts_no_more() {
     let _watchdog = watchdog();

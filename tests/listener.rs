@@ -1,4 +1,6 @@
 //! TCP listeners: accepting, and the events around it.
+//!
+//! Contract: docs/contract.md, 1, 2.1, 2.3, 2.4, 2.5, 2.6, 2.7, 3.1, 3.2, 3.7, 5.7, 6.1, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -90,8 +92,8 @@ fn an_event_comes_for_a_connection_that_waits_already() {
     listener.accept().unwrap();
 }
 
-// 2.1, 2.3: several connections merge into one edge; none is forgotten by an accept for each event. Connections that
-// overtake each other on their way to the listener are accepted in the order of their arrival.
+// 2.1, 2.3: several connections can merge into one edge. A listener that accepts one for each event still gets all of
+// them. Connections that overtake each other on their way are accepted in the order of their arrival.
 #[test]
 fn one_accept_an_event_takes_every_connection() {
     let _watchdog = watchdog();
@@ -115,7 +117,7 @@ fn one_accept_an_event_takes_every_connection() {
     }
 }
 
-// 2.1, 6.1: accepting until WouldBlock leaves nothing to report, and the next connection is.
+// 2.1, 6.1: after accepting until WouldBlock nothing is left to report, and the next connection makes an event.
 #[test]
 fn after_accepting_all_only_a_new_connection_is_an_event() {
     let _watchdog = watchdog();
@@ -137,7 +139,7 @@ fn after_accepting_all_only_a_new_connection_is_an_event() {
     }
 }
 
-// 2.1, 3.2: the edge of a connection that was accepted before its event was handled.
+// 2.1, 3.2: a connection that was accepted before its edge was handled makes no event.
 #[test]
 fn a_connection_accepted_between_two_events_is_not_reported_again() {
     let _watchdog = watchdog();
@@ -179,7 +181,7 @@ fn a_deregistered_listener_is_silent_and_accepts() {
     let _client = net::TcpStream::connect(address).unwrap();
     expect_no_events(&mut poll, &mut events);
     accept(&listener);
-    // And again later.
+    // It can be registered again later.
     registrator.register(&listener, 2, READABLE).unwrap();
     let _client = net::TcpStream::connect(address).unwrap();
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
@@ -235,7 +237,7 @@ fn one_listener_in_one_poll_and_its_streams_in_two_others() {
     }
 }
 
-// 3.2, 8: what the peer did before the accept is seen on the accepted stream.
+// 3.2, 8: the accepted stream shows what the peer did before the accept.
 #[test]
 fn a_client_that_left_before_the_accept_left_its_bytes_and_its_end() {
     let _watchdog = watchdog();
@@ -265,7 +267,8 @@ fn one_that_resets_and_one_that_stays(address: SocketAddr) -> net::TcpStream {
     net::TcpStream::connect(address).unwrap()
 }
 
-// 3.2: some systems take a connection back that was reset in the backlog, others give it out for its error to be read.
+// 3.2: some systems remove a connection from the backlog when it is reset. Others hand it out, and a read gives the
+// error.
 #[test]
 fn a_client_that_reset_before_the_accept_does_not_stop_the_listener() {
     let _watchdog = watchdog();
@@ -283,15 +286,15 @@ fn a_client_that_reset_before_the_accept_does_not_stop_the_listener() {
                 expect_events(&mut other, &mut events, &[(1, true, false)]);
                 assert_eq!(kind_of(reset.read(&mut [0; 8])), ErrorKind::ConnectionReset);
             }
-            // It was there for the event, and reset before the accept.
+            // The connection was there when the event was made, and was reset before the accept.
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
         }
         assert!(token < 3, "two have connected");
     }
 }
 
-// 3.2, found by a random program: under Wine 8 a plain `accept` told of it (10057), under Wine 10 by an address that is
-// none, on FreeBSD with ECONNABORTED.
+// 3.2: a random program has found this. A plain `accept` reports such a connection: with error 10057 under Wine 8, with
+// an address that is none under Wine 10, with ECONNABORTED on FreeBSD.
 #[test]
 fn a_connection_that_was_reset_before_it_was_accepted_is_no_error() {
     let _watchdog = watchdog();
@@ -304,7 +307,7 @@ fn a_connection_that_was_reset_before_it_was_accepted_is_no_error() {
     }
 }
 
-// 1: as std does, with SO_REUSEADDR on Unix only.
+// 1: `bind` does as `std`, with SO_REUSEADDR on Unix only.
 #[test]
 fn a_port_that_is_listened_on_cannot_be_bound_again() {
     let (listener, address) = bind("127.0.0.1:0");
@@ -313,7 +316,7 @@ fn a_port_that_is_listened_on_cannot_be_bound_again() {
     assert_eq!(reuses, cfg!(unix));
 }
 
-// 1: the largest backlog the system grants; std asks for 128.
+// 1: `bind` asks for the largest backlog that the system grants. `std` asks for 128.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_backlog_is_the_largest_that_the_system_grants() {
@@ -336,7 +339,7 @@ fn is_only_v6(listener: &TcpListener) -> bool {
     SockRef::from(listener).only_v6().unwrap()
 }
 
-/// Windows fills in one byte of the four, once the socket is bound, and `socket2` 0.5 takes that for a mistake.
+/// Once the socket is bound, Windows fills in only one byte of the four, and `socket2` 0.5 takes that for a mistake.
 #[cfg(windows)]
 fn is_only_v6(listener: &TcpListener) -> bool {
     use std::os::windows::io::AsRawSocket;
@@ -344,7 +347,7 @@ fn is_only_v6(listener: &TcpListener) -> bool {
     let socket = usize::try_from(listener.as_raw_socket()).unwrap();
     let mut value = [0_u8; 4];
     let mut length = 4;
-    // SAFETY: the socket is open while it is borrowed, and four bytes may be written.
+    // SAFETY: the socket is open while it is borrowed, and the system may write four bytes.
     let result = unsafe {
         getsockopt(
             socket,
@@ -358,7 +361,7 @@ fn is_only_v6(listener: &TcpListener) -> bool {
     value[0] != 0
 }
 
-// 1, 3.7: other options need socket2, and from_std keeps them.
+// 1, 3.7: other options are set with `socket2`, and `from_std` keeps them.
 #[test]
 fn a_listener_made_elsewhere_is_taken_over_with_its_options() {
     let _watchdog = watchdog();
@@ -487,7 +490,8 @@ fn several_threads_accept_from_one_listener() {
     assert_eq!(accepted.len(), THREADS * EACH);
 }
 
-// 3.7: also with an interest armed, which on Windows is an accept in flight: it is called back, and loses no client.
+// 3.7: a listener with an armed interest can be given back, too. On Windows an accept is in flight then, which is
+// cancelled without losing a client.
 #[test]
 fn an_armed_listener_is_given_back_and_loses_no_client() {
     let _watchdog = watchdog();
@@ -503,7 +507,7 @@ fn an_armed_listener_is_given_back_and_loses_no_client() {
     }
 }
 
-// 3.7: a client may come at any time before or while the listener is given back.
+// 3.7: a client may come at any time, before the listener is given back or meanwhile.
 #[test]
 fn a_listener_given_back_while_clients_come_loses_none() {
     let _watchdog = watchdog();
@@ -517,7 +521,7 @@ fn a_listener_given_back_while_clients_come_loses_none() {
                 listener.set_nonblocking(false).unwrap();
                 listener.accept().unwrap();
             }
-            // It has come already, and the listener holds it.
+            // The client has come already, and the listener holds its connection.
             Err(refused) => {
                 assert_eq!(refused.error().kind(), ErrorKind::WouldBlock);
                 let listener = refused.into_source();

@@ -1,4 +1,6 @@
 //! `Poll`, `Events`, `Event`, `Interests` and `Token`: what a batch holds, how full it gets, and who is served.
+//!
+//! Contract: docs/contract.md, 1, 4.1, 4.6, 5.4, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -258,7 +260,7 @@ fn poll_refuses_a_batch_without_room() {
             .unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     }
-    // What was queued is still there for a batch with room.
+    // The queued event is still there for a batch that has room.
     expect_events(
         &mut poll,
         &mut Events::with_capacity(1),
@@ -382,7 +384,7 @@ fn capacity_1_hands_out_both_interests_of_one_source_under_two_tokens() {
 fn a_large_batch_takes_many_ready_sources() {
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
-    // More than any bound on what one call takes from the system.
+    // This is more than one call takes from the system.
     let mut events = Events::with_capacity(100_000);
     let sockets: Vec<UdpSocket> = (0..150)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
@@ -497,7 +499,7 @@ fn a_read_closed_hint_never_comes_while_the_peer_can_send() {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(8);
     let (mut stream, mut peer) = pair();
-    // Our own direction ends: this says nothing of the peer's.
+    // Our own direction ends. The peer can still send.
     stream.shutdown(net::Shutdown::Write).unwrap();
     assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
     poll.registrator().register(&stream, 1, READABLE).unwrap();

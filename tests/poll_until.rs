@@ -1,4 +1,6 @@
-//! A poll with a deadline (1): never cut short, and one that has passed does not block.
+//! `Poll::poll_until`: the wait does not end before the deadline, and a deadline that has passed does not block.
+//!
+//! Contract: docs/contract.md, 4.2, 4.4.
 
 #![allow(clippy::unwrap_used)] // a test
 
@@ -14,6 +16,7 @@ fn queue() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(4))
 }
 
+// 4.2
 #[test]
 fn a_deadline_is_not_cut_short() {
     let _watchdog = watchdog();
@@ -25,7 +28,7 @@ fn a_deadline_is_not_cut_short() {
     }
 }
 
-// It would hang, and the watchdog tell.
+// 4.2: if this call blocked, the watchdog would end the test.
 #[test]
 fn a_deadline_that_has_passed_does_not_block() {
     let _watchdog = watchdog();
@@ -35,13 +38,14 @@ fn a_deadline_that_has_passed_does_not_block() {
     for _ in 0..100 {
         assert_eq!(poll.poll_until(&mut events, Some(passed)).unwrap(), 0);
     }
-    // What is there is still handed out.
+    // An event that is there is still handed out.
     poll.registrator().wake(3).unwrap();
     assert_eq!(poll.poll_until(&mut events, Some(passed)).unwrap(), 1);
     assert_eq!(events.iter().next().unwrap().id(), 3);
     expect_nothing_queued(&mut poll, &mut events);
 }
 
+// 4.2
 #[test]
 fn without_a_deadline_it_waits_for_an_event() {
     let _watchdog = watchdog();
@@ -55,6 +59,7 @@ fn without_a_deadline_it_waits_for_an_event() {
     waking.join().unwrap();
 }
 
+// 4.2
 #[test]
 fn a_far_deadline_does_not_overflow() {
     let _watchdog = watchdog();
@@ -67,6 +72,7 @@ fn a_far_deadline_does_not_overflow() {
     assert_eq!(poll.poll_until(&mut events, Some(far)).unwrap(), 1);
 }
 
+// 4.2, 4.4
 #[test]
 fn a_closed_loop_fails_before_the_deadline() {
     let _watchdog = watchdog();

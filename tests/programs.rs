@@ -1,17 +1,20 @@
-//! Random programs on the real kernel, checked step by step against a model that says which events and bytes are
-//! allowed, and which must come.
+//! Random programs that use streams and listeners on the real kernel. A model checks each step: it says which events
+//! and bytes are allowed, and which must come.
+//! Loopback may deliver bytes later than the call that sends them, so at each step the model says what *may* happen.
+//! The program waits for what *must* come only at the step `Settle`, which also ends every program. `MINIMIO_EFFORT`
+//! scales the number of programs. A program that fails is shrunk to a short one and printed. Write a test with a name
+//! of its own for it.
+//! of its own for it.
+//! The model checks at every call what paragraph 3.2 says of streams that have ended or broken. Once a call has
+//! reported a failure, a read that would give an end gives that failure. An end that a read has given stays. After
+//! `shutdown(Read)` a read gives the end and nothing else. A second shutdown of a direction changes nothing. A peer
+//! whose linger time is 0 makes a reset and no end.
+//! The model recognizes the client of an accepted stream by its port. `connect_nonblocking` gives the stream a port at
+//! once on every system. On Windows the connect itself starts with the first registration, and until then no connection
+//! waits for an `accept`.
+//! waits for an `accept`.
 //!
-//! Loopback may deliver later than the call that sends, so at each step the model says what *can* be; what *must* come
-//! is waited for at `Settle`, which also ends every program. `MINIMIO_EFFORT` scales the number of programs. A failure
-//! is shrunk to a short program and printed; it belongs into a test of its own, by name.
-//!
-//! What the contract says of broken and of ended streams, the model holds every call to (3.2): once a call has told of a
-//! failure, a read that would give an end gives that failure; an end that a read has told of stays; after
-//! `shutdown(Read)` a read gives the end and nothing else; a second shutdown of a direction changes nothing; a peer that
-//! lingers for no time is a reset and no end.
-//!
-//! The model knows an accepted stream's client by its port. `connect_nonblocking` gives one at once everywhere, also on
-//! Windows, where the connect itself starts with the first registration: until then nobody waits for an `accept`.
+//! Contract: docs/contract.md, 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.5, 3.8, 3.10, 4.1, 4.3, 4.6, 5.4.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,21 +32,21 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use socket2::SockRef;
 
-/// How much unread there may be with room to write still certain: any socket buffer holds more.
+/// With so many bytes unread there is certainly still room to write, since every socket buffer holds more.
 const ROOM_IS_CERTAIN_BELOW: usize = 2_048;
 
 const MOST_STREAMS: usize = 6;
 
-/// Whether a non-blocking connect waits for the first registration (3.5).
+/// Whether a non-blocking connect starts only with the first registration (3.5).
 const CONNECTS_WHEN_REGISTERED: bool = cfg!(windows);
 
-/// A step of a program. Which stream it means is taken modulo their number.
+/// A step of a program. The number of a stream is taken modulo how many streams there are.
 #[derive(Debug, Clone)]
 enum Step {
     Connect,
     ConnectBlocking,
     Accept,
-    /// Of how much memory a stream lends to a receive, which shows on Windows alone.
+    /// Chooses how much memory a stream lends to a receive. This has an effect only on Windows.
     Lend {
         stream: usize,
         bytes: usize,
@@ -81,7 +84,7 @@ enum Step {
     TakeError {
         stream: usize,
     },
-    /// A call of the user's own on the `std` stream: a read, a write, and one that would block for a reason of its own.
+    /// A call within `try_io`: a read, a write, or one that returns `WouldBlock` for another reason.
     TryRead {
         stream: usize,
         room: usize,
@@ -98,7 +101,7 @@ enum Step {
     Reset {
         stream: usize,
     },
-    /// Drops a stream that is to linger for a second.
+    /// Drops a stream whose linger time is one second.
     Linger {
         stream: usize,
     },
@@ -168,13 +171,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Tokens from here on are wakes.
+/// Tokens from this number on belong to wakes.
 const WAKES: Token = 1 << 20;
 
-/// What a stream is known by: its number in order of making.
+/// How a stream is known: the number of streams that were made before it.
 type Id = usize;
 
-/// Bytes of which a failure prints the number only.
+/// Bytes. A failed program is printed with only their number.
 #[derive(Default)]
 struct Bytes(VecDeque<u8>);
 
@@ -198,44 +201,44 @@ impl DerefMut for Bytes {
     }
 }
 
-/// What may, and what must, happen on one stream.
+/// What may happen on one stream, and what must.
 #[derive(Debug, Default)]
 struct Model {
     armed: [Option<Token>; 2],
     was_registered: bool,
     peer: Option<Id>,
-    /// Accepted from the peer's writes and not read here.
+    /// Bytes that the peer's writes accepted and that were not read here.
     incoming: Bytes,
-    /// The peer ended its sending, after `incoming`.
+    /// The peer has ended its sending, after the bytes in `incoming`.
     fin: bool,
-    /// The peer is gone, in whatever way.
+    /// The peer is gone, whether it closed or reset the connection.
     ended: bool,
-    /// A reset may have come or may come: bytes can be lost, calls can fail.
+    /// A reset may have come or may still come, so bytes can be lost and calls can fail.
     maybe_reset: bool,
-    /// The peer did reset it, and had not ended its sending: there is no end of stream.
+    /// The peer has reset the connection and had not ended its sending. So there is no end of stream.
     was_reset: bool,
-    /// The failure that a call has told of.
+    /// The failure that a call has reported.
     told: Option<ErrorKind>,
     /// `take_error` has returned it.
     taken: bool,
-    /// A read has told of the end.
+    /// A read has given the end.
     end_told: bool,
-    /// A peek has, or a call of the user's own. It is no read of ours, so that a read may tell of either, if a failure
-    /// came after the end.
+    /// A peek, or a call within `try_io`, has given the end. That is not a read of the crate. So if a failure came
+    /// after the end, a read may give either.
     end_seen: bool,
     read_shut: bool,
-    /// A shutdown of reading has failed: nobody knows what it did.
+    /// A shutdown of reading has failed, so it is not known what it did.
     maybe_read_shut: bool,
-    /// What the peer's writes brought that nobody will read.
+    /// Bytes of the peer's writes that will never be read.
     dropped: usize,
     write_shut: bool,
-    /// The connect may not have ended.
+    /// The connect may still be under way.
     connecting: bool,
-    /// It was begun.
+    /// The connect was begun.
     started: bool,
-    /// An event has come in that direction, and no call since: the next call does not block.
+    /// An event of that direction has come and no call was made since, so the next call does not block.
     promised: [bool; 2],
-    /// Counts what was written, to make bytes that differ.
+    /// How many bytes were written. It makes the next bytes differ.
     written: usize,
 }
 
@@ -244,7 +247,7 @@ impl Model {
         interest == WRITABLE || self.must_fire(interest) || self.maybe_reset
     }
 
-    /// Whether its event, if armed, must come when one waits.
+    /// Whether the event of that interest must come, if it is armed and the program waits.
     fn must_fire(&self, interest: Interests) -> bool {
         let over = self.fin || self.ended || self.read_shut || self.told.is_some();
         interest == READABLE && (over || !self.incoming.is_empty() && !self.maybe_reset)
@@ -254,7 +257,8 @@ impl Model {
         self.maybe_reset || self.ended
     }
 
-    /// A call has told of this error. A broken pipe may go with a complete answer, and says nothing.
+    /// Records that a call has reported this error. A broken pipe is not recorded, since a complete answer may still
+    /// wait.
     fn tell(&mut self, error: &io::Error) {
         assert!(self.may_fail(), "{error}: {self:?}");
         if BREAKS.contains(&error.kind()) {
@@ -269,13 +273,13 @@ impl Model {
             return true;
         }
         let ends = self.incoming.is_empty() && self.fin || self.may_fail() || self.maybe_read_shut;
-        // Wine 8 takes a reset that came before the receive for an end.
+        // Wine 8 reports a reset that came before the receive as an end.
         let is_reset = self.was_reset && !under_wine();
         ends && !is_reset && self.told.is_none()
     }
 }
 
-/// What a connection ends with, other than an end of stream.
+/// The errors with which a connection may end instead of an end of stream.
 const BREAKS: [ErrorKind; 4] = [
     ErrorKind::ConnectionReset,
     ErrorKind::ConnectionAborted,
@@ -294,7 +298,7 @@ struct World {
     listener_armed: Option<Token>,
     listener_registered: bool,
     listener_promised: bool,
-    /// Connected, or to be, and not accepted, by the client's port.
+    /// Clients that are connected or will be, and were not accepted yet, by their port.
     pending: BTreeMap<u16, Id>,
     streams: BTreeMap<Id, TcpStream>,
     models: BTreeMap<Id, Model>,
@@ -344,7 +348,7 @@ impl World {
         self.models.get_mut(&id).unwrap()
     }
 
-    /// What the peer's side of the model is, if there is one.
+    /// The peer's side in the model, if there is one.
     fn peer(&mut self, id: Id) -> Option<&mut Model> {
         let peer = self.model(id).peer?;
         self.models.get_mut(&peer)
@@ -419,14 +423,14 @@ impl World {
             Step::TryWrite { count, .. } => self.write(id, count, false),
             Step::TryRead { room, .. } => self.try_read(id, room),
             Step::TryNothing { interest, .. } => {
-                // "Not ready" of something else: it must lose nothing.
+                // This `WouldBlock` is of something else, so it must not lose an event.
                 let result = self.streams[&id].try_io(interest, |_| -> io::Result<()> {
                     Err(ErrorKind::WouldBlock.into())
                 });
                 let error = result.unwrap_err();
                 let unread = cfg!(windows) && error.kind() == ErrorKind::InvalidInput;
                 if cfg!(windows) && BREAKS.contains(&error.kind()) {
-                    // It is kept, so that nobody's call is made.
+                    // The failure is kept, so the call is not made.
                     self.model(id).tell(&error);
                 } else {
                     assert!(error.kind() == ErrorKind::WouldBlock || unread, "{error}");
@@ -456,7 +460,8 @@ impl World {
                 self.drop_stream(id, true);
             }
             Step::Linger { .. } => {
-                // On Unix the drop waits that long for a peer that reads nothing, and here nobody else would read.
+                // On Unix the drop waits that long for a peer that reads nothing, and in this program no other thread
+                // reads.
                 if cfg!(windows) || self.unread_by_peer(id) < ROOM_IS_CERTAIN_BELOW {
                     let second = Some(Duration::from_secs(1));
                     SockRef::from(&self.streams[&id])
@@ -469,7 +474,7 @@ impl World {
         }
     }
 
-    /// Disarms both interests, or those.
+    /// Disarms both interests by `deregister`, or the given ones by `disarm`.
     fn disarm(&mut self, id: Id, interests: Option<Interests>) {
         let registrator = self.poll.registrator();
         let result = match interests {
@@ -489,7 +494,7 @@ impl World {
         }
     }
 
-    /// What was written to a stream's peer, or to nobody yet, and not read.
+    /// How many bytes of a stream were written and not read, by its peer or by the client that will be its peer.
     fn unread_by_peer(&self, id: Id) -> usize {
         let model = &self.models[&id];
         match model.peer {
@@ -518,13 +523,13 @@ impl World {
         self.pending.insert(from, id);
     }
 
-    /// Whether a client has connected and lives: then its connection is there to be accepted.
+    /// Whether a client has connected and is still there. Then its connection can be accepted.
     fn waits(&self, id: &Id) -> bool {
         self.streams.contains_key(id) && self.models[id].started
     }
 
-    /// `ours` is false for a call of the user's own, of which less is promised: on Windows it does not see what an
-    /// operation in flight will bring, and elsewhere it may meet a connection that is gone.
+    /// `ours` is false for a call within `try_io`, of which less is promised. On Windows it does not see what an
+    /// operation in flight will bring. Elsewhere it may accept a connection that is gone.
     fn check_accept(&mut self, result: io::Result<(TcpStream, SocketAddr)>, ours: bool) {
         let promised = std::mem::take(&mut self.listener_promised);
         match result {
@@ -537,7 +542,7 @@ impl World {
                     started: true,
                     ..Model::default()
                 };
-                // What the client did before it had a peer.
+                // What the client did before it was accepted.
                 if let Some(before) = self.models.get_mut(&client) {
                     before.connecting = false;
                     model.incoming.extend(&bytes_at(0, before.written));
@@ -553,7 +558,7 @@ impl World {
                 self.model(client).peer = Some(id);
             }
             Err(error) => {
-                // The kernel may take back one whose client has gone.
+                // The kernel may remove a connection whose client is gone.
                 let gone = self
                     .pending
                     .values()
@@ -568,7 +573,7 @@ impl World {
         }
     }
 
-    /// Checks what a read or a peek gave. Returns the number of bytes.
+    /// Checks the result of a read or a peek. Returns the number of bytes.
     fn check_read(&mut self, id: Id, result: io::Result<usize>, buffer: &[u8]) -> usize {
         let model = self.model(id);
         let promised = model.promised[0];
@@ -619,8 +624,8 @@ impl World {
         }
     }
 
-    /// A read of the user's own. The system's answers are not the crate's: it tells of a failure once, and after a
-    /// shutdown of reading it may go on.
+    /// Checks a read within `try_io`. It gets the answers of the system, which reports a failure only once and may go
+    /// on after a shutdown of reading.
     fn try_read(&mut self, id: Id, room: usize) {
         let model = self.model(id);
         if room == 0 || model.read_shut || model.maybe_read_shut {
@@ -646,7 +651,7 @@ impl World {
             }
             Err(error) if cfg!(windows) && error.kind() == ErrorKind::InvalidInput => return,
             Err(error) if model.connecting && error.kind() == ErrorKind::NotConnected => return,
-            // The crate sees what the call says, and keeps it.
+            // The crate sees the result of the call, and remembers a failure.
             Err(error) => model.tell(&error),
         }
         self.model(id).promised[0] = false;
@@ -676,12 +681,12 @@ impl World {
         self.model(id).end_seen |= ended;
     }
 
-    /// `ours` is false for a call of the user's own.
+    /// `ours` is false for a call within `try_io`.
     fn write(&mut self, id: Id, count: usize, ours: bool) {
         let from = self.model(id).written;
         let bytes = bytes_at(from, count);
         if !ours && self.model(id).connecting {
-            // A system's own answer while it connects is none of ours.
+            // While the connect is under way, the system may answer in its own way.
             return;
         }
         let result = if ours {
@@ -706,7 +711,7 @@ impl World {
                 if count > 0 {
                     model.connecting = false;
                 }
-                // A peer that is gone, or reads no more, may answer with a reset.
+                // The system of a peer that is gone or does not read any more may answer with a reset.
                 let ended = model.ended;
                 if ended && taken > 0 {
                     model.maybe_reset = true;
@@ -742,7 +747,7 @@ impl World {
         let model = self.model(id);
         if let Err(error) = result {
             if error.kind() == ErrorKind::NotConnected && model.connecting {
-                // Under way: nothing was done.
+                // The connect is under way, so the shutdown has done nothing.
                 return;
             }
             let excused = model.may_fail() || model.fin || model.write_shut;
@@ -762,7 +767,7 @@ impl World {
                 peer.fin = true;
             }
         }
-        // Bytes that arrive at an end which reads no more may be answered with a reset.
+        // If bytes arrive at an end that reads no more, its system may answer with a reset.
         let model = self.model(id);
         if model.read_shut && model.dropped > 0 {
             model.maybe_reset = true;
@@ -775,7 +780,7 @@ impl World {
     fn drop_stream(&mut self, id: Id, reset: bool) {
         drop(self.streams.remove(&id));
         let model = self.model(id);
-        // Bytes that are left unread, or on their way, make a reset of the end.
+        // Bytes that are unread or on their way turn the closing into a reset.
         let discards = reset
             || !model.incoming.is_empty()
             || model.maybe_reset
@@ -859,7 +864,7 @@ impl World {
         }
     }
 
-    /// What is armed and must come.
+    /// The events that are armed and must come.
     fn due(&self) -> Vec<(Id, Interests)> {
         let mut due = Vec::new();
         for id in self.streams.keys() {
@@ -878,7 +883,7 @@ impl World {
         self.listener_armed.is_some() && self.pending.values().any(|id| self.waits(id))
     }
 
-    /// Polls until all has come that must.
+    /// Polls until everything has come that must come.
     fn settle(&mut self, capacity: usize) {
         let end = Instant::now() + HANG;
         loop {
@@ -899,11 +904,12 @@ impl World {
     }
 }
 
-/// How long one wait for what must come lasts. `HANG` bounds them all; shrinking a loss takes that many times over.
+/// How long one wait for what must come lasts. `HANG` bounds all waits together. Shrinking a program that lost an event
+/// takes many such waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The bytes of every stream, from a place on: they start anew after 251. By whole pieces, since an emulator in a debug
-/// build takes seconds for megabytes one by one.
+/// The bytes of every stream from a place on. They repeat after 251 bytes. They are copied in whole pieces, since a
+/// debug build under an emulator takes seconds for megabytes byte by byte.
 fn bytes_at(place: usize, count: usize) -> Vec<u8> {
     let piece: Vec<u8> = (0..251).collect();
     let mut bytes = Vec::with_capacity(count);
@@ -924,7 +930,7 @@ fn run(lent_limit: usize, program: &[Step]) {
     world.settle(64);
 }
 
-// 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 4.1, 4.3, 4.6
+// 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.5, 3.8, 3.10, 4.1, 4.3, 4.6, 5.4
 #[test]
 fn random_programs_do_what_the_model_allows() {
     let _watchdog = watchdog();
@@ -933,7 +939,8 @@ fn random_programs_do_what_the_model_allows() {
         failure_persistence: None,
         ..Config::default()
     };
-    // What is past the limit goes the ways without lent memory, on Windows; elsewhere it changes nothing.
+    // On Windows, receives and sends beyond this limit work without lent memory. On other systems the limit changes
+    // nothing.
     let lent_limit = prop::sample::select(vec![0, 5_000, 64 << 20]);
     let programs = (lent_limit, prop::collection::vec(step(), 1..120));
     let result = TestRunner::new(config).run(&programs, |(lent_limit, program)| {

@@ -1,4 +1,7 @@
-//! `Registrator::register`: one event an interest, whatever held before and whatever is done to the other interest.
+//! `Registrator::register`: each interest yields one event, whatever held before and whatever is done to the other
+//! interest.
+//!
+//! Contract: docs/contract.md, 2.1, 2.2, 2.3, 2.4, 2.8, 6.1, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +23,7 @@ fn poll_and_events() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(64))
 }
 
-/// Makes the peer's close a reset, not an end of stream.
+/// Makes dropping `peer` a reset and not an end of stream.
 fn reset(peer: net::TcpStream) {
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
@@ -56,7 +59,7 @@ fn writable_yields_one_event_although_there_is_room_for_ever() {
     expect_events(&mut poll, &mut events, &[(1, false, true)]);
 
     for _ in 0..10 {
-        // Each of them takes room, and the peer gives it back.
+        // Each write takes room, and the peer makes room again by reading.
         assert_eq!(stream.write(b"some").unwrap(), 4);
         peer.read_exact(&mut [0; 4]).unwrap();
         expect_nothing_queued(&mut poll, &mut events);
@@ -156,7 +159,7 @@ fn registering_readable_again_does_not_arm_writable_again() {
     expect_no_events(&mut poll, &mut events);
 }
 
-/// Writes until there is no room, and arms `WRITABLE` under `token`. Returns how many bytes were taken.
+/// Writes until there is no room, and arms `WRITABLE` under `token`. Returns how many bytes were written.
 fn fill_and_arm(poll: &Poll, stream: &TcpStream, token: usize) -> usize {
     let filled = fill(stream);
     poll.registrator()
@@ -165,8 +168,8 @@ fn fill_and_arm(poll: &Poll, stream: &TcpStream, token: usize) -> usize {
     filled
 }
 
-/// The system may move bytes of a full stream to the peer at any time, and has room then: an event of that is a true
-/// one if a write is accepted. Fills and arms again.
+/// The system may move bytes of a full stream to the peer at any time, and then there is room. An event of that is a
+/// true one if a write is accepted. Then this fills the stream and arms again.
 fn refill_and_arm(poll: &Poll, mut stream: &TcpStream, token: usize) -> usize {
     let written = stream.write(&[0x5a; 64]).unwrap();
     assert_ne!(written, 0);
@@ -450,7 +453,7 @@ fn readable_event_comes_when_the_peer_had_closed_before() {
     let (mut poll, mut events) = poll_and_events();
     let (mut stream, peer) = pair();
     drop(peer);
-    // The end has arrived once a read says so.
+    // The end has certainly arrived once a read gives it.
     while stream.read(&mut [0; 1]).is_err() {}
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
@@ -518,7 +521,7 @@ fn bytes_that_come_between_the_event_and_the_next_registration_are_not_lost() {
     for token in 1..100 {
         expect_events(&mut poll, &mut events, &[(token - 1, true, false)]);
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
-        // The stream is drained and nothing is armed when the next byte comes.
+        // When the next byte comes, the stream is drained and nothing is armed.
         peer.write_all(b"x").unwrap();
         await_bytes(&stream, 1);
         poll.registrator()
@@ -541,7 +544,7 @@ fn bytes_whose_edge_was_polled_while_nothing_was_armed_are_not_lost() {
         peer.write_all(b"x").unwrap();
         expect_events(&mut poll, &mut events, &[(token, true, false)]);
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
-        // The poll takes whatever the system reports of this byte, and nobody wants to know.
+        // The poll takes what the system reports of this byte. No interest is armed, so it makes no event.
         peer.write_all(b"y").unwrap();
         await_bytes(&stream, 1);
         expect_nothing_queued(&mut poll, &mut events);
@@ -566,7 +569,7 @@ fn bytes_read_between_registering_and_polling_take_no_later_event_with_them() {
         peer.write_all(b"x").unwrap();
         await_bytes(&stream, 1);
         assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
-        // The event of the byte that was read may come or not; what comes next must.
+        // The event of the byte that was read may come or not. The event of the next byte must come.
         if poll.poll(&mut events, Some(Duration::ZERO)).unwrap() > 0 {
             assert_eq!(said(&events), [Said::Readable(token)]);
             poll.registrator()
@@ -579,8 +582,8 @@ fn bytes_read_between_registering_and_polling_take_no_later_event_with_them() {
     }
 }
 
-/// Registers with nothing to read after `read` has taken the one message there was, and sees that only a new message
-/// makes an event.
+/// Lets `read` take the only message, registers with nothing left to read, and checks that only a new message makes an
+/// event.
 fn second_registration_waits(mut read: impl FnMut(&mut TcpStream)) {
     let (mut poll, mut events) = poll_and_events();
     let (mut stream, mut peer) = pair();
@@ -656,7 +659,7 @@ fn end_of_stream_yields_one_event_each_registration_and_no_bytes_each_time() {
     expect_no_events(&mut poll, &mut events);
 }
 
-// 2.3, 6.1: a read that is short of its buffer has not seen the end that came with the bytes.
+// 2.3, 6.1: a read that did not fill its buffer has not seen an end that came together with the bytes.
 #[test]
 fn an_end_of_stream_that_came_with_the_last_bytes_is_reported_after_a_short_read() {
     let _watchdog = watchdog();
@@ -891,7 +894,7 @@ fn a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
     let (mut stream, peer) = pair();
-    // The reset is known to have arrived when a second source of the same poll has seen it by an event.
+    // The reset has certainly arrived once a second source of the same poll has had an event of it.
     poll.registrator().register(&stream, 0, READABLE).unwrap();
     reset(peer);
     expect_events(&mut poll, &mut events, &[(0, true, false)]);
@@ -909,7 +912,7 @@ fn a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register() {
 fn a_refused_connect_is_an_event_and_no_error_of_register() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    // A port that was ours a moment ago and that nobody listens on: it stays bound, so that nobody else gets it.
+    // A port on which nobody listens. It stays bound, so that no other program gets it.
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
     bound.bind(&any.into()).unwrap();

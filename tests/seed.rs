@@ -1,4 +1,7 @@
-//! The two programs that minimio began with, as tests: one stream, and two streams whose events resume closures.
+//! The two programs with which minimio began, as tests: one has a single stream, the other has two streams whose events
+//! resume closures.
+//!
+//! Contract: docs/contract.md, 2.1, 2.6, 3.2, 4.4.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +15,7 @@ use std::thread;
 use common::{watchdog, DelayServer, HANG};
 use minimio::{is_closed, Events, Interests, Poll, TcpStream, Token};
 
-// 2.1, 3.2: ask, wait for the answer, read it.
+// 2.1, 3.2: the program asks, waits for the answer, and reads it.
 #[test]
 fn a_slow_answer_is_one_event() {
     let _watchdog = watchdog();
@@ -39,10 +42,10 @@ fn a_slow_answer_is_one_event() {
     assert!(is_closed(&error));
 }
 
-/// What is to be done when the event of a token comes.
+/// The closures to call when the event of a token comes.
 type Resume = Box<dyn FnOnce() + Send>;
 
-/// Runs what was stored for each token that is told, until nobody can tell any more.
+/// Calls the closure that was stored for each token that it receives, until the channel has ended.
 struct Executor {
     told: mpsc::Receiver<Token>,
     suspended: HashMap<Token, Resume>,
@@ -54,7 +57,7 @@ impl Executor {
         assert!(former.is_none());
     }
 
-    /// Returns once everything has been resumed.
+    /// Returns once every closure has been called.
     fn run(mut self) {
         while !self.suspended.is_empty() {
             let token = self.told.recv().unwrap();
@@ -64,7 +67,7 @@ impl Executor {
     }
 }
 
-// 2.6, 4.4: events resume what was suspended under their token; closing ends the loop after the last.
+// 2.6, 4.4: an event resumes the work that was suspended under its token. After the last one the loop is closed.
 #[test]
 fn two_answers_resume_their_closures_in_the_order_of_arrival() {
     let _watchdog = watchdog();

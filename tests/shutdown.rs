@@ -1,4 +1,7 @@
-//! 3.2: after `shutdown(Read)` reads give the end of the stream, at once and for good; a second shutdown does nothing.
+//! `TcpStream::shutdown`: after `Shutdown::Read` every read gives the end of the stream, at once and for good. A second
+//! shutdown of a direction does nothing.
+//!
+//! Contract: docs/contract.md, 3.2, 3.4, 8.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -20,7 +23,7 @@ fn queue() -> (Poll, Registrator, Events) {
     (poll, registrator, Events::with_capacity(16))
 }
 
-/// Checks that all kinds of reads give the end.
+/// Asserts that all kinds of reads give the end.
 #[track_caller]
 fn expect_end(mut stream: &TcpStream) {
     let mut buffer = [0; 8];
@@ -30,6 +33,7 @@ fn expect_end(mut stream: &TcpStream) {
     assert_eq!(stream.read_vectored(slices).unwrap(), 0);
 }
 
+// 3.2
 #[test]
 fn bytes_that_wait_are_behind_the_end() {
     let _watchdog = watchdog();
@@ -48,6 +52,7 @@ fn bytes_that_wait_are_behind_the_end() {
     }
 }
 
+// 3.2, 8
 #[test]
 fn bytes_that_come_later_are_behind_the_end() {
     let _watchdog = watchdog();
@@ -58,18 +63,19 @@ fn bytes_that_come_later_are_behind_the_end() {
         stream.shutdown(how).unwrap();
         expect_events(&mut poll, &mut events, &[(1, true, false)]);
         for token in 2..5 {
-            // A system may refuse what comes after both directions were shut down.
+            // After both directions were shut down, a system may refuse what the peer sends.
             drop(peer.write_all(b"more"));
             registrator.register(&stream, token, READABLE).unwrap();
             expect_events(&mut poll, &mut events, &[(token, true, false)]);
             expect_end(&stream);
-            // By now they are there.
+            // The bytes have arrived by now.
             expect_no_events(&mut poll, &mut events);
             expect_end(&stream);
         }
     }
 }
 
+// 3.2
 #[test]
 fn an_armed_readable_fires_and_says_that_reading_is_closed() {
     let _watchdog = watchdog();
@@ -92,7 +98,7 @@ fn an_armed_readable_fires_and_says_that_reading_is_closed() {
     assert!(events.iter().next().unwrap().is_read_closed());
 }
 
-// A system that is told would reset the connection when bytes come.
+// 3.2, 8: if Windows were told of the shutdown, it would reset the connection when bytes come.
 #[test]
 fn writing_goes_on_whatever_the_peer_sends() {
     let _watchdog = watchdog();
@@ -112,7 +118,7 @@ fn writing_goes_on_whatever_the_peer_sends() {
     }
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(peer.read(&mut received).unwrap(), 0);
-    // With both directions shut, bytes of the peer that are still on their way may be answered with a reset.
+    // With both directions shut down, the system may answer bytes of the peer that are still on their way with a reset.
     let written = stream.write(b"x");
     if !matches!(&written, Err(error) if error.kind() == ErrorKind::ConnectionReset) {
         expect_shut_down(written);
@@ -120,7 +126,7 @@ fn writing_goes_on_whatever_the_peer_sends() {
     expect_end(&stream);
 }
 
-// 3.2, 8: on BSDs the kernel's second `shutdown(Write)` ends the reading.
+// 3.2, 8: BSD kernels take a second `shutdown(Write)` as the end of reading, so it is not passed on.
 #[test]
 fn a_second_shutdown_of_a_direction_does_nothing() {
     let _watchdog = watchdog();
@@ -149,7 +155,7 @@ fn a_second_shutdown_of_a_direction_does_nothing() {
     expect_shut_down(stream.write(b"x"));
 }
 
-// 3.2: a shutdown is not asked for again, so what the system would say of it by now is not met.
+// 3.2: a second shutdown is not passed on to the system, so it does not get the error that the system would give now.
 #[test]
 fn a_second_shutdown_is_no_error_when_the_peer_is_gone() {
     let _watchdog = watchdog();
@@ -164,6 +170,7 @@ fn a_second_shutdown_is_no_error_when_the_peer_is_gone() {
     }
 }
 
+// 3.2
 #[test]
 fn what_is_not_connected_cannot_be_shut_down() {
     let _watchdog = watchdog();
@@ -171,12 +178,12 @@ fn what_is_not_connected_cannot_be_shut_down() {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let mut stream = TcpStream::from_std(socket.into()).unwrap();
         assert_eq!(kind_of(stream.shutdown(how)), ErrorKind::NotConnected);
-        // It has left no mark.
+        // The failed shutdown has changed nothing.
         assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::NotConnected);
     }
 }
 
-// 3.4: what nobody can read any more is no reason to lose what was written.
+// 3.4: bytes that cannot be read any more must not make the drop lose bytes that were written.
 #[cfg(windows)]
 #[test]
 fn a_stream_that_was_shut_for_reading_is_dropped_in_order() {

@@ -1,4 +1,6 @@
 //! `Source`: what can be registered, by which pointers, and what threads may do with it.
+//!
+//! Contract: docs/contract.md, 1.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +21,7 @@ const fn send_sync_debug<T: Send + Sync + Debug>() {}
 const fn is_source<T: Source + ?Sized>() {}
 const fn is_static<T: 'static>() {}
 
-// 1: threads may share and move everything, and print it.
+// 1: everything can be shared between threads, moved to another thread, and printed.
 const _: () = {
     send_sync_debug::<Poll>();
     send_sync_debug::<Selector>();
@@ -48,7 +50,7 @@ const _: () = {
     is_clone::<Registrator>();
 };
 
-// 1: a source is one through any of these pointers, however many.
+// 1: a pointer to a source is a source, also through several pointers.
 const _: () = {
     is_source::<TcpStream>();
     is_source::<TcpListener>();
@@ -71,7 +73,7 @@ const _: () = {
     reads_and_writes::<&TcpStream>();
 };
 
-// 1: signatures of the public face, so that a drift does not compile.
+// 1: the signatures of the public items. If one changes, this does not compile.
 const _: () = {
     use std::io::Result;
     use std::task::Waker;
@@ -97,7 +99,8 @@ const _: () = {
     let _: fn(&std::io::Error) -> bool = minimio::is_closed;
 };
 
-/// Registers through `source`, which must stand for `stream`, and sees the event; then deregisters through it.
+/// Registers through `source`, which must point to `stream`, and waits for the event. Then it deregisters through
+/// `source`.
 fn registers_through<S: Source + ?Sized>(source: &S) {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(8);

@@ -1,4 +1,7 @@
 //! TCP streams: what read, write, peek and shutdown promise, with the events around them.
+//!
+//! Contract: docs/contract.md, 1, 2.1, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8, 3.1, 3.2, 3.3, 3.4, 3.7, 3.8, 4.6, 5.4, 5.5, 6.1,
+//! 6.7, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -45,14 +48,14 @@ fn pattern(seed: u32, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// FNV-1a: tells lost, doubled and swapped bytes.
+/// FNV-1a, a checksum that shows lost, doubled and swapped bytes.
 fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// Makes `peer` reset the connection instead of closing it in order.
+/// Makes dropping `peer` reset the connection instead of closing it in order.
 fn reset(peer: net::TcpStream) {
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
@@ -60,7 +63,7 @@ fn reset(peer: net::TcpStream) {
     drop(peer);
 }
 
-/// Reads until the end or an error; returns the bytes, and the error if it was one. Waits by events.
+/// Reads until the end or an error, and waits by events. Returns the bytes, and the error if there was one.
 fn read_to_end_by_events(
     poll: &mut Poll,
     events: &mut Events,
@@ -111,7 +114,7 @@ fn a_full_stream_refuses_a_write_without_blocking() {
     refused_when_full(&stream, || (&stream).write_vectored(&buffers));
 }
 
-/// A system may find a little room in what was full a moment ago: then it is filled again. The peer never reads, so
+/// A system may find a little more room after the stream was full. Then this fills it again. The peer never reads, so
 /// that has an end.
 fn refused_when_full(stream: &TcpStream, mut write: impl FnMut() -> io::Result<usize>) {
     for _ in 0..100 {
@@ -136,7 +139,7 @@ fn a_registered_stream_reads_before_any_event() {
         let count = until_done(|| stream.read(&mut buffer)).unwrap();
         assert_eq!(&buffer[..count], b"early");
 
-        // Whatever the early read did to the event of the first bytes, the next ones are reported.
+        // Whatever the early read did to the event of the first bytes, the next bytes make an event.
         registrator.register(&stream, 2, READABLE).unwrap();
         peer.write_all(b"later").unwrap();
         let mut text = Vec::new();
@@ -164,10 +167,10 @@ fn the_first_read_after_an_event_gives_bytes() {
             registrator.register(&stream, round, READABLE).unwrap();
             peer.write_all(&round.to_ne_bytes()).unwrap();
             expect_events(&mut poll, &mut events, &[(round, true, false)]);
-            // Small writes are not cut on loopback.
+            // Loopback does not cut small writes.
             assert_eq!(stream.read(&mut buffer).unwrap(), size_of_token());
             assert_eq!(buffer[..size_of_token()], round.to_ne_bytes());
-            // Every other round something looks once more, and finds nothing.
+            // In every other round one more read looks and finds nothing.
             if round % 2 == 0 {
                 assert_eq!(kind_of(stream.read(&mut buffer)), ErrorKind::WouldBlock);
             }
@@ -347,14 +350,14 @@ fn bytes_that_come_between_the_event_and_the_read_are_not_reported_twice() {
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
     peer.write_all(b"second").unwrap();
     let mut buffer = [0; 64];
-    // The second message may be on its way. On Windows the first is in the lent buffer.
+    // The second message may still be on its way. On Windows the first is in the lent buffer.
     let mut count = 0;
     while count < 11 {
         count += read_some(&stream, &mut buffer[count..]);
     }
     assert_eq!(&buffer[..count], b"firstsecond");
 
-    // The kernel has an edge for the second message, but there is nothing behind it.
+    // The kernel has an edge for the second message, but there is nothing left to read.
     registrator.register(&stream, 2, READABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
     peer.write_all(b"third").unwrap();
@@ -379,7 +382,7 @@ fn a_read_that_fills_its_buffer_hides_nothing_that_comes_later() {
     expect_no_events(&mut poll, &mut events);
 }
 
-// 2.3, 3.2, 6.1: an edge that another thread handles while a read is about to find nothing.
+// 2.3, 3.2, 6.1: another thread handles an edge while a read is about to find nothing.
 #[test]
 fn bytes_that_come_during_a_read_are_not_lost() {
     const QUEUED: usize = usize::MAX;
@@ -395,7 +398,8 @@ fn bytes_that_come_during_a_read_are_not_lost() {
         scope.spawn(|| {
             let mut events = Events::with_capacity(4);
             while !stop.load(Ordering::SeqCst) {
-                // Never blocked, it handles edges as soon as they come, armed or not.
+                // This thread never blocks, so it handles edges as soon as they come, whether or not an interest is
+                // armed.
                 if poll.poll(&mut events, Some(Duration::ZERO)).unwrap() > 0 {
                     readable.send(()).unwrap();
                 }
@@ -428,7 +432,7 @@ fn bytes_that_come_during_a_read_are_not_lost() {
                     }
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
                 }
-                // Some rounds hammer the read, so that one is under way when the byte comes.
+                // In some rounds the thread reads again and again, so that a read is under way when the byte comes.
                 if round % 4 != 0 && sent.load(Ordering::SeqCst) < round {
                     continue;
                 }
@@ -438,7 +442,7 @@ fn bytes_that_come_during_a_read_are_not_lost() {
                     break 'rounds;
                 }
             }
-            // An event of an arming that a direct read overtook.
+            // This event belongs to a registration whose bytes another read has taken.
             while told.try_recv().is_ok() {}
         }
         wanted.store(QUEUED, Ordering::SeqCst);
@@ -447,7 +451,7 @@ fn bytes_that_come_during_a_read_are_not_lost() {
     });
 }
 
-// 8: peer closes with data unread
+// 3.2, 8: the peer closes with data unread.
 #[test]
 fn the_bytes_of_a_peer_that_closed_come_before_the_end() {
     let _watchdog = watchdog();
@@ -463,7 +467,7 @@ fn the_bytes_of_a_peer_that_closed_come_before_the_end() {
     }
 }
 
-// 3.2, 6.1: the end has no edge of its own when it came with the bytes.
+// 3.2, 6.1: an end that came together with the bytes has no edge of its own.
 #[test]
 fn three_bytes_and_the_end_read_with_a_large_buffer_leave_an_event_for_the_end() {
     let _watchdog = watchdog();
@@ -485,7 +489,7 @@ fn three_bytes_and_the_end_read_with_a_large_buffer_leave_an_event_for_the_end()
     }
 }
 
-// 3.2, 6.1: and when it came between the event and the read.
+// 3.2, 6.1: the end comes between the event and the read.
 #[test]
 fn an_end_that_comes_between_the_event_and_the_read_is_reported() {
     let _watchdog = watchdog();
@@ -504,7 +508,7 @@ fn an_end_that_comes_between_the_event_and_the_read_is_reported() {
     }
 }
 
-// 8: half-close
+// 3.4, 8: a half-close.
 #[test]
 fn after_the_peer_has_half_closed_bytes_still_go_to_it() {
     let _watchdog = watchdog();
@@ -528,7 +532,7 @@ fn after_the_peer_has_half_closed_bytes_still_go_to_it() {
     }
 }
 
-// 8: half-close
+// 3.2, 8: a half-close.
 #[test]
 fn after_a_half_close_of_ours_bytes_still_come() {
     let _watchdog = watchdog();
@@ -599,7 +603,7 @@ fn a_shutdown_of_both_directions_ends_reading_and_writing() {
     assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
 }
 
-// 8: reset while armed
+// 2.8, 3.2, 8: a reset while an interest is armed.
 #[test]
 fn a_reset_is_an_event_and_the_error_of_the_read() {
     let _watchdog = watchdog();
@@ -617,7 +621,7 @@ fn a_reset_is_an_event_and_the_error_of_the_read() {
     }
 }
 
-// 8: reset while armed
+// 2.3, 8: a reset while an interest is armed.
 #[test]
 fn a_reset_fires_a_writable_that_waits_for_room() {
     let _watchdog = watchdog();
@@ -625,7 +629,7 @@ fn a_reset_fires_a_writable_that_waits_for_room() {
     let (mut stream, peer) = pair();
     fill_and_arm(&mut poll, &mut events, &stream, 1);
     reset(peer);
-    // Whatever the system has moved on meanwhile made room, and a true event.
+    // The system may have moved bytes on meanwhile. That makes room, and a true event.
     let error = loop {
         expect_events(&mut poll, &mut events, &[(1, false, true)]);
         match stream.write(b"x") {
@@ -634,7 +638,7 @@ fn a_reset_fires_a_writable_that_waits_for_room() {
         }
         poll.registrator().register(&stream, 1, WRITABLE).unwrap();
     };
-    // Windows calls it aborted, when it was about to send.
+    // Windows calls a reset an abort if it was about to send.
     let kinds = [
         ErrorKind::ConnectionReset,
         ErrorKind::ConnectionAborted,
@@ -648,7 +652,7 @@ fn a_reset_fires_a_writable_that_waits_for_room() {
     assert!(expected.contains(&error.kind()), "{error}");
 }
 
-// 2.1, 8: reset while both are armed: one event each, and no third.
+// 2.1, 8: a reset while both interests are armed: each has one event, and there is no third.
 #[test]
 fn a_reset_fires_each_armed_interest_once() {
     let _watchdog = watchdog();
@@ -675,7 +679,7 @@ fn the_error_of_a_reset_is_taken_once() {
     assert!(stream.take_error().unwrap().is_none());
 }
 
-// 8: reset while data is unread. A system may throw the bytes away; none may take the reset for an end.
+// 3.2, 8: a reset while data is unread. A system may throw the bytes away, but a read must not give an end.
 #[test]
 fn a_reset_with_bytes_unread_is_never_an_end_of_stream() {
     let _watchdog = watchdog();
@@ -686,15 +690,15 @@ fn a_reset_with_bytes_unread_is_never_an_end_of_stream() {
         await_bytes(&stream, 10);
         reset(peer);
         let (received, error) = read_to_end_by_events(&mut poll, &mut events, &stream);
-        // Wine 8 takes a reset that came before the receive for an end (WINDOWS.md, "reset before the recv starts"); Wine
-        // 10 does not.
+        // Wine 8 reports a reset that came before the receive as an end. Wine 10 does not.
         let told = error == Some(ErrorKind::ConnectionReset);
         assert!(told || error.is_none() && under_wine(), "{error:?}");
         assert!(b"last words".starts_with(&received[..]));
     }
 }
 
-// 3.4: a peer that closes with our bytes unread resets. A BSD closes in order, and resets when it is sent more.
+// 3.4: if the peer closes with our bytes unread, its system resets the connection. A BSD closes in order, and resets
+// when more is sent.
 #[test]
 fn bytes_that_the_peer_did_not_take_are_reported_as_a_reset() {
     let _watchdog = watchdog();
@@ -745,7 +749,7 @@ fn bytes_stay_readable_after_a_deregistration() {
     }
 }
 
-// 2.5, 8: deregister with a receive in flight, then read.
+// 2.5, 8: deregistering with a receive in flight, and then reading.
 #[test]
 fn bytes_that_come_after_a_deregistration_are_read() {
     let _watchdog = watchdog();
@@ -810,7 +814,7 @@ fn all_accepted_bytes_arrive_after_stream_and_poll_are_dropped() {
     }
 }
 
-// 3.4: the remedy that the docs name for a stream with bytes unread.
+// 3.4: the order that the documentation recommends for a stream with bytes unread.
 #[test]
 fn a_shutdown_and_a_read_to_the_end_lose_nothing() {
     let _watchdog = watchdog();
@@ -865,7 +869,7 @@ fn a_full_stream_is_writable_when_the_peer_has_read_and_then_takes_bytes() {
     }
 }
 
-// 2.1: the two directions have nothing to do with each other.
+// 2.1: the two directions are independent.
 #[test]
 fn reading_and_writing_need_not_wait_for_each_other() {
     let _watchdog = watchdog();
@@ -881,7 +885,7 @@ fn reading_and_writing_need_not_wait_for_each_other() {
     }
 }
 
-// 6.1: urgent data is out of line, and stops a read at its place.
+// 6.1: urgent data is not part of the stream, but a read stops at its place.
 #[test]
 fn urgent_data_hides_no_later_bytes() {
     let _watchdog = watchdog();
@@ -897,7 +901,7 @@ fn urgent_data_hides_no_later_bytes() {
     }
 }
 
-/// Fills `received` with reads into a buffer much larger than what comes.
+/// Fills `received` by reads into a buffer that is much larger than the messages.
 fn read_large(poll: &mut Poll, events: &mut Events, mut stream: &TcpStream, received: &mut [u8]) {
     let mut buffer = [0; 256];
     let mut filled = 0;
@@ -910,7 +914,7 @@ fn read_large(poll: &mut Poll, events: &mut Events, mut stream: &TcpStream, rece
     }
 }
 
-// 6.1: urgent data that comes after the event.
+// 6.1: urgent data comes after the event.
 #[test]
 fn urgent_data_between_the_event_and_the_read_hides_no_later_bytes() {
     let _watchdog = watchdog();
@@ -931,7 +935,7 @@ fn urgent_data_between_the_event_and_the_read_hides_no_later_bytes() {
     }
 }
 
-// 3.2, 6.1: nothing can be read in line, so an event would be false.
+// 3.2, 6.7: no byte of the stream can be read, so an event would be false.
 #[test]
 fn urgent_data_alone_is_no_event() {
     let _watchdog = watchdog();
@@ -961,12 +965,12 @@ fn peek_sees_the_bytes_and_leaves_them() {
         assert_eq!(stream.peek(&mut buffer[..2]).unwrap(), 2);
         assert_eq!(&buffer[..2], b"he");
         assert_eq!(stream.peek(&mut buffer).unwrap(), 5);
-        // A peek takes nothing, so a new registration fires.
+        // A peek takes nothing away, so a new registration fires.
         registrator.register(&stream, 2, READABLE).unwrap();
         expect_events(&mut poll, &mut events, &[(2, true, false)]);
         assert_eq!(stream.read(&mut buffer).unwrap(), 5);
         assert_eq!(&buffer[..5], b"hello");
-        // And a peek that finds nothing leaves the stream as it was.
+        // A peek that finds nothing leaves the stream as it was.
         assert_eq!(kind_of(stream.peek(&mut buffer)), ErrorKind::WouldBlock);
         registrator.register(&stream, 3, READABLE).unwrap();
         peer.write_all(b"again").unwrap();
@@ -1041,7 +1045,7 @@ fn several_buffers_are_read_in_order() {
     expect_no_events(&mut poll, &mut events);
 }
 
-// 2.3, 3.3: a read into several buffers that were all filled may have left something.
+// 2.3, 3.3: if a read has filled all of its buffers, bytes may be left.
 #[test]
 fn what_a_read_into_several_buffers_left_is_reported() {
     let _watchdog = watchdog();
@@ -1077,7 +1081,8 @@ fn several_buffers_are_written_in_order() {
     assert_eq!(&received, b"0123456789");
 }
 
-// 3.1, 3.3: systems take 16 to 1,024 buffers a call; the rest waits for the next call, and is no error.
+// 3.1, 3.3: a system takes 16 to 1,024 buffers in one call. More buffers are no error: the rest waits for the next
+// call.
 #[test]
 fn more_buffers_than_the_system_takes_are_moved_in_parts() {
     const COUNT: usize = 5_000;
@@ -1111,7 +1116,7 @@ fn more_buffers_than_the_system_takes_are_moved_in_parts() {
     assert_eq!(checksum(&received), checksum(&bytes));
 }
 
-// 2.1, 3.3: a vectored write that was cut short means full, and the event is owed.
+// 2.1, 3.3: a vectored write that did not write everything means that the stream is full, so an event must come.
 #[test]
 fn a_vectored_write_that_fills_the_stream_is_followed_by_an_event() {
     let _watchdog = watchdog();
@@ -1133,7 +1138,7 @@ fn a_vectored_write_that_fills_the_stream_is_followed_by_an_event() {
             }
         }
     }
-    // The stream may have moved bytes on, and have room again: then the event comes before the peer reads.
+    // The system may have moved bytes on, and there may be room again. Then the event comes before the peer reads.
     registrator.register(&stream, 1, WRITABLE).unwrap();
     let mut buffer = vec![0; 64 << 10];
     while unread > 0 {
@@ -1143,7 +1148,7 @@ fn a_vectored_write_that_fills_the_stream_is_followed_by_an_event() {
     expect_nothing_queued(&mut poll, &mut events);
 }
 
-// 3.8: data moved behind the crate's back, between an event and the next registration.
+// 3.8: a call on the borrowed descriptor moves data between an event and the next registration.
 #[test]
 fn bytes_read_behind_the_crates_back_make_no_false_event() {
     let _watchdog = watchdog();
@@ -1160,7 +1165,7 @@ fn bytes_read_behind_the_crates_back_make_no_false_event() {
         if token % 2 == 0 {
             assert_eq!((&*behind).read(&mut buffer).unwrap(), 10);
         } else {
-            // What is left over is reported.
+            // Bytes that are left make an event.
             assert_eq!((&*behind).read(&mut buffer[..4]).unwrap(), 4);
             registrator.register(&stream, 100, READABLE).unwrap();
             expect_events(&mut poll, &mut events, &[(100, true, false)]);
@@ -1214,7 +1219,7 @@ fn options_can_be_set_while_a_stream_is_registered() {
         let options = SockRef::from(&stream);
         options.set_keepalive(true).unwrap();
         assert!(options.keepalive().unwrap());
-        // Linux doubles the sizes, and all systems may round them up.
+        // Linux doubles the sizes, and any system may round them up.
         options.set_recv_buffer_size(50_000).unwrap();
         assert!(options.recv_buffer_size().unwrap() >= 50_000);
         options.set_send_buffer_size(50_000).unwrap();
@@ -1326,7 +1331,7 @@ fn a_stream_given_back_to_std_works_and_fires_no_more() {
     expect_no_events(&mut poll, &mut events);
 }
 
-// 3.7, 2.7: on Windows the receive in flight makes it fail, and gives the stream back.
+// 3.7, 2.7: on Windows `into_std` fails because a receive is in flight, and gives the stream back.
 #[test]
 fn an_armed_stream_is_given_back_to_std_or_kept() {
     let _watchdog = watchdog();
@@ -1349,7 +1354,7 @@ fn an_armed_stream_is_given_back_to_std_or_kept() {
     }
 }
 
-// 3.7: where a socket belongs to no queue for life, it can be registered with another Poll after a round trip.
+// 2.4, 3.7: on Unix a socket can go to another Poll by `into_std` and `from_std`.
 #[cfg(unix)]
 #[test]
 fn a_stream_that_went_through_std_can_join_another_poll() {
@@ -1367,7 +1372,7 @@ fn a_stream_that_went_through_std_can_join_another_poll() {
     expect_no_events(&mut first, &mut events);
 }
 
-// 5.4: the size is accepted everywhere, and nothing is lost by any.
+// 5.4: every size is accepted on every system, and no bytes are lost.
 #[test]
 fn a_lent_buffer_of_any_size_is_accepted() {
     let _watchdog = watchdog();
@@ -1413,7 +1418,7 @@ fn a_healthy_stream_gives_no_hint_of_an_end_or_an_error() {
     }
 }
 
-// 2.6: a stream is read on one thread and written on another, while a third polls for both.
+// 2.6: one thread reads a stream and another writes to it, while a third polls for both.
 #[test]
 fn a_reader_and_a_writer_thread_share_a_stream() {
     const SIZE: usize = 2 << 20;
@@ -1426,7 +1431,7 @@ fn a_reader_and_a_writer_thread_share_a_stream() {
     let begun = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // The peer sends back what comes.
+            // The peer sends back whatever it receives.
             let mut buffer = vec![0; 30_000];
             let mut left = SIZE;
             while left > 0 {
@@ -1475,7 +1480,7 @@ fn a_reader_and_a_writer_thread_share_a_stream() {
     });
 }
 
-// 2.8: a descriptor is as good as its stream; a listener that is gone does not matter to what it accepted.
+// 2.8: dropping a listener does not affect the streams that it has accepted.
 #[test]
 fn an_accepted_stream_outlives_its_listener() {
     let _watchdog = watchdog();

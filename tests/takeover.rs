@@ -1,5 +1,7 @@
-//! 3.5: streams whose connect somebody else began, by `socket2`, before `from_std` took them over. Under way, failed, never
-//! begun and done are told apart.
+//! Streams whose connect was begun by other code (with `socket2`) before `from_std` took them over. A connect that is
+//! under way, one that has failed, one that was never begun and one that is done are told apart.
+//!
+//! Contract: docs/contract.md, 2.3, 2.5, 2.7, 2.8, 3.1, 3.2, 3.5, 3.7, 4.5, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,7 +30,7 @@ fn taken_over(socket: Socket) -> TcpStream {
     TcpStream::from_std(socket.into()).unwrap()
 }
 
-/// What a stream does that is connected to `peer`.
+/// Asserts that `stream` is connected to `peer`.
 #[track_caller]
 fn expect_connected(mut stream: &TcpStream, mut peer: net::TcpStream) {
     assert!(stream.take_error().unwrap().is_none());
@@ -43,13 +45,13 @@ fn expect_connected(mut stream: &TcpStream, mut peer: net::TcpStream) {
     assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
 }
 
-/// What a stream says whose connect was refused, when nobody was told of it.
+/// Asserts that the connect of `stream` was refused and that no call has reported it yet.
 #[track_caller]
 fn expect_refused(mut stream: &TcpStream) {
     let error = stream.take_error().unwrap().expect("it was refused");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     assert!(stream.take_error().unwrap().is_none(), "told once");
-    // 3.2: and yet it is no end of stream.
+    // 3.2: after that a read still gives no end of stream.
     let refused = ErrorKind::ConnectionRefused;
     assert_eq!(kind_of(stream.read(&mut [0; 8])), refused);
     assert_eq!(kind_of(stream.peek(&mut [0; 8])), refused);
@@ -113,7 +115,7 @@ fn a_connect_under_way_ends_without_a_poll() {
     }
 }
 
-// 3.5: what has ended counts for every call, whether or not a poll has seen it.
+// 3.5: a connect that has ended counts as ended for every call, whether or not a poll has seen it.
 #[test]
 fn a_connect_that_ended_unseen_works_as_after_it() {
     let _watchdog = watchdog();
@@ -125,11 +127,11 @@ fn a_connect_that_ended_unseen_works_as_after_it() {
         let stream = taken_over(under_way.socket);
         registrator.register(&stream, 1, BOTH).unwrap();
         if let Some(peer) = UnderWay::end(under_way.listener, &under_way.others) {
-            // No poll, and no call but this one.
+            // There was no poll, and no call except this one.
             while stream.peer_addr().is_err() {
                 std::thread::yield_now();
             }
-            // Told once, although two have seen the end.
+            // The failure is reported once, although two calls have seen the end.
             expect_events(&mut poll, &mut events, &[(1, false, true)]);
             expect_no_events(&mut poll, &mut events);
             expect_connected(&stream, peer);
@@ -153,11 +155,11 @@ fn a_refused_connect_fires_every_armed_interest() {
                 let socket = socket_for(nobody);
                 socket.set_nonblocking(true).unwrap();
                 if !matches!(socket.connect(&nobody.into()), Err(error) if is_under_way(&error)) {
-                    // The kernel has told of the refusal already, and forgotten it.
+                    // The kernel has already reported the refusal, and does not report it again.
                     continue;
                 }
                 if earlier {
-                    // So that it is likely to have ended. It holds either way.
+                    // Now the connect has probably ended. The assertions hold in both cases.
                     let_it_block();
                 }
                 let stream = taken_over(socket);
@@ -165,7 +167,7 @@ fn a_refused_connect_fires_every_armed_interest() {
                 expect_events(&mut poll, &mut events, &[(1, readable, writable)]);
                 expect_refused(&stream);
                 expect_no_events(&mut poll, &mut events);
-                // Again, since the condition holds.
+                // The event comes again, since the condition still holds.
                 registrator.register(&stream, 2, READABLE).unwrap();
                 expect_events(&mut poll, &mut events, &[(2, true, false)]);
             }
@@ -173,7 +175,7 @@ fn a_refused_connect_fires_every_armed_interest() {
     }
 }
 
-/// Whether an interest of a socket that was never connected fires. A kqueue stays silent.
+/// Whether an interest of a socket that was never connected fires. A kqueue reports nothing.
 const HAS_EVENTS_UNCONNECTED: bool = cfg!(any(
     target_os = "linux",
     target_os = "android",
@@ -181,12 +183,12 @@ const HAS_EVENTS_UNCONNECTED: bool = cfg!(any(
 ));
 
 fn is_under_way(error: &std::io::Error) -> bool {
-    // WSAEWOULDBLOCK, or EINPROGRESS, for which `std` has no stable kind.
+    // The error is WSAEWOULDBLOCK or EINPROGRESS. `std` has no stable kind for the latter.
     error.kind() == ErrorKind::WouldBlock
         || cfg!(unix) && !matches!(error.kind(), ErrorKind::ConnectionRefused)
 }
 
-// 3.5: "or the read or write that comes first", also without a poll.
+// 3.5: the first read or write reports how the connect ended, also without a poll.
 #[test]
 fn a_refused_connect_is_told_by_the_first_read_or_write() {
     let _watchdog = watchdog();
@@ -216,7 +218,7 @@ fn a_refused_connect_is_told_by_the_first_read_or_write() {
     }
 }
 
-// 3.5, 3.2: and no wait for ever.
+// 3.5, 3.2: a connect that was never begun is `NotConnected` from every call, and no call waits for ever.
 #[test]
 fn a_connect_that_was_never_begun_is_told() {
     let _watchdog = watchdog();
@@ -231,7 +233,7 @@ fn a_connect_that_was_never_begun_is_told() {
                 };
                 let mut stream = taken_over(socket);
                 for registered in [false, true] {
-                    // A kqueue has no event for such a socket.
+                    // A kqueue makes no event for such a socket.
                     if registered && HAS_EVENTS_UNCONNECTED {
                         registrator.register(&stream, 1, interests).unwrap();
                         let readable = interests.is_readable();
@@ -252,7 +254,7 @@ fn a_connect_that_was_never_begun_is_told() {
     }
 }
 
-// 3.5: a socket without a connect may get one later.
+// 3.5: a connect may be begun after the socket was taken over.
 #[test]
 fn a_connect_begun_after_the_takeover_counts() {
     let _watchdog = watchdog();
@@ -294,7 +296,7 @@ fn a_connection_that_is_there_counts_at_once() {
     }
 }
 
-// 2.3: the peer of an established connection has reset it: it is still one that was connected.
+// 2.3: a connection that its peer has reset before the takeover still counts as one that was connected.
 #[test]
 fn a_connection_that_was_reset_before_the_takeover_is_no_fresh_socket() {
     let _watchdog = watchdog();
@@ -310,7 +312,7 @@ fn a_connection_that_was_reset_before_the_takeover_is_no_fresh_socket() {
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
     match stream.read(&mut [0; 8]) {
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-        // Wine 8 keeps no reset that came before the receive.
+        // Wine 8 does not report a reset that came before the receive.
         Ok(count) => assert!(under_wine() && count == 0),
     }
 }
@@ -351,7 +353,7 @@ fn a_stream_dropped_while_it_connects_fires_nothing() {
     expect_no_events(&mut poll, &mut events);
 }
 
-// 4.5
+// 3.5, 4.5
 #[test]
 fn a_connect_outlives_its_poll() {
     let _watchdog = watchdog();
@@ -411,7 +413,7 @@ fn a_connect_under_way_is_given_back() {
     }
 }
 
-/// What the system says of a read while connecting.
+/// The error of the system for a read while the connect is under way.
 fn kind_while_connecting() -> ErrorKind {
     if cfg!(target_os = "linux") || under_wine() {
         ErrorKind::WouldBlock
@@ -444,12 +446,12 @@ fn a_refused_connect_that_nobody_was_told_of_is_not_given_back_unseen() {
         }
         let failed = stream.into_std().unwrap_err();
         assert_eq!(failed.error().kind(), ErrorKind::ConnectionRefused);
-        // It was told now.
+        // That call has reported the failure.
         failed.into_source().into_std().unwrap();
     }
 }
 
-// 3.5: more at once than a thread of Windows' pool waits for.
+// 3.5: more connects at once than one thread of the Windows thread pool can wait for.
 #[test]
 fn many_connects_are_taken_over_at_once() {
     const COUNT: usize = 150;

@@ -1,5 +1,7 @@
-//! Several threads at one queue: what one does takes effect at once on a poll that another is blocked in, and no
-//! interleaving loses an event, doubles one, or makes one up.
+//! Several threads use one queue. What one thread does takes effect at once on a poll in which another is blocked. No
+//! interleaving loses an event, doubles one, or makes a false one.
+//!
+//! Contract: docs/contract.md, 2.1, 2.2, 2.3, 2.5, 2.6, 2.7, 3.1, 3.2, 6.1, 6.2, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -197,7 +199,7 @@ fn one_thread_reads_and_another_writes_one_stream_by_its_events() {
             }
         });
         while !reader.is_finished() {
-            // The time-out is for noticing the end.
+            // The time-out lets this thread notice the end.
             poll.poll(&mut events, Some(Duration::from_millis(20)))
                 .unwrap();
             for one in said(&events) {
@@ -254,7 +256,7 @@ fn eight_threads_register_shared_quiet_streams_at_once_and_each_yields_one_event
                     }
                 });
             }
-            // Nothing comes while they do it, since there is nothing to read.
+            // No event comes meanwhile, since there is nothing to read.
             expect_nothing_queued(&mut poll, &mut events);
         });
         expect_nothing_queued(&mut poll, &mut events);
@@ -322,12 +324,12 @@ fn eight_threads_register_shared_ready_streams_while_another_polls() {
                     Said::Wake(1_000..=1_007) => done += 1,
                     other => panic!("{other:?}"),
                 }
-                // An event needs a registration: there are never more of them.
+                // Each event needs a registration, so there are never more events than registrations.
                 assert!(count <= registered.load(Ordering::SeqCst));
             }
         }
     });
-    // What was registered last may be still to come, once a stream.
+    // The last registration of each stream may still have an event to come.
     let mut rest = 0;
     while poll.poll(&mut events, Some(common::QUIET)).unwrap() > 0 {
         for one in said(&events) {
@@ -372,7 +374,7 @@ fn registering_and_deregistering_at_once_leaves_a_stream_that_works() {
             });
             expect_nothing_queued(&mut poll, &mut events);
         });
-        // Whichever came last: after this one event is due.
+        // After this registration one event must come, whichever call was the last.
         poll.registrator()
             .register(&stream, 10_000_000, READABLE)
             .unwrap();
@@ -441,7 +443,7 @@ fn room_made_by_the_peer_ends_a_blocked_poll() {
     }
 }
 
-/// Ends a conversation, also when its owner panics: the poll fails and the peer sees the end.
+/// Ends a conversation, also when its owner panics: the poll fails, and the peer reads the end.
 struct EndOnDrop<'a> {
     registrator: Registrator,
     stream: &'a TcpStream,
@@ -449,7 +451,7 @@ struct EndOnDrop<'a> {
 
 impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        // Both may have ended already.
+        // The loop and the peer may have ended already.
         drop(self.registrator.close_loop());
         drop(self.stream.shutdown(Shutdown::Both));
     }
@@ -464,20 +466,21 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// The peer of a conversation: it sends the next message only when the last one was answered, so that an event which is
-/// lost is not made good by the next message.
+/// The peer of a conversation. It sends the next message only after the last one was answered. Otherwise the event of
+/// the next message could hide that an event was lost.
 fn ask(mut peer: net::TcpStream, rounds: usize, message: &[u8]) {
     for _ in 0..rounds {
         if peer.write_all(message).is_err() || peer.read_exact(&mut [0; 1]).is_err() {
-            // The other side has failed and says so itself.
+            // The other side has failed, and reports that itself.
             return;
         }
     }
 }
 
-/// One thread polls and hands each event's token to another, which is `answer`: it gets the stream, a registrator, the
-/// token that just came (the round) and the tokens that come later. It reads, registers under the next round, and
-/// answers. Any event that nobody registered for, or that comes twice, fails.
+/// One thread polls and hands the token of each event to another, which runs `answer`. That function gets the stream, a
+/// registrator, the token that has just come (the number of the round) and the channel of the tokens to come. It reads,
+/// registers under the number of the next round, and answers. The test fails if an event comes twice, or without a
+/// registration.
 fn converse(
     rounds: usize,
     message: &'static [u8],
@@ -498,7 +501,7 @@ fn converse(
             }
             for one in said(&events) {
                 match one {
-                    // The worker may have failed, and says so itself.
+                    // The worker may have failed, and reports that itself.
                     Said::Readable(token) => to_worker.send(token).unwrap_or(()),
                     other => panic!("{other:?}"),
                 }
@@ -515,7 +518,7 @@ fn converse(
             assert_eq!(receive(&tokens), round, "an event of another registration");
             answer(&stream, &registrator, round, &tokens);
         }
-        // The last round registered once more. The peer's end is its event.
+        // The last round has registered once more. The end of the peer's bytes makes that event.
         assert_eq!(receive(&tokens), rounds);
         assert_eq!((&*stream).read(&mut [0; 8]).unwrap(), 0);
         drop(end);
@@ -524,7 +527,7 @@ fn converse(
     });
 }
 
-/// Reads once, and says what a made-up event would lead to.
+/// Reads once. It fails with a clear message if the event was false.
 #[track_caller]
 fn read_after_event(mut stream: &TcpStream, buffer: &mut [u8]) -> usize {
     match stream.read(buffer) {
@@ -603,7 +606,7 @@ fn no_event_is_lost_or_made_up_when_another_thread_answers_before_it_registers()
     );
 }
 
-// 2.1, 2.3, 8: several registrations a message.
+// 2.1, 2.3, 8: several registrations for each message.
 #[test]
 fn no_event_is_lost_or_made_up_when_another_thread_reads_one_byte_an_event() {
     let _watchdog = watchdog();
@@ -649,7 +652,7 @@ fn no_event_is_lost_or_made_up_when_another_thread_reads_in_pieces_without_event
 /// What one thread asks another to do with a stream.
 type Job = (Arc<TcpStream>, Registrator, usize);
 
-/// A thread that does each job and says so. It ends when the returned sender is dropped.
+/// Starts a thread that does each job and reports it. The thread ends when the returned sender is dropped.
 fn helper(
     work: impl Fn(&TcpStream, &Registrator, usize) + Send + 'static,
 ) -> (Sender<Job>, Receiver<()>) {
@@ -658,7 +661,7 @@ fn helper(
     thread::spawn(move || {
         for (stream, registrator, round) in todo {
             work(&stream, &registrator, round);
-            // Whoever asked may have failed meanwhile.
+            // The thread that asked may have failed meanwhile.
             done.send(()).unwrap_or(());
         }
     });
@@ -688,7 +691,7 @@ fn no_event_is_lost_or_made_up_when_two_threads_register_at_once() {
     );
 }
 
-// 2.3, 8: each read and registration is another thread's than the last.
+// 2.3, 8: each read and registration is made by another thread than the one before.
 #[test]
 fn no_event_is_lost_or_made_up_when_threads_take_turns() {
     let _watchdog = watchdog();
@@ -742,13 +745,14 @@ fn no_event_is_lost_or_made_up_when_the_polling_thread_itself_reads_and_register
     });
 }
 
-/// Polls without ever blocking until the loop is closed, so that an edge is reaped as soon as it is there, and gives
-/// each readable event's token to `handle`. Counts its rounds.
+/// Polls without ever blocking, until the loop is closed. So it takes an edge from the kernel as soon as it is there.
+/// It gives the token of each readable event to `handle`, and counts its rounds.
 fn poll_busily(mut poll: Poll, rounds: &AtomicUsize, mut handle: impl FnMut(Token)) {
     let mut events = Events::with_capacity(8);
     loop {
         match poll.poll(&mut events, Some(Duration::ZERO)) {
-            // Not between reaping and handling, which is what these tests are after.
+            // It yields here, and not between taking an edge and handling it, since these tests look for mistakes
+            // there.
             Ok(0) => thread::yield_now(),
             Ok(_) => {
                 for one in said(&events) {
@@ -766,28 +770,30 @@ fn poll_busily(mut poll: Poll, rounds: &AtomicUsize, mut handle: impl FnMut(Toke
     }
 }
 
-/// Tests that poll busily run one at a time: with more busy threads than cores they would only wait for each other.
+/// Tests that poll without blocking run one at a time. With more busy threads than cores they would only wait for each
+/// other.
 fn one_busy_test() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The numbers below `count` by effort; fewer on a machine so busy that it would take more than some seconds.
+/// The numbers below `count`, which the effort scales. There are fewer on a machine so busy that all would take more
+/// than some seconds.
 fn rounds(count: usize) -> impl Iterator<Item = usize> {
     let start = Instant::now();
-    // Under Wine, where each system call asks a server, the time is always up.
+    // Under Wine each system call asks a server, so there the time is always up.
     let seconds = effort(if under_wine() { 2 } else { 8 });
     (0..effort(count)).take_while(move |_| start.elapsed().as_secs() < seconds as u64)
 }
 
-/// Burns a little time, to vary an interleaving.
+/// Uses a little time, to vary the interleaving.
 fn dawdle(times: usize) {
     for _ in 0..times {
         std::hint::spin_loop();
     }
 }
 
-// 2.2, 3.2, 6.2, 8: the bytes are read before the registration that an event would have to answer.
+// 2.2, 3.2, 6.2, 8: the bytes are read before the registration, so an event of that registration would be false.
 #[test]
 fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers() {
     let _one = one_busy_test();
@@ -796,10 +802,10 @@ fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers() {
     let poll = Poll::new().unwrap();
     let registrator = poll.registrator();
     let polls = AtomicUsize::new(0);
-    // How many messages were written. The one with number n is written while the token is n.
+    // How many messages were written. Message number n is written while the token is n.
     let written = AtomicUsize::new(0);
     thread::scope(|scope| {
-        // No shutdown: that would be an event, and a true one.
+        // There is no shutdown here, since that would make a true event.
         let _end = CloseOnDrop(registrator.clone());
         let poller = scope.spawn(|| {
             poll_busily(poll, &polls, |token| {
@@ -814,17 +820,17 @@ fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers() {
             dawdle(round % 61);
             let mut buffer = [0; 8];
             let room = if round % 4 == 0 { 7 } else { 8 };
-            // On Windows the poller may be about to handle the packet with them.
+            // On Windows the polling thread may be about to handle the packet with these bytes.
             let count = until_done(|| (&stream).read(&mut buffer[..room])).unwrap();
             assert_eq!(count, 7);
             registrator.register(&stream, round + 1, READABLE).unwrap();
-            // Nothing is there to read.
+            // There is nothing to read.
             await_two_polls(&polls, &poller);
         }
     });
 }
 
-/// Waits until a busy poller has handled all that it had reaped.
+/// Waits until a polling thread that does not block has handled everything that it had taken from the kernel.
 fn await_two_polls(polls: &AtomicUsize, poller: &thread::ScopedJoinHandle<'_, ()>) {
     let now = polls.load(Ordering::SeqCst);
     while polls.load(Ordering::SeqCst) < now + 2 {
@@ -833,8 +839,8 @@ fn await_two_polls(polls: &AtomicUsize, poller: &thread::ScopedJoinHandle<'_, ()
     }
 }
 
-// 2.2, 3.2, 6.2, 8: as above, but the edge is of bytes that came when nothing was armed any more, and the registration
-// has to ask the system, since nobody knows whether a buffer just filled was the last of it.
+// 2.2, 3.2, 6.2, 8: the same, but the edge belongs to bytes that came when nothing was armed any more. The registration
+// has to ask the system, since a buffer that was just filled does not show whether more is left.
 #[test]
 fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled() {
     let _one = one_busy_test();
@@ -844,10 +850,10 @@ fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled
     let registrator = poll.registrator();
     let polls = AtomicUsize::new(0);
     let written = AtomicUsize::new(0);
-    // The token of the last event, and one.
+    // The token of the last event plus one.
     let delivered = AtomicUsize::new(0);
     thread::scope(|scope| {
-        // No shutdown: that would be an event, and a true one.
+        // There is no shutdown here, since that would make a true event.
         let _end = CloseOnDrop(registrator.clone());
         let poller = scope.spawn(|| {
             poll_busily(poll, &polls, |token| {
@@ -870,7 +876,7 @@ fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled
             peer.write_all(b"two").unwrap();
             dawdle(round % 61);
             let mut count = 0;
-            // The second message may be on its way. On Windows the first is in the lent buffer.
+            // The second message may still be on its way. On Windows the first is in the lent buffer.
             while count < 6 {
                 count += read_some(&stream, &mut [0; 6][count..]);
             }
@@ -880,7 +886,7 @@ fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled
     });
 }
 
-// 2.7, 8: an edge of the old socket may be on its way to the poller while the new one takes its place.
+// 2.7, 8: an edge of the old socket may be on its way to the polling thread while the new socket takes its place.
 #[test]
 fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one() {
     let _one = one_busy_test();
@@ -911,8 +917,8 @@ fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one() {
     });
 }
 
-/// Each round the peer sends a byte, does something at `between`, and sends another, unasked: it may come at any moment
-/// of what the reader does about the first. Then it waits for the answer to both.
+/// In each round the peer sends a byte, calls `between`, and sends another byte without waiting for an answer. That
+/// byte may arrive at any moment while the reader handles the first one. Then the peer waits for the answer to both.
 fn send_while_another_drains(between: impl Fn(&Registrator, &TcpStream) + Sync) {
     let _one = one_busy_test();
     let _watchdog = watchdog();
@@ -948,7 +954,7 @@ fn send_while_another_drains(between: impl Fn(&Registrator, &TcpStream) + Sync) 
                 assert_eq!(receive(&tokens), round);
                 let mut buffer = [0; 8];
                 received += read_after_event(stream, &mut buffer);
-                // To `WouldBlock`, or to the short read.
+                // It reads to `WouldBlock`, or to a read that does not fill its buffer.
                 if round % 2 == 0 {
                     let mut reader = stream;
                     while let Ok(count) = reader.read(&mut buffer) {
@@ -968,12 +974,12 @@ fn no_event_is_lost_when_bytes_come_while_a_thread_drains_and_registers() {
     send_while_another_drains(|_, _| {});
 }
 
-// 2.3, 2.6, 6.1, 8: the other registration makes the reader wait at an inner lock, if there is one, between what it
-// read and what it remembers of it.
+// 2.3, 2.6, 6.1, 8: the other thread's registration takes the lock of the source. So the reader may have to wait for it
+// between its read and the moment when the crate records how that read ended.
 #[test]
 fn no_event_is_lost_when_a_thread_drains_while_another_registers_writable() {
     send_while_another_drains(|registrator, stream| {
-        // The loop is closed if the reader has failed: it says so itself.
+        // If the reader has failed, the loop is closed. The reader reports that itself.
         drop(registrator.register(stream, 1_000_000_000, WRITABLE));
     });
 }

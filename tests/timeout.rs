@@ -1,4 +1,6 @@
-//! Time-outs of `poll`: never early, never for ever, whatever else happens meanwhile.
+//! Time-outs of `poll`: a wait never ends early and always ends, whatever else happens meanwhile.
+//!
+//! Contract: docs/contract.md, 2.2, 2.5, 4.1, 4.2, 6.4.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +21,7 @@ fn poll_and_events() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(64))
 }
 
-/// Tells the other thread that it is over, also when an assertion fails.
+/// Tells the other thread that the test is over, also when an assertion fails.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -28,7 +30,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Polls for `timeout` with nothing to come, and asserts that it took at least that long.
+/// Polls for `timeout` while no event can come, and asserts that it took at least that long.
 #[track_caller]
 fn assert_waits(poll: &mut Poll, events: &mut Events, timeout: Duration) {
     let start = Instant::now();
@@ -83,7 +85,7 @@ fn what_happens_to_unarmed_sources_does_not_cut_a_timeout_short() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
     let (mut stream, mut peer) = pair();
-    // Both interests have fired, so the system may still report what nobody waits for.
+    // Both interests have fired, so the system may still report changes although nothing is armed.
     poll.registrator().register(&stream, 1, BOTH).unwrap();
     peer.write_all(b"x").unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, true)]);
@@ -167,7 +169,7 @@ fn a_zero_timeout_hands_out_what_is_ready() {
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     poll.registrator().wake(2).unwrap();
     let mut all = Vec::new();
-    // One call need not report both; but it may not need more calls than there are events.
+    // One call need not hand out both events, but there must not be more calls than events.
     for _ in 0..2 {
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         all.extend(said(&events));
@@ -183,7 +185,7 @@ fn an_event_ends_the_wait_before_the_timeout() {
     let (mut poll, mut events) = poll_and_events();
     let (stream, _peer) = pair();
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
-    // An hour: the watchdog would end it.
+    // If the wait lasted this hour, the watchdog would end the test.
     let count = poll
         .poll(&mut events, Some(Duration::from_secs(3_600)))
         .unwrap();
@@ -203,7 +205,7 @@ fn huge_timeouts_wait_and_do_not_overflow() {
         Duration::from_secs(u64::from(u32::MAX)),
         Duration::from_millis(u64::MAX),
         Duration::from_nanos(u64::MAX),
-        // What milliseconds in 32 bits hold, with and without a sign, and one more.
+        // The largest numbers of milliseconds that 32 bits hold, with and without a sign, and one more than each.
         Duration::from_millis(u64::from(u32::MAX)),
         Duration::from_millis(u64::from(u32::MAX) + 1),
         Duration::from_millis(0x7fff_ffff),
@@ -231,7 +233,7 @@ fn poll_without_a_timeout_never_returns_zero() {
     let (mut poll, mut events) = poll_and_events();
     let (mut stream, mut peer) = pair();
     let registrator = poll.registrator();
-    // What the system reports in the meantime is of interests that nobody armed.
+    // What the system reports meanwhile concerns interests that are not armed.
     for token in 0..effort(20) {
         registrator.register(&stream, token, BOTH).unwrap();
         peer.write_all(b"x").unwrap();
@@ -244,7 +246,7 @@ fn poll_without_a_timeout_never_returns_zero() {
                     peer.write_all(b"x").unwrap();
                     thread::yield_now();
                 }
-                // Read, since a peek may see those of one write only.
+                // It reads, since a peek may show only the bytes of one write.
                 let mut count = 0;
                 while count < 5 {
                     count += read_some(&stream, &mut [0; 8]);

@@ -1,5 +1,7 @@
-//! Many threads on shared sources while one polls. Every byte says its place in its stream, every registration has a
-//! token of its own, and at the end the counts must match exactly.
+//! Many threads use shared sources while one thread polls. The value of every byte shows its place in its stream, and
+//! every registration has a token of its own. At the end the counts must match exactly.
+//!
+//! Contract: docs/contract.md, 2.1, 2.2, 2.5, 2.6, 3.3, 4.3, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +20,7 @@ use minimio::{is_closed, Events, Interests, Poll, Registrator, TcpStream, Token}
 
 const CONNECTIONS: usize = 8;
 const WORKERS: usize = 4;
-/// A prime, so that no buffer size divides it.
+/// The bytes repeat after this many. It is a prime, so no buffer size divides it.
 const PERIOD: usize = 251;
 
 #[allow(clippy::cast_possible_truncation)] // less than the period
@@ -26,7 +28,7 @@ fn byte_at(place: usize) -> u8 {
     (place % PERIOD) as u8
 }
 
-/// Numbers that look random, the same in every run. (xorshift)
+/// Numbers that look random and are the same in every run (xorshift).
 struct Random(u64);
 
 impl Random {
@@ -37,7 +39,7 @@ impl Random {
         usize::try_from(self.0 % bound as u64).unwrap()
     }
 
-    /// Small sizes mostly, and some large.
+    /// Mostly small sizes, and some large ones.
     fn size(&mut self) -> usize {
         let bound = [2, 64, 500, 4_000][self.below(4)];
         1 + self.below(bound)
@@ -47,7 +49,7 @@ impl Random {
 /// One end of a connection, and how far each of its directions has come.
 struct End {
     stream: TcpStream,
-    /// How many bytes were read; and whether the end of the stream was met.
+    /// How many bytes were read, and whether a read has given the end of the stream.
     read: Mutex<(usize, bool)>,
     written: Mutex<usize>,
     total: usize,
@@ -63,7 +65,7 @@ impl End {
         }
     }
 
-    /// Reads once. Returns whether the end of the stream was met, now or before.
+    /// Reads once. Returns whether this or an earlier read has given the end of the stream.
     fn read(&self, size: usize) -> bool {
         let mut buffer = vec![0; size];
         let mut place = self.read.lock().unwrap();
@@ -86,7 +88,8 @@ impl End {
         place.1
     }
 
-    /// Writes once. Returns whether all is written, now or before; who writes the last byte ends the direction.
+    /// Writes once. Returns whether everything is written by now. The thread that writes the last byte ends the
+    /// direction.
     fn write(&self, size: usize) -> bool {
         let mut place = self.written.lock().unwrap();
         if *place == self.total {
@@ -113,26 +116,26 @@ struct Issued {
     interests: Interests,
 }
 
-/// What all threads share.
+/// The state that all threads share.
 struct Hall {
     ends: Vec<End>,
     registrator: Registrator,
-    /// Tokens whose event has not come. Each is given out once.
+    /// Tokens whose event has not come yet. Each token is used once.
     issued: Mutex<HashMap<Token, Issued>>,
     next: AtomicUsize,
     registrations: AtomicUsize,
     events: AtomicUsize,
     wakes: AtomicUsize,
     woken: AtomicUsize,
-    /// The number of the poll that is on.
+    /// The number of the current poll.
     poll: AtomicUsize,
     directions_left: AtomicUsize,
     over: AtomicBool,
 }
 
-/// Tokens from here on are wakes.
+/// Tokens from this number on belong to wakes.
 const WAKES: Token = 1 << 28;
-/// Tokens from here on are of sources that come and go.
+/// Tokens from this number on belong to sources that come and go.
 const GUESTS: Token = 1 << 29;
 
 impl Hall {
@@ -170,7 +173,7 @@ impl Hall {
             .unwrap();
     }
 
-    /// The event of an interest has come. Panics if it has no right to.
+    /// Records that the event of an interest has come. Panics if it must not come.
     fn claim(&self, token: Token, interest: Interests) -> usize {
         self.events.fetch_add(1, Ordering::SeqCst);
         let mut issued = self.issued.lock().unwrap();
@@ -198,7 +201,7 @@ impl Hall {
         self.registrator.wake(WAKES + number).unwrap();
     }
 
-    /// Polls until all is over, and gives the events to the workers.
+    /// Polls until everything is done, and gives the events to the workers.
     fn poll(&self, mut poll: Poll, guests: &Guests, work: &mpsc::Sender<(usize, Interests)>) {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let mut batches = [1, 3, 64].map(Events::with_capacity);
@@ -231,7 +234,7 @@ impl Hall {
                     }
                 }
             }
-            // The wakes of other threads are all sent by now, since those have ended when this is set.
+            // The other threads have ended when this flag is set, so they have sent all of their wakes.
             if guests.have_gone.load(Ordering::SeqCst) && !closing {
                 self.registrator.close_loop().unwrap();
                 closing = true;
@@ -243,7 +246,7 @@ impl Hall {
         assert_eq!(wakes.len(), count, "a wake came twice");
     }
 
-    /// Every byte that was to be sent was sent, received, and in its place.
+    /// Asserts that every byte was sent, and received in its place.
     fn check_bytes(&self) {
         for end in &self.ends {
             assert_eq!(*end.read.lock().unwrap(), (end.total, true));
@@ -252,14 +255,14 @@ impl Hall {
     }
 }
 
-/// How many pairs of guests come at most. The port of each is taken for minutes after it is gone, and on Windows there are
-/// 16,384 for all.
+/// The largest number of pairs of guests. The port of each stays taken for minutes after it is gone, and Windows has
+/// 16,384 ports in all.
 const MOST_GUESTS: usize = 400;
 
-/// Sources that come, are armed, and are dropped while others poll.
+/// The guests: sources that are made, armed, and dropped while another thread polls.
 #[derive(Default)]
 struct Guests {
-    /// With which poll on each was dropped: a later one must not know it.
+    /// During which poll each guest was dropped. A later poll must not hand out an event of it.
     gone: Mutex<HashMap<Token, usize>>,
     have_gone: AtomicBool,
 }
@@ -296,7 +299,7 @@ impl Guests {
     }
 }
 
-/// Runs the hall with `meddle` on two threads more, until every byte has arrived.
+/// Runs the hall, with `meddle` on two more threads, until every byte has arrived.
 fn torture(total: usize, meddle: impl Fn(&Hall, &mut Random) + Sync) -> Hall {
     let (hall, poll) = Hall::new(total);
     let guests = Guests::default();
@@ -314,7 +317,7 @@ fn torture(total: usize, meddle: impl Fn(&Hall, &mut Random) + Sync) -> Hall {
             scope.spawn(move || {
                 let mut random = Random(0x5eed_0000 + number as u64);
                 loop {
-                    // Bound before it is handled, so that the others can take theirs.
+                    // The job is bound to a name before it is handled, so that the lock is free for the other workers.
                     let next = queue.lock().unwrap().recv();
                     let Ok((end, interest)) = next else { break };
                     work_on(hall, &mut random, end, interest);
@@ -365,7 +368,7 @@ fn work_on(hall: &Hall, random: &mut Random, end: usize, interest: Interests) {
 
 /// Counts each direction once.
 fn finish(hall: &Hall, end: usize, interest: Interests) {
-    // Two workers may meet the end at once, when a meddler has registered beside the first.
+    // Two workers may read the end at once, if a meddler has registered as well.
     let mut issued = hall.issued.lock().unwrap();
     let mark = GUESTS * 2 + end * 4 + usize::from(interest.bits());
     let entry = Issued {
@@ -378,12 +381,12 @@ fn finish(hall: &Hall, end: usize, interest: Interests) {
     }
 }
 
-// 2.1, 2.6, 3.3, 4.3, 8: one event for each registration, while others read the same streams and wake.
+// 2.1, 2.6, 3.3, 4.3, 8: each registration yields one event while other threads read the same streams and wake.
 #[test]
 fn every_registration_yields_one_event_and_every_byte_arrives_once() {
     let _watchdog = watchdog();
     let hall = torture(effort(400_000), |hall, random| {
-        // Reads without being asked; the last byte and the end are left to those who count.
+        // The meddlers read without an event. They leave the last byte and the end to the workers, which count.
         let end = &hall.ends[random.below(hall.ends.len())];
         let left = end.total - end.read.lock().unwrap().0;
         if left > 4_000 {
@@ -395,7 +398,7 @@ fn every_registration_yields_one_event_and_every_byte_arrives_once() {
     println!("{registrations} registrations, as many events");
 }
 
-// 2.2, 2.5, 2.6, 8: others replace tokens, and deregister and register, at any time.
+// 2.2, 2.5, 2.6, 8: other threads replace tokens, deregister and register at any time.
 #[test]
 fn no_event_comes_twice_and_no_byte_is_lost_under_replacing_and_deregistering() {
     let _watchdog = watchdog();

@@ -1,4 +1,6 @@
-//! 3.8: calls of the user's own by `try_io`: what they move counts, no event is lost and none is false.
+//! `try_io`: the crate takes into account what the call moves. No event is lost, and none is false.
+//!
+//! Contract: docs/contract.md, 3.2, 3.8.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -21,7 +23,7 @@ fn queue() -> (Poll, Registrator, Events) {
     (poll, registrator, Events::with_capacity(16))
 }
 
-/// A stream that lends nothing, so that calls of the user's own find its bytes on every system.
+/// A stream that lends nothing, so that a call within `try_io` finds its bytes on every system.
 fn plain_pair() -> (TcpStream, net::TcpStream) {
     let (stream, peer) = pair();
     stream.set_lent_buffer(0);
@@ -32,6 +34,7 @@ fn try_read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     stream.try_io(READABLE, |mut std| std.read(buffer))
 }
 
+// 3.8
 #[test]
 fn exactly_one_interest_is_named() {
     let _watchdog = watchdog();
@@ -58,6 +61,7 @@ fn exactly_one_interest_is_named() {
     assert_eq!(kind_of(result), ErrorKind::InvalidInput);
 }
 
+// 3.8
 #[test]
 fn what_the_call_says_is_passed_on() {
     let _watchdog = watchdog();
@@ -83,6 +87,7 @@ fn what_the_call_says_is_passed_on() {
     );
 }
 
+// 3.8
 #[test]
 fn a_call_reads_after_each_event() {
     let _watchdog = watchdog();
@@ -109,7 +114,7 @@ fn a_call_reads_after_each_event() {
     }
 }
 
-// What a call takes counts like what a read takes: the registration made before it makes no event of that.
+// 3.8: bytes that the call takes count as read. A registration that was made before makes no event of them.
 #[test]
 fn what_a_call_takes_is_no_event_any_more() {
     let _watchdog = watchdog();
@@ -127,7 +132,7 @@ fn what_a_call_takes_is_no_event_any_more() {
     }
 }
 
-// `WouldBlock` of a call of the user's own need not mean that nothing is there.
+// 3.8: `WouldBlock` of the call need not mean that nothing is there.
 #[test]
 fn a_call_that_would_block_for_another_reason_loses_no_event() {
     let _watchdog = watchdog();
@@ -146,6 +151,7 @@ fn a_call_that_would_block_for_another_reason_loses_no_event() {
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 4);
 }
 
+// 3.8
 #[test]
 fn an_interest_that_the_call_arms_is_not_lost() {
     let _watchdog = watchdog();
@@ -156,14 +162,14 @@ fn an_interest_that_the_call_arms_is_not_lost() {
     let mut byte = [0];
     let count = stream.try_io(READABLE, |mut std| {
         registrator.register(&stream, 1, BOTH)?;
-        // One inside the other.
+        // One call is made inside the other.
         stream.try_io(READABLE, |_| Ok(()))?;
         std.read(&mut byte)
     });
     assert_eq!((count.unwrap(), &byte), (1, b"a"));
     expect_events(&mut poll, &mut events, &[(1, true, true)]);
     assert_eq!(until_done(|| try_read(&stream, &mut byte)).unwrap(), 1);
-    // And nothing is there now.
+    // Now nothing is there any more.
     stream
         .try_io(WRITABLE, |_| registrator.register(&stream, 2, BOTH))
         .unwrap();
@@ -173,6 +179,7 @@ fn an_interest_that_the_call_arms_is_not_lost() {
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
 }
 
+// 3.8
 #[test]
 fn a_call_that_panics_leaves_the_source_in_order() {
     let _watchdog = watchdog();
@@ -200,6 +207,7 @@ fn a_call_that_panics_leaves_the_source_in_order() {
     expect_events(&mut poll, &mut events, &expected);
 }
 
+// 3.8
 #[test]
 fn calls_of_a_listener_and_of_a_udp_socket() {
     let _watchdog = watchdog();
@@ -226,7 +234,7 @@ fn calls_of_a_listener_and_of_a_udp_socket() {
     }
 }
 
-// 3.2, 3.8: it is a call like others.
+// 3.2, 3.8: a failure that the call reports counts like that of any other call.
 #[test]
 fn a_reset_that_a_call_tells_of_stays() {
     let _watchdog = watchdog();
@@ -235,7 +243,8 @@ fn a_reset_that_a_call_tells_of_stays() {
         .set_linger(Some(std::time::Duration::ZERO))
         .unwrap();
     drop(peer);
-    // By whatever the system tells first: BSDs call a write a broken pipe, and Wine 8 calls a read an end.
+    // The system decides what it reports first. A write is a broken pipe on the BSDs, and a read is an end under Wine
+    // 8.
     let told = |stream: &TcpStream| {
         if cfg!(windows) {
             stream.try_io(WRITABLE, |mut std| std.write(b"x"))
@@ -262,7 +271,7 @@ fn a_reset_that_a_call_tells_of_stays() {
     assert!(stream.take_error().unwrap().is_none());
 }
 
-// Reads by a thread of its own while the poll goes on: each byte once, and no event is lost.
+// 3.8: another thread reads while the poll goes on. Each byte comes once, and no event is lost.
 #[test]
 fn calls_of_another_thread_lose_no_event() {
     let _watchdog = watchdog();

@@ -1,4 +1,6 @@
-//! UDP sockets: datagrams whole, cut and empty, the errors that others send, and the events around them.
+//! UDP sockets: datagrams that are whole, cut or empty, errors that come by ICMP, and the events around them.
+//!
+//! Contract: docs/contract.md, 1, 2.1, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.6, 3.7, 3.8, 5.4, 6.4, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +20,7 @@ use socket2::SockRef;
 const READABLE: Interests = Interests::READABLE;
 const WRITABLE: Interests = Interests::WRITABLE;
 
-/// What IPv4 leaves for the data of a datagram.
+/// The largest datagram that IPv4 allows.
 const LARGEST: usize = 65_507;
 
 fn queue() -> (Poll, Registrator, Events) {
@@ -27,13 +29,13 @@ fn queue() -> (Poll, Registrator, Events) {
     (poll, registrator, Events::with_capacity(16))
 }
 
-/// A socket to test and the blocking socket at the other end, not connected.
+/// A socket to test, and a blocking socket at the other end. They are not connected.
 fn pair(loopback: &str) -> (UdpSocket, net::UdpSocket) {
     let socket = UdpSocket::bind(loopback).unwrap();
     (socket, net::UdpSocket::bind(loopback).unwrap())
 }
 
-/// The same, each connected to the other.
+/// The same, but each is connected to the other.
 fn connected_pair(loopback: &str) -> (UdpSocket, net::UdpSocket) {
     let (socket, peer) = pair(loopback);
     socket.connect(peer.local_addr().unwrap()).unwrap();
@@ -122,7 +124,8 @@ fn the_first_receive_after_an_event_gives_a_datagram() {
     }
 }
 
-// 2.3, 2.1: a receive that is shorter than its buffer is one datagram, and no proof that it was the last.
+// 2.3, 2.1: a receive that does not fill its buffer has taken one datagram. It does not show that this was the last
+// one.
 #[test]
 fn one_receive_an_event_takes_every_datagram_in_order() {
     let _watchdog = watchdog();
@@ -144,14 +147,14 @@ fn one_receive_an_event_takes_every_datagram_in_order() {
     }
 }
 
-// 8
+// 3.6, 8
 #[test]
 fn datagrams_of_every_size_arrive_whole() {
     let _watchdog = watchdog();
     for loopback in LOOPBACKS {
         let (mut poll, registrator, mut events) = queue();
         let (socket, peer) = connected_pair(loopback);
-        // Some systems grant less than the largest datagram unless they are asked.
+        // Some systems have no room for the largest datagram unless they are asked for it.
         SockRef::from(&socket)
             .set_send_buffer_size(1 << 20)
             .unwrap();
@@ -226,7 +229,7 @@ fn a_datagram_longer_than_the_buffer_is_cut_and_the_next_is_intact() {
             let (count, from) = socket.recv_from(&mut buffer).unwrap();
             assert_eq!((&buffer[..count], from), (expected, there));
         }
-        // The same for a connected socket, down to a buffer with no room at all.
+        // The same for a connected socket, down to an empty buffer.
         socket.connect(there).unwrap();
         for room in (0..4).rev() {
             peer.send_to(b"0123456789", here).unwrap();
@@ -277,7 +280,7 @@ fn a_datagram_that_was_peeked_at_is_reported_again() {
     expect_no_events(&mut poll, &mut events);
 }
 
-// 3.1
+// 1
 #[test]
 fn a_datagram_too_long_to_be_sent_is_an_error() {
     for loopback in LOOPBACKS {
@@ -289,7 +292,7 @@ fn a_datagram_too_long_to_be_sent_is_an_error() {
     }
 }
 
-// 3.6, 8: port unreachable, not connected.
+// 3.6, 8: an unreachable port, and a socket that is not connected.
 #[test]
 fn an_unreachable_port_fails_no_receive_of_an_unconnected_socket() {
     let _watchdog = watchdog();
@@ -315,7 +318,7 @@ fn an_unreachable_port_fails_no_receive_of_an_unconnected_socket() {
     }
 }
 
-// 3.2, 3.6, 8: port unreachable, connected.
+// 3.2, 3.6, 8: an unreachable port, and a connected socket.
 #[test]
 fn an_unreachable_port_is_an_event_and_an_error_of_a_connected_socket() {
     let _watchdog = watchdog();
@@ -327,7 +330,7 @@ fn an_unreachable_port_is_an_event_and_an_error_of_a_connected_socket() {
         socket.send(b"anybody?").unwrap();
         let mut buffer = [0; 16];
         if cfg!(windows) && !under_wine() {
-            // Switched off: there it is the error of whatever is received next.
+            // Windows has this switched off. Otherwise it would be the error of whatever is received next.
             expect_no_events(&mut poll, &mut events);
         } else {
             expect_events(&mut poll, &mut events, &[(1, true, false)]);
@@ -338,13 +341,13 @@ fn an_unreachable_port_is_an_event_and_an_error_of_a_connected_socket() {
         }
         assert_eq!(kind_of(socket.recv(&mut buffer)), ErrorKind::WouldBlock);
 
-        // The socket is as good as before.
+        // The socket works as before.
         socket.connect(peer.local_addr().unwrap()).unwrap();
         registrator.register(&socket, 2, READABLE).unwrap();
         peer.send_to(b"hello", socket.local_addr().unwrap())
             .unwrap();
         if under_wine() {
-            // There the error ends overlapped receives for good, even with another peer.
+            // Under Wine 8 this error stops overlapped receives for good, even with another peer.
             expect_no_events(&mut poll, &mut events);
             continue;
         }
@@ -353,7 +356,7 @@ fn an_unreachable_port_is_an_event_and_an_error_of_a_connected_socket() {
     }
 }
 
-// 1, 3.2: where the system keeps the error, it is taken once.
+// 1, 3.2: if the system keeps the error, `take_error` returns it once.
 #[cfg(not(windows))]
 #[test]
 fn the_error_of_an_unreachable_port_is_taken_once() {
@@ -387,7 +390,7 @@ fn an_idle_socket_is_writable_once_a_registration() {
     }
 }
 
-// 2.1, 6.4: the kernel frees each datagram with an edge; nobody asked.
+// 2.1, 6.4: the kernel reports an edge each time it has sent a datagram, although nothing is armed.
 #[test]
 fn sending_fires_no_readable() {
     let _watchdog = watchdog();
@@ -436,7 +439,7 @@ fn a_deregistered_socket_is_silent_and_receives() {
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
 }
 
-// 3.4, 2.7
+// 2.7, 3.6
 #[test]
 fn a_datagram_sent_just_before_the_drop_arrives() {
     let _watchdog = watchdog();
@@ -444,7 +447,7 @@ fn a_datagram_sent_just_before_the_drop_arrives() {
     let (socket, peer) = connected_pair("127.0.0.1:0");
     registrator.register(&socket, 1, READABLE).unwrap();
     peer.send(b"unread").unwrap();
-    // If it came after the drop, its sender would be told that nobody is there.
+    // If the datagram came after the drop, its sender would get an ICMP message.
     until_done(|| socket.peek(&mut [0; 16])).unwrap();
     socket.send(b"last words").unwrap();
     drop(socket);
@@ -452,7 +455,7 @@ fn a_datagram_sent_just_before_the_drop_arrives() {
     assert_eq!(peer.recv(&mut [0; 16]).unwrap(), 10);
 }
 
-// 1: as std does.
+// 1, 3.6: the socket does what that of `std` does.
 #[test]
 fn a_connected_socket_hears_its_peer_only() {
     let _watchdog = watchdog();
@@ -481,7 +484,7 @@ fn a_connected_socket_hears_its_peer_only() {
     }
 }
 
-// 1: as std does.
+// 1: the socket does what that of `std` does.
 #[test]
 fn addresses_are_resolved_as_std_does() {
     let (socket, peer) = pair("127.0.0.1:0");
@@ -494,13 +497,13 @@ fn addresses_are_resolved_as_std_does() {
     );
     assert_eq!(kind_of(socket.peer_addr()), ErrorKind::NotConnected);
     socket.send_to(b"x", ("127.0.0.1", there.port())).unwrap();
-    // A socket of one family cannot connect to the other: the next address is taken.
+    // A socket of one address family cannot connect to an address of the other. So the next address is taken.
     let other: SocketAddr = "[::1]:9".parse().unwrap();
     socket.connect(&[other, there][..]).unwrap();
     assert_eq!(socket.peer_addr().unwrap(), there);
 }
 
-// 3.1
+// 1
 #[test]
 fn a_send_without_a_peer_is_an_error() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -531,7 +534,7 @@ fn options_are_those_of_std() {
     }
 }
 
-/// What `std` says, to be compared with what we say: whether a group can be joined depends on the machine.
+/// The answer of `std`, to compare ours with. Whether a group can be joined depends on the machine.
 fn outcome(result: io::Result<()>) -> Option<Option<i32>> {
     result.err().map(|error| error.raw_os_error())
 }
@@ -544,7 +547,7 @@ fn multicast_groups_are_joined_and_left_as_std_does() {
     let theirs = net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..2 {
-        // The second time the group is joined, or left, already.
+        // The second time the group was already joined, or left.
         let expected = outcome(theirs.join_multicast_v4(&group, &interface));
         assert_eq!(
             outcome(ours.join_multicast_v4(&group, &interface)),
@@ -590,7 +593,7 @@ fn options_can_be_set_while_a_socket_is_registered() {
     assert_eq!(socket.recv(&mut [0; 16]).unwrap(), 5);
 }
 
-// 5.4: accepted everywhere.
+// 5.4: the call is accepted on every system.
 #[test]
 fn a_lent_buffer_of_any_size_is_accepted() {
     let _watchdog = watchdog();
@@ -605,7 +608,7 @@ fn a_lent_buffer_of_any_size_is_accepted() {
     }
 }
 
-// 3.8: moving data behind the crate's back.
+// 3.8: a call on the borrowed descriptor moves data.
 #[test]
 fn datagrams_received_behind_the_crates_back_make_no_false_event() {
     let _watchdog = watchdog();

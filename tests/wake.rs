@@ -1,4 +1,7 @@
-//! `Registrator::wake` and `waker`: which wakes may merge, which may not, and that none is lost or starves anybody.
+//! `Registrator::wake` and `waker`: which wakes may merge and which may not, that no wake is lost, and that wakes do
+//! not starve other events.
+//!
+//! Contract: docs/contract.md, 1, 4.1, 4.3, 8.
 
 #![allow(clippy::unwrap_used)]
 
@@ -233,7 +236,7 @@ fn many_tokens_one_after_the_other_come_once_each() {
     expect_no_events(&mut poll, &mut events);
 }
 
-/// Ten tokens are always waiting. Polls until the event of a ready stream has come, too.
+/// Keeps ten wakes waiting at all times, and polls until the event of a ready stream has come.
 fn poll_for_a_source_among_wakes(capacity: usize) {
     let (mut poll, mut events) = poll_and_events(capacity);
     let (stream, mut peer) = pair();
@@ -301,7 +304,7 @@ fn sources_do_not_starve_a_wake_when_the_batch_holds_one() {
             assert!(!event.is_readable());
             return;
         }
-        // All ten streams are always ready and armed.
+        // All ten streams are ready and armed all the time.
         poll.registrator()
             .register(&pairs[event.id()].0, event.id(), READABLE)
             .unwrap();
@@ -342,7 +345,7 @@ fn eight_threads_wake_with_eight_tokens_and_each_wake_is_answered() {
             scope.spawn(move || {
                 for _ in 0..rounds {
                     registrator.wake(token).unwrap();
-                    // The next wake comes after this one's event: so none of them may merge.
+                    // The next wake comes after the event of this one, so they must not merge.
                     answered.recv_timeout(HANG).unwrap();
                 }
             });
@@ -394,7 +397,7 @@ fn no_wake_is_lost_between_two_polls() {
         scope.spawn(move || {
             for token in 0..rounds {
                 registrator.wake(token).unwrap();
-                // Of some the event has been seen, of others the poll may just be returning.
+                // The events of some wakes were seen. For others the poll may just be returning.
                 if token % 3 == 0 {
                     while was_seen.recv_timeout(HANG).unwrap() != token {}
                 }
@@ -406,7 +409,7 @@ fn no_wake_is_lost_between_two_polls() {
             for event in &events {
                 assert!(event.id() < rounds);
                 next += 1;
-                // The other thread may be done and gone.
+                // The other thread may have ended.
                 seen.send(event.id()).unwrap_or(());
             }
         }

@@ -1,14 +1,15 @@
-//! What the tests share: connected pairs, an effort factor, a watchdog, and what is expected of a poll.
-//!
-//! Public API, `std` and `socket2` only, so that every platform inherits the same suite.
-//!
-//! **Loopback takes its time.** On Linux what a call did to a connection has reached the other end when it returns. On
-//! FreeBSD, macOS and Windows it has not: a `connect` that returned may precede its connection at the listener, a
-//! `write` its bytes, a `close` its end, and two peers overtake each other. So a test waits for the event, or calls
-//! [`until_done`], [`accept`], [`read_some`] or [`await_bytes`]; only where an event has just promised the next call is
-//! its result taken at once. `.ci/slow-loopback` makes Linux as slow as the others.
+//! What the tests share: connected pairs, a factor for the effort, a watchdog, and assertions about what a poll hands
+//! out.
+//! It uses only the public API, `std` and `socket2`, so that every system runs the same suite.
+//! **Loopback takes time.** On Linux, what a call does to a connection has reached the other end when the call returns.
+//! On FreeBSD, macOS and Windows it may not have: after a `connect` returns, the connection may not be at the listener
+//! yet, and the same goes for the bytes of a `write` and the end of a `close`. Two peers may also overtake each other.
+//! So a test waits for the event, or calls [`until_done`], [`accept`], [`read_some`] or [`await_bytes`]. It relies on
+//! the result of a call at once only if an event has just promised that result. `.ci/slow-loopback` makes Linux as slow
+//! as the other systems.
+//! as the other systems.
 
-// Every test file is a program of its own and uses a part of this.
+// Every test file is a program of its own, and uses only a part of this module.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
@@ -30,10 +31,10 @@ pub(crate) const BOTH: Interests = Interests::READABLE.union(Interests::WRITABLE
 /// How long a wait may last before it counts as hung. No passing test comes near it.
 pub(crate) const HANG: Duration = Duration::from_secs(60);
 
-/// How long `expect_no_events` listens. An event that comes later than that is another test's to find.
+/// How long `expect_no_events` waits. It does not find an event that comes later.
 pub(crate) const QUIET: Duration = Duration::from_millis(60);
 
-/// The test's time limit, for everything that no time-out of its own bounds.
+/// The time limit of a test, which bounds everything that has no time-out of its own.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(120);
 
 /// Scales a count by the environment variable `MINIMIO_EFFORT` (a factor, 1 if unset), to at least 1.
@@ -51,14 +52,14 @@ fn effort_factor() -> f64 {
     }
 }
 
-// A count that a test can loop over is far below what `f64` loses; a negative one is taken for 1.
+// Every count that a test can loop over is small enough for `f64` to be exact. A negative one becomes 1.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn scaled(count: f64) -> usize {
     (count as usize).max(1)
 }
 
-/// Ends the process, naming the test, if the test that holds it runs far too long. Bind it: `let _watchdog =
-/// watchdog();`.
+/// Ends the process, and names the test, if the test that holds the returned value runs far too long. Bind the value:
+/// `let _watchdog = watchdog();`.
 #[must_use]
 pub(crate) struct Watchdog {
     alive: Option<Sender<()>>,
@@ -69,7 +70,7 @@ pub(crate) struct Watchdog {
 pub(crate) fn watchdog() -> Watchdog {
     let test = thread::current().name().unwrap_or("?").to_owned();
     let place = Location::caller();
-    // A larger effort takes longer, and the limit grows with it.
+    // A larger effort takes longer, so the limit grows with it.
     let limit = WATCHDOG_LIMIT.mul_f64(effort_factor().max(1.0));
     let (alive, dead) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
@@ -88,7 +89,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.alive.take());
         if let Some(thread) = self.thread.take() {
-            // It has nothing to panic about; and a panic here would hide the test's own.
+            // A panic here would hide that of the test.
             drop(thread.join());
         }
     }
@@ -128,7 +129,7 @@ pub(crate) enum Said {
     Wake(Token),
 }
 
-/// What the events of a batch say, in order.
+/// What the events of a batch say, in their order.
 pub(crate) fn said(events: &Events) -> Vec<Said> {
     let mut all = Vec::new();
     for event in events {
@@ -146,8 +147,9 @@ fn what(token: Token, readable: bool, writable: bool) -> Vec<Said> {
     }
 }
 
-/// Polls until exactly these `(token, readable, writable)` have come, in any order and any number of batches. A wake
-/// is `(token, false, false)`; readable and writable under one token may share an event or not. Anything else fails.
+/// Polls until exactly these `(token, readable, writable)` have come, in any order and in any number of batches. A wake
+/// is `(token, false, false)`. Readable and writable under one token may come in one event or in two. Anything else
+/// fails.
 #[track_caller]
 pub(crate) fn expect_events(
     poll: &mut Poll,
@@ -194,7 +196,7 @@ pub(crate) fn expect_nothing_queued(poll: &mut Poll, events: &mut Events) {
 }
 
 /// Returns once `stream` has at least `count` bytes to read (at most 64 KiB), without taking them. They must have been
-/// written at once: Windows may show to a peek no more than what came together.
+/// written in one call, since a peek on Windows may show only bytes that came together.
 #[track_caller]
 pub(crate) fn await_bytes(stream: &TcpStream, count: usize) {
     let mut buffer = vec![0; count];
@@ -212,7 +214,8 @@ pub(crate) fn await_bytes(stream: &TcpStream, count: usize) {
     }
 }
 
-/// Fills `buffer` from `stream`: registers, waits for the event, reads once, and again. Nothing else may be armed.
+/// Fills `buffer` from `stream`: it registers, waits for the event and reads once, again and again. Nothing else may be
+/// armed.
 #[track_caller]
 pub(crate) fn read_exact_by_events(
     poll: &mut Poll,
@@ -233,8 +236,8 @@ pub(crate) fn read_exact_by_events(
     }
 }
 
-/// Writes all of `bytes` to `stream`: writes until it is full, registers, waits for the event, and again. Nothing else
-/// may be armed.
+/// Writes all of `bytes` to `stream`: it writes until the stream is full, registers and waits for the event, again and
+/// again. Nothing else may be armed.
 #[track_caller]
 pub(crate) fn write_all_by_events(
     poll: &mut Poll,
@@ -249,7 +252,7 @@ pub(crate) fn write_all_by_events(
             .register(stream, token, Interests::WRITABLE)
             .unwrap();
         expect_events(poll, events, &[(token, false, true)]);
-        // The first write after the event accepts something; those after it as much as fits.
+        // The first write after the event accepts something. Later writes accept as much as fits.
         written += stream.write(&bytes[written..]).unwrap();
         while written < bytes.len() {
             match stream.write(&bytes[written..]) {
@@ -266,8 +269,8 @@ pub(crate) fn write_all_by_events(
 pub(crate) fn fill(mut stream: &TcpStream) -> usize {
     let chunk = vec![0x5a; 64 << 10];
     let mut written = 0;
-    // The system may move bytes to the peer, or grow a buffer, a moment after it has said that there is no room. So
-    // it counts as full when it stays full.
+    // A moment after the system has said that there is no room, it may move bytes to the peer or enlarge a buffer. So
+    // the stream counts as full only when it stays full.
     let mut refused = 0;
     while refused < 20 {
         match stream.write(&chunk) {
@@ -285,17 +288,16 @@ pub(crate) fn fill(mut stream: &TcpStream) -> usize {
     written
 }
 
-/// Gives a thread that is about to `poll` time to be blocked there. The tests hold either way: this only makes the
-/// interesting case the likely one.
+/// Gives a thread that is about to `poll` the time to block there. The tests are right in any case. This only makes the
+/// interesting order likely.
 pub(crate) fn let_it_block() {
     thread::sleep(Duration::from_millis(30));
 }
 
-/// A blocking server that answers after the delay which the request names.
-///
-/// The request is a line with `/delay/<milliseconds>` in it, and after a further slash perhaps a text. If the line ends
-/// in `HTTP/1.1`, header lines up to an empty one follow, and the answer is an HTTP response with the text as its body;
-/// else the answer is the text and a line end. Then the connection is closed.
+/// A blocking server that answers after the delay that the request names.
+/// The request is a line that contains `/delay/<milliseconds>`. A text may follow after another slash. If the line ends
+/// in `HTTP/1.1`, header lines up to an empty line follow, and the answer is an HTTP response whose body is the text.
+/// Otherwise the answer is the text and a line end. Then the server closes the connection.
 pub(crate) struct DelayServer {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -333,7 +335,7 @@ impl DelayServer {
 impl Drop for DelayServer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // A last connection gets the thread out of `accept`.
+        // One more connection makes the thread return from `accept`.
         if net::TcpStream::connect(self.address).is_ok() {
             if let Some(thread) = self.thread.take() {
                 drop(thread.join());
@@ -342,7 +344,7 @@ impl Drop for DelayServer {
     }
 }
 
-/// Serves one connection. A client that goes away early is none of the server's business.
+/// Serves one connection. If the client goes away early, that is no error.
 fn serve_delayed(stream: net::TcpStream) {
     let mut reader = BufReader::new(&stream);
     let mut request = String::new();
@@ -373,18 +375,18 @@ fn serve_delayed(stream: net::TcpStream) {
     drop((&stream).write_all(answer.as_bytes()));
 }
 
-/// Whether Wine runs this program: where it is known to differ from Windows, a test asserts the recorded difference.
+/// Whether Wine runs this program. Where Wine is known to differ from Windows, a test asserts the difference.
 #[cfg(windows)]
 pub(crate) fn under_wine() -> bool {
     use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 
     let name: Vec<u16> = "ntdll.dll\0".encode_utf16().collect();
-    // SAFETY: the name is a UTF-16 string that ends in 0 and lives for the call.
+    // SAFETY: the name is a UTF-16 string that ends in 0, and it lives as long as the call lasts.
     let ntdll = unsafe { GetModuleHandleW(name.as_ptr()) };
     if ntdll.is_null() {
         return false;
     }
-    // SAFETY: `ntdll` is loaded in every process, for life; the name ends in 0. The function is not called.
+    // SAFETY: `ntdll` stays loaded in every process, and the name ends in 0. The function is not called.
     unsafe { GetProcAddress(ntdll, b"wine_get_version\0".as_ptr()) }.is_some()
 }
 
@@ -393,10 +395,10 @@ pub(crate) fn under_wine() -> bool {
     false
 }
 
-/// Both loopbacks: a test runs over each where the address family may matter.
+/// Both loopback addresses. A test uses each if the address family may matter.
 pub(crate) const LOOPBACKS: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
-/// As `std_pair`, over one of `LOOPBACKS`.
+/// Does what `std_pair` does, over one of `LOOPBACKS`.
 pub(crate) fn std_pair_over(loopback: &str) -> (net::TcpStream, net::TcpStream) {
     let listener = net::TcpListener::bind(loopback).unwrap();
     let near = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -407,13 +409,14 @@ pub(crate) fn std_pair_over(loopback: &str) -> (net::TcpStream, net::TcpStream) 
     (near, far)
 }
 
-/// As `pair`, over one of `LOOPBACKS`.
+/// Does what `pair` does, over one of `LOOPBACKS`.
 pub(crate) fn pair_over(loopback: &str) -> (TcpStream, net::TcpStream) {
     let (near, far) = std_pair_over(loopback);
     (TcpStream::from_std(near).unwrap(), far)
 }
 
-/// Retries a call that does not block until it gives something else than `WouldBlock`: how a test without a poll waits.
+/// Repeats a non-blocking call until it gives something else than `WouldBlock`. A test without a poll waits in this
+/// way.
 #[track_caller]
 pub(crate) fn until_done<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
     let end = Instant::now() + HANG;
@@ -427,7 +430,7 @@ pub(crate) fn until_done<T>(mut call: impl FnMut() -> std::io::Result<T>) -> std
     }
 }
 
-/// Accepts a connection that was begun, and may still be on its way to the listener.
+/// Accepts a connection that may still be on its way to the listener.
 #[track_caller]
 pub(crate) fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     until_done(|| listener.accept()).unwrap()
@@ -439,7 +442,7 @@ pub(crate) fn read_some(mut stream: &TcpStream, buffer: &mut [u8]) -> usize {
     until_done(|| stream.read(buffer)).unwrap()
 }
 
-/// Waits until `holds` does, for what another thread, or the system, does in its own time.
+/// Waits until `holds` returns true, for something that another thread or the system does.
 #[track_caller]
 pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + HANG;
@@ -449,7 +452,7 @@ pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Checks how a write fails after sending was shut down.
+/// Asserts how a write fails after sending was shut down.
 #[track_caller]
 pub(crate) fn expect_shut_down<T: std::fmt::Debug>(result: std::io::Result<T>) {
     let error = result.unwrap_err();
@@ -473,7 +476,7 @@ pub(crate) fn await_readable(stream: &TcpStream) {
     assert_ne!(until_done(|| stream.peek(&mut [0])).unwrap(), 0, "it ended");
 }
 
-/// Makes `stream` a source of `poll` and fills it. On Windows it has lent a copy of what did not fit, then (5.5).
+/// Makes `stream` a source of `poll` and fills it. On Windows the stream then sends a copy of what did not fit (5.5).
 #[track_caller]
 pub(crate) fn adopt_and_fill(poll: &mut Poll, events: &mut Events, stream: &TcpStream) -> usize {
     poll.registrator()
@@ -483,8 +486,8 @@ pub(crate) fn adopt_and_fill(poll: &mut Poll, events: &mut Events, stream: &TcpS
     fill(stream)
 }
 
-/// Fills `stream` and arms `WRITABLE`, until no event comes: the stream is full and waits for room. Returns how many
-/// bytes were written. (The system may find some room a while after it had none.)
+/// Fills `stream` and arms `WRITABLE`, again and again until no event comes. Then the stream is full and waits for
+/// room. Returns how many bytes were written. (The system may find some room a while after it had none.)
 #[track_caller]
 pub(crate) fn fill_and_arm(
     poll: &mut Poll,
@@ -502,7 +505,7 @@ pub(crate) fn fill_and_arm(
             return written;
         }
         assert_eq!(said(events), [Said::Writable(token)]);
-        // It is no false event.
+        // The event was not false.
         written += stream.write(&[0x5a; 1024]).unwrap();
         written += fill(stream);
     }
@@ -518,13 +521,13 @@ pub(crate) fn resident_kib() -> usize {
     kib.unwrap().parse().unwrap()
 }
 
-/// The most memory that the process has had in use so far, in KiB: it grows when what is in use grows for good. (Linux
-/// counts the program in, too, that was there before this one was started.)
+/// The most memory that the process has had in use so far, in KiB. (On Linux this includes the program that ran in the
+/// process before this one was started.)
 #[cfg(all(unix, not(target_os = "linux")))]
 pub(crate) fn resident_kib() -> usize {
     // SAFETY: all zeroes is a valid `rusage`.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: the structure may be written for the length of the call.
+    // SAFETY: the kernel may write the structure as long as the call lasts.
     let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
     assert_eq!(result, 0);
     let most = usize::try_from(usage.ru_maxrss).unwrap();
@@ -536,7 +539,7 @@ pub(crate) fn resident_kib() -> usize {
     }
 }
 
-/// How many descriptors this process can have, less some for all else.
+/// How many descriptors this process can have, less some for other uses.
 #[cfg(unix)]
 pub(crate) fn most_connections() -> usize {
     const SPARE: usize = 200;
@@ -544,30 +547,30 @@ pub(crate) fn most_connections() -> usize {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: the limit may be written for the length of the call.
+    // SAFETY: the kernel may write the limit as long as the call lasts.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
     assert_eq!(result, 0);
-    // "Unlimited" is more than fits, or the most that does.
+    // "Unlimited" is a number that may not fit, or the largest that does.
     let limit = usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX);
     limit.saturating_sub(SPARE)
 }
 
-/// How many descriptors this process has, among the low numbers: those below the ones that it was never given.
+/// How many descriptors this process has. It looks only at low numbers, which are the ones that a process is given.
 #[cfg(unix)]
 pub(crate) fn descriptors() -> usize {
     (0..4_096)
-        // SAFETY: it takes numbers only, and fails for one that is not open.
+        // SAFETY: the call takes only numbers, and fails for a descriptor that is not open.
         .filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } != -1)
         .count()
 }
 
-/// How many handles Windows' loader and its thread pool may open in a process meanwhile, and keep. A leak of ours is
-/// one each time.
+/// How many handles the loader and the thread pool of Windows may open during a test, and keep. A leak of the crate
+/// would be one handle for each repetition.
 #[cfg(windows)]
 pub(crate) const HANDLES_OF_OTHERS: u32 = 16;
 
-/// Starts a child process and waits for its end. Windows keeps two or three handles of the first, so this comes before
-/// handles are counted.
+/// Starts a child process and waits for its end. Windows keeps two or three handles of the first child process. So a
+/// test calls this before it counts handles.
 #[cfg(windows)]
 pub(crate) fn start_a_child() {
     let status = std::process::Command::new(std::env::current_exe().unwrap())
@@ -577,8 +580,8 @@ pub(crate) fn start_a_child() {
     assert!(status.unwrap().success());
 }
 
-/// Polls until nothing is lent any more, and expects no event. What was cancelled need not end within the call, and what
-/// it was lent comes back with its packet.
+/// Polls until nothing is lent any more, and expects no event. An operation that was cancelled may end later, and its
+/// memory comes back with its packet.
 #[cfg(windows)]
 #[track_caller]
 pub(crate) fn await_nothing_lent(poll: &mut Poll, events: &mut Events) {
@@ -594,9 +597,9 @@ pub(crate) fn await_nothing_lent(poll: &mut Poll, events: &mut Events) {
 pub(crate) fn handles() -> u32 {
     use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
     let mut count = 0;
-    // SAFETY: it gives the number of a pseudo handle.
+    // SAFETY: the call returns the number of a pseudo handle.
     let this = unsafe { GetCurrentProcess() };
-    // SAFETY: the handle is this process's; the count is writable.
+    // SAFETY: the handle is that of this process, and the count may be written.
     let done = unsafe { GetProcessHandleCount(this, &mut count) };
     assert_ne!(done, 0);
     count

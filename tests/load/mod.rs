@@ -1,5 +1,6 @@
-//! A server on one `Poll`, and peers in child processes that come and go, talk, read slowly, stay silent, never read, and
-//! reset. What the load tests of the systems share; each has a look of its own at what it costs.
+//! What the load tests of the systems share: a server on one `Poll`, and its peers in child processes. The peers come
+//! and go. Some talk, some read slowly, some stay silent, some never read and some reset. Each test measures by itself
+//! what this costs.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -17,7 +18,7 @@ const CHILD: &str = "MINIMIO_LOAD_CHILD";
 const MESSAGE: usize = 64;
 const LISTENER: Token = usize::MAX;
 
-/// What a peer does, by its number.
+/// What a peer does. Its number decides.
 fn is_silent(number: usize) -> bool {
     number % 16 == 3
 }
@@ -26,30 +27,30 @@ fn reads_slowly(number: usize) -> bool {
     number % 16 == 5
 }
 
-/// A few only: the kernel holds megabytes for each.
+/// There are only a few of these, since the kernel holds megabytes for each.
 fn never_reads(number: usize) -> bool {
     number < 4
 }
 
-/// How many connections the peers of a child close in order. Each of them takes a port for minutes more, and Windows has
-/// 16,384 of them; whoever is reset takes none.
+/// How many connections the peers of one child close in order. Each of them takes a port for minutes more, and Windows
+/// has 16,384 ports. A connection that is reset takes none.
 const MOST_ORDERLY: usize = 1_000;
 
-/// Makes the end of `stream` a reset.
+/// Makes dropping `stream` reset its connection.
 fn reset_at_end(stream: &net::TcpStream) {
     SockRef::from(stream)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
 }
 
-/// Writes until nothing more is taken.
+/// Writes until the socket takes no more.
 fn flood(mut stream: &net::TcpStream) {
     stream.set_nonblocking(true).unwrap();
     while stream.write(&[7; 4096]).is_ok() {}
 }
 
-/// In a child process: plays its peers, with `connect` for each, and returns whether this is one. They talk, and replace
-/// one connection in 32 a round, until the time is up.
+/// Returns whether this process is such a child. If so, it plays the peers first, each of which it connects with
+/// `connect`. They talk until the time is up, and in each round they replace one connection in 32.
 pub(crate) fn are_peers(connect: impl Fn(SocketAddr, usize) -> net::TcpStream) -> bool {
     let Ok(task) = std::env::var(CHILD) else {
         return false;
@@ -67,13 +68,13 @@ pub(crate) fn are_peers(connect: impl Fn(SocketAddr, usize) -> net::TcpStream) -
     let end = Instant::now() + Duration::from_secs(seconds as u64);
     let mut round = 0;
     let (mut orderly, mut replaced) = (0, 0);
-    // Until a connection was replaced at least, so that there is churn however slow the machine.
+    // It goes on until at least one connection was replaced, however slow the machine is.
     while replaced == 0 || Instant::now() < end {
         for (number, stream) in streams.iter_mut().enumerate() {
             if never_reads(number) {
                 flood(stream);
             } else if reads_slowly(number) {
-                // Half of what comes back: the rest is owed, or on its way.
+                // It reads half of what comes back. The server owes the rest, or it is on its way.
                 stream.write_all(&[1; MESSAGE]).unwrap();
                 stream.read_exact(&mut [0; MESSAGE / 2]).unwrap();
             } else if !is_silent(number) {
@@ -104,22 +105,22 @@ pub(crate) fn are_peers(connect: impl Fn(SocketAddr, usize) -> net::TcpStream) -
     true
 }
 
-/// A connection of the server, and what it owes.
+/// A connection of the server, and the bytes that it has still to send back.
 struct Client {
     stream: TcpStream,
     owed: Vec<u8>,
 }
 
 impl Client {
-    /// Reads once and writes once. Returns what to wait for, or nothing at the end.
+    /// Reads once and writes once. Returns what to wait for, or `None` at the end.
     fn serve(&mut self, buffer: &mut [u8]) -> Option<Interests> {
         if self.owed.is_empty() {
             match (&self.stream).read(buffer) {
                 Ok(0) => return None,
                 Ok(count) => self.owed.extend(&buffer[..count]),
                 Err(error) => {
-                    // An event has come, and nobody else reads: it is not that it would block.
-                    // Windows calls a reset an abort, if it was about to send.
+                    // An event has come and no other code reads, so this is not `WouldBlock`.
+                    // Windows calls a reset an abort if it was about to send.
                     let aborted = cfg!(windows) && error.kind() == ErrorKind::ConnectionAborted;
                     let reset = error.kind() == ErrorKind::ConnectionReset;
                     assert!(reset || aborted, "{error}");
@@ -148,8 +149,8 @@ pub(crate) struct Seen {
     pub(crate) events: u64,
 }
 
-/// Serves `count` peers of each child, which are processes that run the test `name` again, to their end. After each
-/// batch `look` is told what was seen, and how many connections there are.
+/// Starts children, which are processes that run the test `name` again, and serves `count` peers of each until they
+/// end. After each batch it tells `look` what was seen, and how many connections there are.
 pub(crate) fn serve(
     poll: &mut Poll,
     name: &str,

@@ -1,9 +1,8 @@
 //! Counts the system calls of a part of a test, exactly, with `ptrace(2)`.
-//!
-//! A test runs its own program once more, as a traced child that runs this one test only. The child does what is to be
-//! measured, between two marks; the other end of its connections lives in the parent, which nobody traces.
+//! A test starts its own program once more, as a traced child that runs only this test. Between two marks the child
+//! does what is to be measured. The other end of its connections is in the parent, which is not traced.
 
-// Every test file is a program of its own and uses a part of this.
+// Every test file is a program of its own, and uses only a part of this module.
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +16,10 @@ use std::thread;
 
 use libc::{c_int, c_long, c_uint, c_void, pid_t};
 
-/// Tells the child that it is one, and where its peer listens.
+/// The variable that tells the child that it is one, and where its peer listens.
 const CHILD: &str = "MINIMIO_TRACED_CHILD";
 
-/// A call that nothing else makes, and that does nothing.
+/// A system call that does nothing and that no other code makes.
 const MARK: c_long = libc::SYS_getppid;
 
 const SYS_EPOLL_PWAIT2: c_long = 441;
@@ -37,7 +36,7 @@ struct SyscallInfo {
     arch: u32,
     instruction_pointer: u64,
     stack_pointer: u64,
-    /// At the entry the number of the call and its arguments; at the exit the result.
+    /// At the entry of a call its number and its arguments. At the exit its result.
     data: [u64; 8],
 }
 
@@ -45,7 +44,7 @@ struct SyscallInfo {
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     made: BTreeMap<c_long, usize>,
-    /// How often its result was more than 0.
+    /// How often the result was more than 0.
     positive: BTreeMap<c_long, usize>,
 }
 
@@ -68,7 +67,7 @@ impl Calls {
         Calls::sum(&self.made, &Calls::WAITS)
     }
 
-    /// The waits that reaped something.
+    /// The waits that returned events.
     pub(crate) fn fruitful_waits(&self) -> usize {
         Calls::sum(&self.positive, &Calls::WAITS)
     }
@@ -98,17 +97,19 @@ impl Calls {
     }
 }
 
-/// Begins, and at the next call ends, what is counted.
+/// The first call begins the counting, and the next call ends it.
 pub(crate) fn mark() {
-    // SAFETY: it takes nothing and gives a number.
+    // SAFETY: the call takes no arguments and returns a number.
     unsafe { libc::getppid() };
 }
 
-/// Runs `child` in a traced process, with `peer` in a thread of this one at the other end, and counts what all threads
-/// of the child call between its two marks. `test` is the name of the test that calls this, and it does nothing else.
+/// Runs `child` in a traced process and `peer` in a thread of this process, and counts the system calls that all
+/// threads of the child make between its two marks. `test` is the name of the test that calls this, and the test must
+/// do nothing else.
 pub(crate) fn traced(test: &str, child: fn(net::SocketAddr), peer: fn(net::TcpListener)) -> Calls {
     if let Ok(address) = std::env::var(CHILD) {
-        // Introduces this thread: the harness and the watchdog have others, and start them whenever they like.
+        // This call tells the tracer which thread to count. The test harness and the watchdog have threads of their
+        // own.
         mark();
         child(address.parse().unwrap());
         std::process::exit(0);
@@ -120,7 +121,7 @@ pub(crate) fn traced(test: &str, child: fn(net::SocketAddr), peer: fn(net::TcpLi
         .env(CHILD, listener.local_addr().unwrap().to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    // If the child fails the peer may wait for it in vain, so nobody waits for the peer.
+    // If the child fails, the peer may wait for it for ever. So the test does not wait for the peer.
     thread::spawn(move || peer(listener));
     let (status, calls) = trace(command);
     assert!(
@@ -130,19 +131,19 @@ pub(crate) fn traced(test: &str, child: fn(net::SocketAddr), peer: fn(net::TcpLi
     calls
 }
 
-/// For a child that is its own peer.
+/// The same for a child that is its own peer.
 pub(crate) fn no_peer(_: net::TcpListener) {}
 
-// `wait` reaps it, with all its threads.
+// `wait` collects the child and all of its threads.
 #[allow(clippy::zombie_processes)]
 fn trace(mut command: Command) -> (c_int, Calls) {
     let trace_me = || ptrace(libc::PTRACE_TRACEME, 0, null_mut(), null_mut()).map(drop);
-    // SAFETY: between fork and exec it makes one bare system call, and allocates nothing.
+    // SAFETY: between fork and exec the closure makes one bare system call, and allocates nothing.
     unsafe { command.pre_exec(trace_me) };
     let child = command.spawn().unwrap();
     let child = pid_t::try_from(child.id()).unwrap();
 
-    // It stops when it executes the program.
+    // The child stops when it executes the program.
     let (stopped, status) = wait();
     assert!(stopped == child && libc::WIFSTOPPED(status), "{status:#x}");
     let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE | libc::PTRACE_O_EXITKILL;
@@ -169,7 +170,7 @@ fn trace(mut command: Command) -> (c_int, Calls) {
             tally.made_thread(thread);
             resume(thread, 0);
         } else if is_new && signal == libc::SIGSTOP {
-            // So every thread begins. It is no signal of the child's own.
+            // Every thread begins with this stop. It is not a signal that the child has sent.
             resume(thread, 0);
         } else {
             resume(thread, signal);
@@ -177,17 +178,18 @@ fn trace(mut command: Command) -> (c_int, Calls) {
     }
 }
 
-/// What is counted, of which threads.
+/// The counts, and the threads that are counted.
 #[derive(Default)]
 struct Tally {
     calls: Calls,
     counting: bool,
-    /// The thread that has introduced itself and those that it has made since, with the call that each is in.
+    /// The thread that made the introducing call, and those that it has started since, with the system call that each
+    /// is in.
     within: BTreeMap<pid_t, Option<c_long>>,
 }
 
 impl Tally {
-    /// A system call begins or ends.
+    /// Records that a system call begins or ends.
     fn note(&mut self, thread: pid_t) {
         let info = syscall_info(thread);
         let number = c_long::try_from(info.data[0]).unwrap_or(-1);
@@ -207,7 +209,7 @@ impl Tally {
                 *self.calls.made.entry(number).or_default() += 1;
             }
         } else if info.op == SYSCALL_EXIT {
-            // The result is signed: a failure is a huge number.
+            // The result is signed, so a failure looks like a huge number.
             if let (Some(number), 1..=0x7fff_ffff) = (*within, info.data[0]) {
                 *self.calls.positive.entry(number).or_default() += 1;
             }
@@ -233,21 +235,21 @@ fn syscall_info(thread: pid_t) -> SyscallInfo {
         info.as_mut_ptr().cast(),
     )
     .unwrap();
-    // SAFETY: every bit pattern is one, and the kernel has filled what was zero.
+    // SAFETY: every bit pattern is a valid value, and the kernel has filled the memory, which was zero before.
     unsafe { info.assume_init() }
 }
 
-/// Goes on until the next system call begins or ends.
+/// Lets the thread go on until its next system call begins or ends.
 fn resume(thread: pid_t, signal: c_int) {
     let signal = usize::try_from(signal).unwrap() as *mut c_void;
-    // It fails only if the thread has been killed in the meantime: the next wait tells.
+    // This fails only if the thread was killed meanwhile. The next wait shows that.
     drop(ptrace(libc::PTRACE_SYSCALL, thread, null_mut(), signal));
 }
 
-/// Waits for a stop or the end of something that this thread traces. Other tests' children are left alone.
+/// Waits until something that this thread traces stops or ends. It does not touch the children of other tests.
 fn wait() -> (pid_t, c_int) {
     let mut status = 0;
-    // SAFETY: the status may be written for the length of the call.
+    // SAFETY: the kernel may write the status as long as the call lasts.
     let thread = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) };
     assert!(thread > 0, "{}", io::Error::last_os_error());
     (thread, status)
@@ -260,7 +262,7 @@ fn ptrace(
     data: *mut c_void,
 ) -> io::Result<c_long> {
     // The type of the request differs between C libraries.
-    // SAFETY: each caller passes what the manual asks for with that request, and lends it for the length of the call.
+    // SAFETY: each caller passes what the manual asks for with that request, and lends it as long as the call lasts.
     let result = unsafe { libc::ptrace(request as _, thread, address, data) };
     if result == -1 {
         return Err(io::Error::last_os_error());

@@ -1,4 +1,4 @@
-//! Connects of `socket2` that are under way.
+//! Connects that `socket2` has begun and that are still under way.
 
 #![allow(dead_code)] // every test file uses a part
 
@@ -23,8 +23,8 @@ pub(crate) fn bound(loopback: &str) -> (Socket, SocketAddr) {
     (socket, bound)
 }
 
-/// Begins a connect, and does not wait for its end. None if the system refused it at once: FreeBSD does that often, and then
-/// the socket has no connect, and nothing of its refusal.
+/// Begins a connect, and does not wait for its end. Returns `None` if the system has refused it at once, as FreeBSD
+/// often does. The socket then has no connect, and does not know of the refusal.
 pub(crate) fn begun(target: SocketAddr) -> Option<Socket> {
     let socket = socket_for(target);
     socket.set_nonblocking(true).unwrap();
@@ -37,18 +37,19 @@ pub(crate) fn begun(target: SocketAddr) -> Option<Socket> {
 /// A connect that is under way, and stays so for a while.
 pub(crate) struct UnderWay {
     pub(crate) socket: Socket,
-    /// Where it goes.
+    /// The address that it connects to.
     pub(crate) target: SocketAddr,
-    /// A listener whose backlog is full, where a connect waits for an accept.
+    /// A listener whose backlog is full, so that a connect waits for an accept.
     pub(crate) listener: Option<net::TcpListener>,
-    /// Where nobody listens, which Windows takes two seconds to believe.
+    /// An address where nobody listens. Windows tries for two seconds before it gives up.
     pub(crate) refusing: Option<Socket>,
-    /// What fills the backlog.
+    /// The connections that fill the backlog.
     pub(crate) others: Vec<Socket>,
 }
 
 impl UnderWay {
-    /// None on systems where every connect ends at once (FreeBSD tells the client of a full backlog that it is connected).
+    /// Returns `None` on systems where every connect ends at once (FreeBSD reports a connect to a full backlog as
+    /// connected).
     pub(crate) fn new(loopback: &str) -> Option<UnderWay> {
         if cfg!(windows) && !under_wine() {
             let (refusing, nobody) = bound(loopback);
@@ -63,10 +64,11 @@ impl UnderWay {
         let (socket, address) = bound(loopback);
         socket.listen(1).unwrap();
         let mut others = Vec::new();
-        // A backlog is a hint: systems take a few more.
+        // A backlog is a hint. Systems accept a few connections more.
         while others.len() < 16 {
             let other = begun(address)?;
-            // With more than one waiting, Linux tells all of them that they are connected: so each has some time.
+            // If more than one connect waits, Linux reports all of them as connected. So each gets some time before the
+            // next begins.
             if !is_soon_connected(&other) {
                 return Some(UnderWay {
                     socket: other,
@@ -81,7 +83,7 @@ impl UnderWay {
         None
     }
 
-    /// Lets it end. Returns the other end of the connection, or none if it will be refused.
+    /// Lets the connect end. Returns the other end of the connection, or `None` if the connect will be refused.
     pub(crate) fn end(
         listener: Option<net::TcpListener>,
         others: &[Socket],
@@ -94,12 +96,12 @@ impl UnderWay {
     }
 }
 
-/// Whether a connect ends within the third of a second.
+/// Whether a connect ends within a third of a second.
 fn is_soon_connected(socket: &Socket) -> bool {
     for _ in 0..30 {
-        // The peer's address would do, but for Wine 10.
+        // Asking for the peer's address would be enough, except under Wine 10.
         let stream = TcpStream::from_std(socket.try_clone().unwrap().into()).unwrap();
-        // One that was connected and reset has ended, too (FreeBSD, when the backlog is full).
+        // A connect that succeeded and was reset has ended, too (FreeBSD does this when the backlog is full).
         if stream.peer_addr().is_ok() || stream.take_error().unwrap().is_some() {
             return true;
         }
@@ -108,7 +110,7 @@ fn is_soon_connected(socket: &Socket) -> bool {
     false
 }
 
-/// What every call says of a connect that is under way.
+/// Asserts what every call says while the connect is under way.
 #[track_caller]
 pub(crate) fn expect_under_way(mut stream: &TcpStream) {
     let mut buffer = [0; 8];
