@@ -1,8 +1,9 @@
-//! A chat for `nc`: the first line is your name, every other line goes to all who have one.
-//!
-//! It shows what independent one-shot interests are good for: `READABLE` is always armed, `WRITABLE`
-//! only while a client is owed what its socket did not take. What is owed is bounded: a client that
-//! does not read while the others talk is shown out, so it cannot fill the server's memory.
+//! A chat for `nc`: your first line is your name, and every other line goes to all who have a name.
+//! It shows what independent one-shot interests are good for. `READABLE` is always armed, and
+//! `WRITABLE` only while bytes wait that a client's socket did not take. How many may wait is
+//! bounded. A client that does not read while the others talk has to leave, so it cannot fill the
+//! server's memory.
+//! server's memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,17 +30,17 @@ const STOP: Token = 1;
 const FIRST_CLIENT: Token = 2;
 
 const BATCH: usize = 64;
-/// After so many accepts the clients have their turn.
+/// After this many accepts it is the turn of the clients.
 const ACCEPT_BATCH: usize = 64;
 const READ_SIZE: usize = 4 << 10;
-/// A longer line counts as several.
+/// A line that is longer than this counts as several.
 const MAX_LINE: usize = 1 << 10;
 const MAX_NAME: usize = 20;
-/// A client that is owed more does not read, or reads slower than the others talk.
+/// If more than this waits for a client, it does not read, or reads slower than the others talk.
 const MAX_OWED: usize = 256 << 10;
-/// How long the listener is left alone after it failed, most likely for want of descriptors.
+/// How long the listener is not used after it failed, most likely because descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long the goodbye may take.
+/// How long sending the goodbye may take.
 const STOP_WITHIN: Duration = Duration::from_secs(1);
 
 fn run(address: &str) -> io::Result<bool> {
@@ -59,7 +60,7 @@ fn run(address: &str) -> io::Result<bool> {
     };
     room.queue
         .register(&listener, LISTENER, Interests::READABLE)?;
-    // When to go on after the listener has failed.
+    // When to use the listener again after it has failed.
     let mut pause_until: Option<Instant> = None;
     let mut has_complained = false;
     while !stop.is_asked() {
@@ -69,7 +70,7 @@ fn run(address: &str) -> io::Result<bool> {
             pause_until = None;
             let accepted = room.accept(&listener);
             if let Err(error) = &accepted {
-                // To register at once would bring the same error again.
+                // Registering at once would give the same error again.
                 pause_until = Some(Instant::now() + ACCEPT_PAUSE);
                 if !has_complained {
                     eprintln!("chat: cannot accept for now: {error}");
@@ -96,30 +97,31 @@ fn run(address: &str) -> io::Result<bool> {
 
 struct Client {
     stream: TcpStream,
-    /// A client without a name hears nothing from the others, and they hear nothing of it.
+    /// A client without a name gets nothing from the others, and they do not learn of it.
     name: Option<String>,
     input: Vec<u8>,
     owed: Vec<u8>,
-    /// Whether `WRITABLE` is armed. Then its event goes on with the sending, and nothing else does.
+    /// Whether `WRITABLE` is armed. If so, only its event goes on with the sending.
     armed: bool,
 }
 
 struct Room {
     queue: Registrator,
-    /// Tokens are never used twice: an event that comes after its client has left finds nobody. A tree
-    /// gives the memory of those that are gone back, which a hash table does not.
+    /// A token is never used twice, so an event that comes after its client has left finds no
+    /// client. A tree frees the memory of clients that are gone, which a hash table does not.
     clients: BTreeMap<Token, Client>,
     next: Token,
-    /// Clients that are owed something that was not tried to send yet.
+    /// Clients with new bytes that were not sent yet.
     to_send: BTreeSet<Token>,
-    /// Clients that are to leave, and how. They leave at the end of a batch: the others are told, and
-    /// one of them may then be owed too much and have to leave as well.
+    /// Clients that have to leave, and the reason. They leave at the end of a batch. The others are
+    /// told of it, and then too much may wait for one of these, so that it has to leave as well.
     gone: Vec<(Token, &'static str)>,
     ending: bool,
 }
 
 impl Room {
-    /// Accepts some of those who wait. The registration reports whoever is left, or comes later.
+    /// Accepts some of the connections that wait. The registration reports those that are left, or
+    /// that come later.
     fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
         for _ in 0..ACCEPT_BATCH {
             let stream = match listener.accept() {
@@ -161,8 +163,8 @@ impl Room {
         self.settle();
     }
 
-    /// Reads once. There is no rule to read until `WouldBlock`, so a client that talks without pause
-    /// is not the only one that is heard.
+    /// Reads once. It need not read until `WouldBlock`, so a client that talks without pause does
+    /// not keep the others from being read.
     fn read(&mut self, token: Token) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(&token) else {
             return Ok(());
@@ -206,7 +208,7 @@ impl Room {
         }
     }
 
-    /// Says it to all that have a name, except the one that it comes from.
+    /// Sends `text` to all clients that have a name, except the one from which it comes.
     fn say(&mut self, text: &str, from: Token) {
         for token in self.tokens() {
             if token != from && self.clients[&token].name.is_some() {
@@ -215,8 +217,8 @@ impl Room {
         }
     }
 
-    /// Owes `text` to a client. It is sent at the end of the batch, together with whatever else comes
-    /// up, or earlier if the bound is reached.
+    /// Adds `text` to what waits for a client. It is sent at the end of the batch, together with
+    /// whatever else comes up, or earlier if the bound is reached.
     fn tell(&mut self, token: Token, text: &str) {
         let owed = |room: &Room| {
             room.clients
@@ -253,8 +255,8 @@ impl Room {
             self.queue
                 .register(&client.stream, token, Interests::WRITABLE)?;
         } else if self.ending {
-            // The stream stays until the client ends its side, or the deadline comes: to close with
-            // received bytes unread resets the connection, and could take the goodbye back.
+            // The stream stays until the client ends its side or the deadline comes. Closing it
+            // with received bytes unread would reset the connection, and the goodbye could be lost.
             client.stream.shutdown(Shutdown::Write)?;
         }
         Ok(())
@@ -272,7 +274,7 @@ impl Room {
         }
     }
 
-    /// Sends what is owed and removes clients that are gone, until neither is left to do.
+    /// Sends what waits and removes clients that are gone, until there is nothing left to do.
     fn settle(&mut self) {
         loop {
             for token in mem::take(&mut self.to_send) {
@@ -300,8 +302,8 @@ impl Room {
     }
 }
 
-/// Takes the next line off the front. Invalid UTF-8 is replaced, and control characters, which could
-/// play tricks on a terminal, are left out.
+/// Takes the next line off the front. Invalid UTF-8 is replaced. Control characters are left out,
+/// since they could change the terminal of a reader.
 fn take_line(input: &mut Vec<u8>) -> Option<String> {
     let end = input.iter().take(MAX_LINE).position(|byte| *byte == b'\n');
     let length = match end {

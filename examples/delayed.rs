@@ -1,8 +1,7 @@
 //! Two requests to a slow server, sent at once and answered in the order of their delays.
-//!
-//! One thread, the reactor, does nothing but poll and pass on the tokens of the events. Another, the
-//! executor, keeps a closure for each token and calls it when that token comes: the rest of the work
-//! that waits for the event. Most runtimes are made of these two halves.
+//! One thread, the reactor, polls and passes on the tokens of the events. Another thread, the
+//! executor, keeps a closure for each token and calls it when that token comes. The closure is the
+//! rest of the work that waits for the event. Most runtimes have these two halves.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,12 +28,12 @@ Sends `GET /delay/1500` and `GET /delay/500` at once and prints the answers as t
 /// The requests: the token of each, and the delay asked for, in milliseconds.
 const REQUESTS: [(Token, u64); 2] = [(10, 1500), (11, 500)];
 const STOP: Token = 0;
-/// How long, after Ctrl-C, to wait for the answers that are still to come.
+/// How long to wait after Ctrl-C for the answers that are still to come.
 const GRACE: Duration = Duration::from_secs(1);
-/// More than an answer or a request may have: a peer cannot fill our memory.
+/// Longer answers and requests are refused, so that a peer cannot fill the memory.
 const MAX_BYTES: usize = 64 << 10;
 
-/// Hands every event's token to the executor, until the loop is closed.
+/// Hands the token of every event to the executor, until the loop is closed.
 fn react(mut poll: Poll, executor: &Sender<Token>) -> io::Result<()> {
     let mut events = Events::with_capacity(64);
     loop {
@@ -44,14 +43,14 @@ fn react(mut poll: Poll, executor: &Sender<Token>) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         for event in &events {
-            // It fails only if the executor is gone: then nobody wants to know.
+            // This fails only if the executor is gone. Then the token is not needed.
             let _ = executor.send(event.id());
         }
     }
 }
 
-/// The rest of some work, called after each event of its token. It returns true when it is done;
-/// before it returns false it has registered for the next event.
+/// The rest of some work. It is called after each event of its token, and returns true when it is
+/// done. Before it returns false it registers for the next event.
 type Task = Box<dyn FnMut() -> io::Result<bool>>;
 
 struct Executor {
@@ -61,7 +60,7 @@ struct Executor {
 }
 
 impl Executor {
-    /// Runs until no task is left, or Ctrl-C and a little longer.
+    /// Runs until no task is left, or for a little while after Ctrl-C.
     fn run(&mut self) -> io::Result<()> {
         let mut deadline = None;
         while !self.tasks.is_empty() {
@@ -73,7 +72,8 @@ impl Executor {
             let rest = deadline.map_or(Duration::MAX, |end| end - Instant::now());
             match self.events.recv_timeout(rest) {
                 Ok(token) => self.resume(token)?,
-                // The time is up; or the reactor has failed, and says why when it is joined.
+                // Either the time is up, or the reactor has failed and gives the reason when it is
+                // joined.
                 Err(_) => return Ok(()),
             }
         }
@@ -101,7 +101,7 @@ fn request(
     let mut stream = connected.map_err(cannot(format_args!("connect to {server}")))?;
     let head =
         format!("GET /delay/{delay} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
-    // A new connection has room for so few bytes. If it had not, this would be `WouldBlock`.
+    // A new connection has room for so few bytes. If it had none, this would be `WouldBlock`.
     stream.write_all(head.as_bytes())?;
     registrator.register(&stream, token, Interests::READABLE)?;
 
@@ -130,8 +130,8 @@ fn request(
                 "the answer is too long",
             ));
         }
-        // This thread registers while the other polls. The event can come before this returns: its
-        // token waits in the channel until the executor is back there.
+        // This thread registers while the other polls. The event can come before this returns. Its
+        // token then waits in the channel until the executor receives it.
         registrator.register(&stream, token, Interests::READABLE)?;
         Ok(false)
     }))
@@ -163,14 +163,14 @@ fn run(server: Option<String>) -> io::Result<bool> {
     }
 
     executor.run()?;
-    // Nobody waits for an event any more. Closing the loop lets the reactor return; if it has done
-    // that by itself, the loop is closed already.
+    // No task waits for an event any more. Closing the loop makes the reactor return. If it has
+    // already returned by itself, the loop is closed already.
     let _ = registrator.close_loop();
     let reacted = reactor.join().expect("the reactor does not panic");
     reacted.map(|()| true)
 }
 
-/// The slow server, with a thread a connection and the blocking calls of `std`.
+/// The slow server. It has one thread for each connection, and uses the blocking calls of `std`.
 fn serve(listener: net::TcpListener) {
     for stream in listener.incoming().flatten() {
         thread::spawn(move || answer(stream));

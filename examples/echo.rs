@@ -1,7 +1,6 @@
 //! An echo server and the load that tests it, in one process: two threads, each with its own `Poll`.
-//!
-//! Both loops do the same: an event says that something can be done; do it once, then register for
-//! whatever must come true before the next step. There is no rule to read until `WouldBlock`, so a
+//! Both loops work in the same way. An event says that something can be done. The loop does it
+//! once, and then registers for what the next step needs. It need not read until `WouldBlock`, so a
 //! message costs the server one read and one write.
 
 use std::collections::{BTreeMap, HashMap};
@@ -29,21 +28,23 @@ An echo server, and clients that wait for each echo and check every byte of it.
 The exit status is 1 if anything was lost or wrong.
 ";
 
-/// Two tokens that are no connection's. Every value is allowed; connections count from 0.
+/// Two tokens that no connection has. Every value is allowed, and connections count from 0.
 const STOP: Token = Token::MAX;
 const LISTENER: Token = Token::MAX - 1;
-/// As many events as one poll takes from the system at a time.
+/// One poll takes at most this many events from the system.
 const BATCH: usize = 1024;
-/// The most that one read takes, and so the most that the server owes to one connection.
+/// The most that one read takes. So it is also the most that the server has to send back to one
+/// connection.
 const BUFFER: usize = 64 << 10;
 /// The time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
-/// How long either side, at its end, waits for what is in flight.
+/// How long each side waits at its end for messages that are on their way.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long the listener is left alone after it failed.
+/// How long the listener is not used after it failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// To move no bytes for the moment is not a failure here: an event will say when to try again.
+/// Turns `WouldBlock` into 0 bytes. It is not a failure here, since an event will say when to try
+/// again.
 fn or_none(result: io::Result<usize>) -> io::Result<usize> {
     match result {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -51,16 +52,17 @@ fn or_none(result: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-/// A connection as the server sees it.
+/// A connection on the side of the server.
 struct Connection {
     stream: TcpStream,
-    /// What was read and not written back. While there is any, nothing more is read: a peer that
-    /// does not take its echo is held back by TCP, and costs at most `BUFFER` bytes here.
+    /// The bytes that were read and not written back yet. While there are any, nothing more is
+    /// read. So a peer that does not take its echo costs at most `BUFFER` bytes here, and TCP slows
+    /// it down.
     owed: Vec<u8>,
 }
 
 impl Connection {
-    /// Does one step and registers for the next. False at the end of the connection.
+    /// Does one step and registers for the next. Returns false at the end of the connection.
     fn step(
         &mut self,
         token: Token,
@@ -70,7 +72,7 @@ impl Connection {
     ) -> io::Result<bool> {
         if self.owed.is_empty() {
             let count = match self.stream.read(buffer) {
-                // The peer has closed, or half closed, and has all of its bytes back.
+                // The peer has ended its side, and has got all of its bytes back.
                 Ok(0) => return Ok(false),
                 result => or_none(result)?,
             };
@@ -82,8 +84,9 @@ impl Connection {
         if self.owed.is_empty() {
             next = Interests::READABLE;
             if is_ending {
-                // To drop a stream with bytes unread would reset the connection, and the peer might
-                // lose an echo that is on its way. So close one half; the peer closes the other.
+                // Dropping a stream with bytes unread would reset the connection, and the peer
+                // might lose an echo that is on its way. So this ends only one direction. The peer
+                // ends the other.
                 self.stream.shutdown(Shutdown::Write)?;
             }
         }
@@ -92,17 +95,17 @@ impl Connection {
     }
 }
 
-/// Serves until it is asked to stop, and says then how that went.
+/// Serves until it is asked to stop, and then prints how that went.
 fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
     let registrator = poll.registrator();
     let mut listener = Some(listener);
     // When to register the listener: at once, or some time after it failed.
     let mut listen_at = Some(Instant::now());
     let mut has_complained = false;
-    // A tree gives the memory of connections that are gone back, which a hash table does not.
+    // A tree frees the memory of connections that are gone, which a hash table does not.
     let mut connections = BTreeMap::new();
     let mut failures = Failures::default();
-    // No token is used twice, so no event is ever taken for one of another connection.
+    // A token is never used twice, so an event is never mistaken for one of another connection.
     let mut next_token = 0;
     let mut buffer = vec![0; BUFFER];
     let mut events = Events::with_capacity(BATCH);
@@ -111,7 +114,8 @@ fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
         let now = Instant::now();
         if deadline.is_none() && stop.is_asked() {
             (listener, listen_at, deadline) = (None, None, Some(now + GRACE));
-            // Wake each for a step: it echoes what has arrived, and then closes its half.
+            // Wake each connection for a step. It echoes what has arrived, and then ends its
+            // direction.
             for &token in connections.keys() {
                 registrator.wake(token)?;
             }
@@ -127,23 +131,24 @@ fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
         for event in &events {
             let token = event.id();
             if let (LISTENER, Some(listener)) = (token, &listener) {
-                // One at a time: if more wait, the next registration reports them.
+                // Accepts one connection. If more wait, the next registration reports them.
                 listen_at = Some(now);
                 match listener.accept() {
                     Ok((stream, _)) => {
-                        // Otherwise a short message may wait for the one before to be acknowledged.
+                        // Otherwise a short message may have to wait until the one before it is
+                        // acknowledged.
                         drop(stream.set_nodelay(true));
                         let owed = Vec::new();
                         connections.insert(next_token, Connection { stream, owed });
-                        // A wake is answered with a step like any other, and that registers.
+                        // A wake leads to a step like any event, and the step registers the stream.
                         registrator.wake(next_token)?;
                         next_token += 1;
                         has_complained = false;
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(error) => {
-                        // Most likely no descriptor is left. To register at once would bring the
-                        // same error again; when others have closed it may work.
+                        // Most likely no descriptor is left. Registering at once would give the
+                        // same error again. After other connections have closed it may work.
                         listen_at = Some(now + ACCEPT_PAUSE);
                         if !has_complained {
                             eprintln!("echo: cannot accept for now: {error}");
@@ -155,7 +160,7 @@ fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
                 match connection.step(token, &mut buffer, &registrator, deadline.is_some()) {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    // Whatever fails ends one connection, and never the server.
+                    // A failure ends one connection, and never the server.
                     Err(error) => failures.count(&error),
                 }
                 connections.remove(&token);
@@ -168,10 +173,10 @@ fn serve(mut poll: Poll, listener: TcpListener, stop: &Stop) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection as the load sees it.
+/// A connection on the side of the clients.
 struct Client {
     stream: TcpStream,
-    /// The number of the message in flight; 0 while connecting.
+    /// The number of the message that is on its way, or 0 while connecting.
     number: u64,
     begun: Instant,
     sent: usize,
@@ -179,7 +184,8 @@ struct Client {
 }
 
 impl Client {
-    /// Does what the event allows and registers for what comes next. False when all is done.
+    /// Does what the event allows and registers for what comes next. Returns false when everything
+    /// is done.
     fn step(
         &mut self,
         event: &Event,
@@ -188,7 +194,7 @@ impl Client {
     ) -> io::Result<bool> {
         let token = event.id();
         if self.number == 0 {
-            // The event says that the connect has ended; this says how.
+            // The event says that the connect has ended. This says how.
             if let Some(error) = self.stream.take_error()? {
                 return Err(error);
             }
@@ -212,9 +218,9 @@ impl Client {
                 break;
             }
         }
-        // The echo of a long message begins while the message is still being sent. If nobody read
-        // it, the server could not write, and so would not read what is sent: both would wait for
-        // ever. So both interests are armed.
+        // The echo of a long message begins while the message is still being sent. If the client
+        // did not read it, the server could not write, and would not read the rest of the message.
+        // Then both would wait for ever. So both interests are armed.
         let mut next = Interests::READABLE;
         next.set(Interests::WRITABLE, self.sent < load.size);
         registrator.register(&self.stream, token, next)?;
@@ -222,8 +228,9 @@ impl Client {
     }
 
     fn receive(&mut self, token: Token, load: &mut Load) -> io::Result<()> {
-        // The whole buffer is offered, though less will come: a read that does not fill it tells
-        // minimio that nothing is left, and the next registration needs no system call.
+        // The read gets the whole buffer although less will come. If a read does not fill its
+        // buffer, minimio knows that nothing is left, and the next registration needs no system
+        // call.
         let count = match self.stream.read(&mut load.buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
             result => or_none(result)?,
@@ -241,8 +248,8 @@ impl Client {
     }
 }
 
-/// Writes the part of a message that begins at `offset`: the top bytes of sums of two products, one
-/// for whose message it is and one for the place in it, so that neither is taken for another.
+/// Writes the part of a message that begins at `offset`. Each byte is computed from the number of
+/// the connection, the number of the message and the place in it, so that a wrong byte is noticed.
 fn fill(part: &mut [u8], token: Token, number: u64, offset: usize) {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
     let name = ((token as u64).rotate_left(40) ^ number).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -253,7 +260,7 @@ fn fill(part: &mut [u8], token: Token, number: u64, offset: usize) {
     }
 }
 
-/// What the clients share, and what is counted.
+/// What the clients share, and the counts.
 #[derive(Default)]
 struct Load {
     size: usize,
@@ -264,8 +271,8 @@ struct Load {
     lost: u64,
     corrupted: u64,
     failures: Failures,
-    /// How many messages took how many nanoseconds, of which only the five leading bits are kept:
-    /// so the map has at most a thousand entries, however many messages there are.
+    /// How many messages took how many nanoseconds. Only the five leading bits of a time are kept.
+    /// So the map has at most a thousand entries, however many messages there are.
     latencies: BTreeMap<u64, u64>,
     slowest: Duration,
 }
@@ -312,7 +319,8 @@ impl Load {
     }
 }
 
-/// Loads the server at `target` until the time is over or Ctrl-C. True if nothing went wrong.
+/// Sends messages to the server at `target` until the time is over or Ctrl-C. Returns true if
+/// nothing went wrong.
 fn load(options: &Options, target: SocketAddr) -> io::Result<bool> {
     let (connections, size, duration) = (options.connections, options.size, options.duration);
     println!("{connections} connections to {target}, messages of {size} bytes, for {duration:.1?}");
@@ -389,7 +397,8 @@ struct Options {
 
 fn run(options: &Options) -> io::Result<bool> {
     if let Some(address) = &options.connect {
-        // Blocks as std does until one of the name's addresses answers: that one is loaded.
+        // This blocks, as `std` does, until one of the addresses of the name answers. The clients
+        // use that one.
         let found = TcpStream::connect(address).and_then(|stream| stream.peer_addr());
         let target = found.map_err(cannot(format_args!("connect to {address}")))?;
         return load(options, target);
@@ -402,7 +411,8 @@ fn run(options: &Options) -> io::Result<bool> {
     }
     let listener = listen("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    // Ctrl-C ends the load. The server is asked after it, when nothing is in flight any more.
+    // Ctrl-C ends the clients. After that, when no message is on its way any more, the server is
+    // asked to stop.
     let stop = Stop::new(registrator, STOP);
     thread::scope(|scope| {
         let server = scope.spawn(|| serve(poll, listener, &stop));

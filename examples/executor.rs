@@ -1,7 +1,6 @@
-//! How an async runtime is built on an event queue: tasks, timers and sockets over one `Poll`.
-//!
-//! `executor/runtime.rs` is the runtime; this file is what is written on it, an echo server and its
-//! clients, all of them tasks of one thread.
+//! How an async runtime is built on an event queue: tasks, timers and sockets on one `Poll`.
+//! `executor/runtime.rs` is the runtime. This file is a program that uses it: an echo server and
+//! its clients, which are all tasks of one thread.
 
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -54,8 +53,8 @@ async fn converse(
 ) -> io::Result<usize> {
     let stream = Rc::new(stream);
     let mut echo = vec![0; demo.size];
-    // Nothing was sent yet, so this read cannot end. It is dropped when its time is up, and leaves
-    // nothing that would disturb the reads after it.
+    // Nothing was sent yet, so this read cannot end. It is dropped when its time is up, and that
+    // does not disturb later reads.
     let pause = runtime.sleep(Duration::from_millis(10));
     let early = either(runtime.read(&stream, &mut echo), pause).await;
     if early.is_some() {
@@ -67,8 +66,8 @@ async fn converse(
         }
         let bytes = (0..=u8::MAX).cycle().skip(round % 256);
         let message: Rc<[u8]> = bytes.take(demo.size).collect();
-        // A message may be larger than all buffers on its way. So it is written by a second task:
-        // each direction of a stream waits on its own.
+        // A message may be larger than all buffers on its way. So a second task writes it: each
+        // direction of a stream waits by itself.
         let (task, to, bytes) = (runtime.clone(), stream.clone(), message.clone());
         let written = runtime.spawn(async move { task.write_all(&to, &bytes).await });
         runtime.read_exact(&stream, &mut echo).await?;
@@ -109,7 +108,7 @@ fn run(demo: Demo) -> io::Result<bool> {
         drop(tasks.spawn(serve(tasks.clone(), listener)));
         let mut conversations = Vec::new();
         for number in 1..=clients {
-            // Nothing waits for the connect: until it has ended, the first write would block.
+            // No code waits for the connect. Until it has ended, the first write waits.
             let stream = TcpStream::connect_nonblocking(address).map_err(cannot(format_args!(
                 "open connection {number} to {address}"
             )))?;

@@ -1,9 +1,8 @@
 //! A keep-alive HTTP/1.1 server for real clients: `curl`, browsers, `wrk -c 256`.
-//!
-//! One thread accepts and deals the streams out to `--threads` workers, each with a `Poll` of its own.
-//! This file has the threads and the one that accepts; `http/worker.rs` a worker's event loop and the
-//! time-outs; `http/connection.rs` what happens on a connection; `http/request.rs` what a request
-//! means; `http/date.rs` how HTTP writes the time.
+//! One thread accepts and hands the streams to `--threads` workers, each of which has its own
+//! `Poll`. This file has the acceptor and starts the threads. `http/worker.rs` has the event loop
+//! of a worker and the time-outs, `http/connection.rs` what happens on a connection,
+//! `http/request.rs` what a request means, and `http/date.rs` how HTTP writes the time.
 //!
 //! Paths: `/` greets, `/big` is 8 MiB, `POST /echo` sends the body back.
 
@@ -38,19 +37,19 @@ A keep-alive HTTP/1.1 server. Ctrl-C finishes what is in flight and ends it.
   --header-timeout SECONDS  for the head of a request, from its first byte (default 10)
 ";
 
-/// The acceptor's tokens. `ROOM` comes from a worker whose queue was full and is not any more.
+/// The tokens of the acceptor. `ROOM` comes from a worker whose queue was full and has room again.
 const LISTENER: Token = 0;
 const STOP: Token = 1;
 const ROOM: Token = 2;
 
 const BATCH: usize = 256;
-/// After so many accepts the acceptor looks whether it is to stop.
+/// After this many accepts the acceptor looks whether it is to stop.
 const ACCEPT_BATCH: usize = 64;
-/// So many accepted streams at most wait for a worker, in all queues together. Without a bound, clients
-/// that connect faster than the workers can follow would take every descriptor. Those that are not
-/// accepted yet wait in the system's own queue, which has a bound.
+/// At most this many accepted streams wait for a worker, in all queues together. Without a bound,
+/// clients that connect faster than the workers can follow would take every descriptor. Connections
+/// that are not accepted yet wait in the system's backlog, which has a bound.
 const HAND_OVER: usize = 126;
-/// How long the listener is left alone after it failed, most likely for want of descriptors.
+/// How long the listener is not used after it failed, most likely because descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 struct Options {
@@ -59,7 +58,7 @@ struct Options {
     time_outs: TimeOuts,
 }
 
-/// A worker as the acceptor sees it.
+/// What the acceptor has of a worker.
 struct Hand {
     streams: SyncSender<TcpStream>,
     registrator: Registrator,
@@ -103,14 +102,14 @@ fn run(options: &Options) -> io::Result<bool> {
     accepted.map(|()| true)
 }
 
-/// Accepts until Ctrl-C, and deals the streams out in turn.
+/// Accepts until Ctrl-C, and hands the streams to the workers in turn.
 fn accept(mut poll: Poll, listener: &TcpListener, hands: &[Hand], stop: &Stop) -> io::Result<()> {
     let registrator = poll.registrator();
     let mut events = Events::with_capacity(BATCH);
     let mut turn = 0;
-    // A stream for which no queue has room. While there is one, nobody is accepted.
+    // A stream for which no queue has room. While there is one, no other connection is accepted.
     let mut in_hand = None;
-    // When to go on after the listener has failed.
+    // When to use the listener again after it has failed.
     let mut pause_until: Option<Instant> = None;
     let mut has_complained = false;
     loop {
@@ -120,7 +119,7 @@ fn accept(mut poll: Poll, listener: &TcpListener, hands: &[Hand], stop: &Stop) -
         poll.poll_until(&mut events, pause_until)?;
         if stop.is_asked() {
             if let Some(stream) = in_hand {
-                // The workers go on taking, so there is room soon.
+                // The workers go on taking streams, so there is room soon.
                 drop(hands[turn].streams.send(stream));
             }
             return Ok(());
@@ -135,7 +134,8 @@ fn accept(mut poll: Poll, listener: &TcpListener, hands: &[Hand], stop: &Stop) -
                     Ok((stream, _)) => stream,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(error) => {
-                        // The connection waits on, so to register at once would report it at once.
+                        // The connection still waits, so registering at once would report it at
+                        // once.
                         pause_until = Some(Instant::now() + ACCEPT_PAUSE);
                         if !has_complained {
                             eprintln!("http: cannot accept for now: {error}");
@@ -166,7 +166,7 @@ fn hand_over(
         match hand.streams.try_send(stream) {
             Ok(()) => return hand.registrator.wake(STREAMS).map(|()| None),
             Err(TrySendError::Full(back)) => stream = back,
-            // The worker has failed, and says so when it is joined.
+            // The worker has failed, and gives its error when it is joined.
             Err(TrySendError::Disconnected(_)) => return Err(ErrorKind::BrokenPipe.into()),
         }
     }

@@ -1,7 +1,8 @@
-//! A storm of connections against a server: as many at once as are asked for, again and again.
-//!
-//! It shows many non-blocking connects on one `Poll`, and is for finding out what a server does about
-//! connections that come faster than it can serve them, and whether it forgets those that are gone.
+//! A storm of connections to a server: many at once, again and again.
+//! It shows many non-blocking connects on one `Poll`. It is for finding out how a server copes with
+//! connections that come faster than it can serve them, and whether it frees what belonged to those
+//! that are gone.
+//! that are gone.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -30,14 +31,14 @@ The exit status is 1 if a connection failed.
 
 const STOP: Token = Token::MAX;
 const BATCH: usize = 1024;
-/// So many connects are under way at once: more could be too many for the server's backlog, and each
-/// that is turned away there is tried again by the system only a second later.
+/// At most this many connects are under way at once. More could be too many for the backlog of the
+/// server. The system repeats a connect that does not fit there only a second later.
 const CONNECTING: usize = 64;
 /// A round that takes longer than this has failed.
 const ROUND_LIMIT: Duration = Duration::from_secs(120);
 
 struct Options {
-    /// Under several addresses there are more free ports, and the system finds one sooner.
+    /// With several addresses there are more free ports, and the system finds one sooner.
     servers: Vec<SocketAddr>,
     connections: usize,
     rounds: usize,
@@ -49,11 +50,11 @@ struct Options {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Connecting,
-    /// The message is sent, and its answer is not there.
+    /// The message was sent, and its answer has not come yet.
     Asking,
-    /// It waits for the others.
+    /// It waits for the other connections.
     There,
-    /// Our half is closed, and the server's is not.
+    /// Our side has ended, and the side of the server has not.
     Closing,
 }
 
@@ -75,7 +76,7 @@ impl Connection {
     fn step(&mut self, message: &str) -> io::Result<Option<Interests>> {
         match self.stage {
             Stage::Connecting => {
-                // The event says that the connect has ended; this says how.
+                // The event says that the connect has ended. This says how.
                 if let Some(error) = self.stream.take_error()? {
                     return Err(error);
                 }
@@ -113,15 +114,16 @@ struct Storm {
     registrator: Registrator,
     events: Events,
     connections: HashMap<Token, Connection>,
-    /// No token is used twice, so no event is taken for one of another round's connection.
+    /// A token is never used twice, so an event is never mistaken for one of a connection of
+    /// another round.
     next_token: Token,
     failures: Failures,
     stop: Stop,
 }
 
 impl Storm {
-    /// Waits for events once, and returns the tokens of connections that need no more events: they are
-    /// where they shall be, or have failed and are gone.
+    /// Waits for events once, and returns the tokens of connections that need no more events: they
+    /// have reached what was asked for, or have failed and are gone.
     fn turn(&mut self, message: &str, deadline: Instant) -> io::Result<usize> {
         self.poll.poll_until(&mut self.events, Some(deadline))?;
         let mut done = 0;
@@ -166,14 +168,14 @@ impl Storm {
             done += self.turn(&options.message, deadline)?;
         }
         if self.is_over(deadline) {
-            // Ctrl-C is no failure; a server that is too slow is one.
+            // Ctrl-C is not a failure. A server that is too slow is one.
             self.count_late(options.connections - done);
             self.connections.clear();
             return Ok(());
         }
         if options.reset {
             for connection in self.connections.values() {
-                // A socket that lingers for no time at all is reset when it is closed.
+                // A socket with a linger time of 0 is reset when it is closed.
                 SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO))?;
             }
             self.connections.clear();
@@ -181,7 +183,7 @@ impl Storm {
         }
         for (&token, connection) in &mut self.connections {
             connection.stage = Stage::Closing;
-            // It fails if the server has ended the connection already, which the read will tell.
+            // This fails if the server has already ended the connection. The read will show that.
             drop(connection.stream.shutdown(Shutdown::Write));
             self.registrator
                 .register(&connection.stream, token, Interests::READABLE)?;

@@ -1,7 +1,6 @@
-//! A UDP echo server and its client, on one `Poll` in one thread: either is just one more token.
-//!
-//! UDP may lose what it is given, so the client sets a time by which the echo must be there, and
-//! `poll` waits until that time and no longer. No timer is needed besides.
+//! A UDP echo server and its client, on one `Poll` in one thread. Each has a token of its own.
+//! UDP may lose datagrams. So the client sets a time by which the echo must be there, and `poll`
+//! waits until that time and no longer. No other timer is needed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,13 +28,14 @@ The exit status is 1 if an echo was wrong or none came.
 const SERVER: Token = 0;
 const CLIENT: Token = 1;
 const STOP: Token = 2;
-/// A datagram's number takes eight bytes, and IPv4 carries no more than the other.
+/// The number of a datagram takes eight bytes, and IPv4 allows no datagram larger than the other
+/// bound.
 const SIZES: RangeInclusive<usize> = 8..=65_507;
-/// Room for the largest datagram of either family.
+/// Room for the largest datagram of both address families.
 const BUFFER: usize = 1 << 16;
 /// How long an echo may take before its datagram counts as lost.
 const ECHO_LIMIT: Duration = Duration::from_millis(200);
-/// How long to wait, at the end, for what is in flight.
+/// How long to wait at the end for echoes that are still to come.
 const GRACE: Duration = Duration::from_secs(1);
 
 struct Server {
@@ -56,16 +56,17 @@ impl Server {
         })
     }
 
-    /// Echoes one datagram. There is no need to take them all: the registration reports what is left.
+    /// Echoes one datagram. It need not take all of them, since the registration reports what is
+    /// left.
     fn echo(&mut self, registrator: &Registrator, buffer: &mut [u8]) -> io::Result<()> {
         let received = self.socket.recv_from(buffer);
         let sent = received.and_then(|(count, peer)| self.socket.send_to(&buffer[..count], peer));
         match sent {
             Ok(_) => self.echoed += 1,
-            // Nothing was there; or there is no room to send, and then the network loses a datagram
-            // a little earlier than it might have otherwise.
+            // Either there was no datagram, or there is no room to send. In that case the datagram
+            // is lost, as it could be in the network.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // One peer that cannot be reached is no reason to leave the others.
+            // If one peer cannot be reached, the server goes on serving the others.
             Err(error) => self.failures.count(&error),
         }
         registrator.register(&self.socket, SERVER, Interests::READABLE)
@@ -81,7 +82,7 @@ impl Server {
 struct Client {
     socket: UdpSocket,
     target: SocketAddr,
-    /// What is in flight, or was last: its number over and over.
+    /// The datagram that was sent last. It repeats its own number.
     datagram: Vec<u8>,
     number: u64,
     sent_at: Instant,
@@ -89,7 +90,7 @@ struct Client {
     echoed: u32,
     lost: u32,
     corrupted: u32,
-    /// The sum of the times from sending to echo.
+    /// The sum of the times from sending to the echo.
     waited: Duration,
 }
 
@@ -102,7 +103,8 @@ impl Client {
             "[::]:0"
         };
         let socket = UdpSocket::bind(any)?;
-        // From here on only the server is heard, and on most systems also that there is none.
+        // From now on only datagrams of the server are received. Most systems then also report that
+        // no server is there.
         let connected = socket.connect(target);
         connected.map_err(cannot(format_args!("connect to {target}")))?;
         println!("datagrams of {size} bytes to {target}");
@@ -137,7 +139,7 @@ impl Client {
         }
         (self.is_waiting, self.sent_at) = (true, now);
         match self.socket.send(&self.datagram) {
-            // Without room for it, it is as good as lost on the way.
+            // If there is no room, the datagram counts as lost on its way.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(self.named(error)),
             Ok(_) => {}
@@ -153,7 +155,8 @@ impl Client {
                 self.waited += self.sent_at.elapsed();
             }
             Ok(count) => {
-                // What was sent twice may come twice: the echo of an older one is no mistake.
+                // A datagram that was sent twice may come twice, so the echo of an older one is no
+                // mistake.
                 let number = match buffer[..count].get(..8) {
                     Some(number) => number.try_into().map_or(0, u64::from_le_bytes),
                     None => u64::MAX, // Too short to have one.
@@ -167,7 +170,7 @@ impl Client {
         registrator.register(&self.socket, CLIENT, Interests::READABLE)
     }
 
-    /// The error of a call with the server's name in it.
+    /// Adds the name of the server to the error of a call.
     fn named(&self, error: io::Error) -> io::Error {
         cannot(format_args!("reach {}", self.target))(error)
     }
@@ -182,7 +185,7 @@ impl Client {
     }
 }
 
-/// Runs whichever of the two there is, until Ctrl-C or, for a client, the end of the time.
+/// Runs the server, the client or both, until Ctrl-C or the end of the client's time.
 fn echo(
     mut poll: Poll,
     mut server: Option<&mut Server>,
@@ -231,7 +234,7 @@ struct Options {
     time: Duration,
 }
 
-/// Runs what was asked for. True if the echoes came and were right.
+/// Runs what was asked for. Returns true if the echoes came and were right.
 fn run(options: &Options) -> io::Result<bool> {
     let poll = Poll::new()?;
     let stop = Stop::on_ctrl_c(poll.registrator(), STOP)?;

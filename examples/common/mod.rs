@@ -1,6 +1,5 @@
-//! What a program has around its event loop: the command line, addresses, errors and Ctrl-C.
-//!
-//! Nothing here is needed to understand the event queue.
+//! What the examples need around their event loops: the command line, addresses, errors and Ctrl-C.
+//! You need not read this to understand the event queue.
 
 #![allow(dead_code)] // no example uses all of it
 
@@ -18,12 +17,12 @@ use std::{env, vec};
 
 use minimio::{Registrator, TcpListener, Token};
 
-/// The exit status of a program that was started in a wrong way.
+/// The exit status after a wrong command line.
 const WRONG_USAGE: i32 = 2;
 /// Thirty years. A longer time counts as this, since an `Instant` so far away could overflow.
 const LONGEST: Duration = Duration::from_secs(1_000_000_000);
 
-/// The command line, option by option. What is wrong with it ends the program, with status 2.
+/// The command line, option by option. A mistake in it ends the program with status 2.
 pub(crate) struct Arguments {
     program: &'static str,
     usage: &'static str,
@@ -43,7 +42,8 @@ impl Arguments {
         }
     }
 
-    /// The next option's name. `-h` and `--help` print the usage and end the program, with status 0.
+    /// The name of the next option. `-h` and `--help` print the usage and end the program with
+    /// status 0.
     pub(crate) fn next_option(&mut self) -> Option<String> {
         self.option = self.rest.next()?;
         if self.option == "-h" || self.option == "--help" {
@@ -53,12 +53,12 @@ impl Arguments {
         Some(self.option.clone())
     }
 
-    /// The option is none that the program knows.
+    /// Ends the program because it does not have this option.
     pub(crate) fn unknown(&self) -> ! {
         self.wrong(format_args!("unknown argument {:?}", self.option))
     }
 
-    /// The command line is wrong, and this is why.
+    /// Ends the program because the command line is wrong, and prints the reason.
     pub(crate) fn wrong(&self, why: impl Display) -> ! {
         let program = self.program;
         let usage = self.usage.lines().next().unwrap_or_default();
@@ -74,7 +74,7 @@ impl Arguments {
         }
     }
 
-    /// The value of the option: an address, whose host may be a name.
+    /// The value of the option, an address. Its host may be a name.
     pub(crate) fn address(&mut self) -> String {
         let text = self.text();
         let has_port = |(host, port): (&str, &str)| !host.is_empty() && port.parse::<u16>().is_ok();
@@ -84,7 +84,7 @@ impl Arguments {
         text
     }
 
-    /// The value of the option: a number in `range`.
+    /// The value of the option, a number in `range`.
     pub(crate) fn number(&mut self, range: RangeInclusive<usize>) -> usize {
         let text = self.text();
         match text.parse() {
@@ -99,7 +99,7 @@ impl Arguments {
         }
     }
 
-    /// The value of the option: a time in seconds, with or without a fraction.
+    /// The value of the option, a time in seconds with or without a fraction.
     pub(crate) fn seconds(&mut self) -> Duration {
         let text = self.text();
         match f64::from_str(&text) {
@@ -119,12 +119,12 @@ impl Arguments {
     }
 }
 
-/// Puts before an error what was tried: "cannot listen on 127.0.0.1:80: Permission denied".
+/// Adds to an error what was tried: "cannot listen on 127.0.0.1:80: Permission denied".
 pub(crate) fn cannot(what: impl Display) -> impl FnOnce(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("cannot {what}: {error}"))
 }
 
-/// Listens on `address`, and says where that is: port 0 stands for any port that is free.
+/// Listens on `address`, and prints the address. Port 0 stands for any port that is free.
 pub(crate) fn listen(address: &str) -> io::Result<TcpListener> {
     let listener =
         TcpListener::bind(address).map_err(cannot(format_args!("listen on {address}")))?;
@@ -132,7 +132,7 @@ pub(crate) fn listen(address: &str) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Looks an address up, and takes the first of what its name stands for.
+/// Looks an address up, and takes the first address of its name.
 pub(crate) fn resolve(address: &str) -> io::Result<SocketAddr> {
     let found = address.to_socket_addrs().and_then(|mut all| {
         all.next()
@@ -141,7 +141,7 @@ pub(crate) fn resolve(address: &str) -> io::Result<SocketAddr> {
     found.map_err(cannot(format_args!("find {address}")))
 }
 
-/// Turns the result of a program into its exit status: 0 if all is well, or else 1.
+/// Turns the result of a program into its exit status, which is 0 if all is well, and 1 otherwise.
 pub(crate) fn exit_code(program: &str, result: io::Result<bool>) -> ExitCode {
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -153,7 +153,8 @@ pub(crate) fn exit_code(program: &str, result: io::Result<bool>) -> ExitCode {
     }
 }
 
-/// Asks an event loop to end: the flag says so, and the wake makes a blocked `poll` return and see it.
+/// Asks an event loop to end. It sets a flag, and a wake makes a blocked `poll` return so that the
+/// loop sees the flag.
 #[derive(Clone)]
 pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
@@ -162,7 +163,7 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// It wakes the loop of `registrator` with `token`.
+    /// Makes a `Stop` that wakes the loop of `registrator` with `token`.
     pub(crate) fn new(registrator: Registrator, token: Token) -> Stop {
         Stop {
             asked: Arc::default(),
@@ -171,11 +172,12 @@ impl Stop {
         }
     }
 
-    /// The same, asked by Ctrl-C.
+    /// The same, and Ctrl-C asks the loop to end.
     pub(crate) fn on_ctrl_c(registrator: Registrator, token: Token) -> io::Result<Stop> {
         let stop = Stop::new(registrator, token);
         let handler = stop.clone();
-        // The handler runs on a thread and not inside the signal, so it may take the lock of `wake`.
+        // The handler runs on a thread and not inside the signal handler, so it may call `wake`,
+        // which takes a lock.
         ctrlc::set_handler(move || handler.ask())
             .map(|()| stop)
             .map_err(|error| io::Error::new(ErrorKind::Other, error))
@@ -183,7 +185,7 @@ impl Stop {
 
     pub(crate) fn ask(&self) {
         self.asked.store(true, Ordering::Release);
-        // It fails only when the loop has ended by itself: then there is nobody to wake.
+        // The wake fails only if the loop has already ended by itself.
         drop(self.registrator.wake(self.token));
     }
 
@@ -192,7 +194,7 @@ impl Stop {
     }
 }
 
-/// Errors, counted by what they say: a server that wrote a line for each reset would let its clients
+/// Errors, counted by their text. A server that wrote a line for each reset would let its clients
 /// fill the disk.
 #[derive(Default)]
 pub(crate) struct Failures(BTreeMap<String, u64>);
@@ -207,7 +209,7 @@ impl Failures {
     }
 }
 
-/// One line for each kind of error: how often it came, and what it says.
+/// Prints one line for each text: how often the error came, and the text.
 impl Display for Failures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (error, count) in &self.0 {

@@ -1,12 +1,12 @@
-//! The runtime: tasks, timers and socket operations over one `Poll`.
-//!
-//! A task is a future with a `Waker`, made by `Registrator::waker`: waking it makes `poll` return an
-//! event with the task's token, and then the task is run. A socket operation tries first; if that
-//! would block, it registers the socket under a token of its own and leaves the task's waker under
-//! that token. When the event comes, the waker is called, and the operation tries again.
-//!
-//! What a runtime for production has besides: a bound on how much a task may do in its turn. Here a
-//! task whose operations never block keeps the others waiting.
+//! The runtime: tasks, timers and socket operations on one `Poll`.
+//! A task is a future with a `Waker` that `Registrator::waker` has made. Waking the task makes
+//! `poll` return an event with the token of the task, and then the task is run. A socket operation
+//! makes its call first. If that would block, it registers the socket under a token of its own, and
+//! stores the task's waker under that token. When the event comes, the waker is called, and the
+//! operation makes its call again.
+//! operation makes its call again.
+//! A runtime for production also bounds how much a task may do in its turn. Here a task whose
+//! operations never block keeps the others waiting.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,26 +22,26 @@ use minimio::{Events, Interests, Poll, Registrator, Source, TcpListener, TcpStre
 
 use crate::common::Stop;
 
-/// A wake with this token is for no task: it only makes `poll` return.
+/// A wake with this token is for no task. It only makes `poll` return.
 pub(crate) const STOP: Token = 0;
 const BATCH: usize = 64;
-/// How long what is in flight may take after Ctrl-C.
+/// How long the tasks may go on after Ctrl-C.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What every task can reach. It stays on one thread; only the wakers may leave it.
+/// The state that every task uses. It stays on one thread. Only the wakers may go to another.
 #[derive(Clone)]
 pub(crate) struct Runtime(Rc<Shared>);
 
 struct Shared {
     registrator: Registrator,
-    /// Tokens are never used twice, so one that comes late means nobody else.
+    /// A token is never used twice, so one that comes late is never mistaken for another.
     last_token: Cell<Token>,
     spawned: RefCell<Vec<Task>>,
-    /// Whom to wake when the event with this token comes.
+    /// Which waker to call when the event with this token comes.
     waiting: RefCell<HashMap<Token, Waker>>,
-    /// Whom to wake when. The token keeps equal times apart.
+    /// When to call which waker. The token keeps equal times apart.
     timers: RefCell<BTreeMap<(Instant, Token), Waker>>,
 }
 
@@ -61,7 +61,7 @@ impl Runtime {
         self.0.last_token.get()
     }
 
-    /// Starts a task. What is returned is a future of the task's result.
+    /// Starts a task. Returns a future of its result.
     pub(crate) fn spawn<T: 'static>(
         &self,
         future: impl Future<Output = T> + 'static,
@@ -81,8 +81,8 @@ impl Runtime {
         })
     }
 
-    /// Runs all tasks until the `main` one ends, and drops the others. `None`: Ctrl-C came first, and
-    /// then the deadline.
+    /// Runs all tasks until the task `main` ends, and drops the others. Returns `None` if Ctrl-C
+    /// came, and then the deadline, before `main` ended.
     pub(crate) fn run<T: 'static>(
         &self,
         mut poll: Poll,
@@ -131,8 +131,8 @@ impl Runtime {
                 if !event.is_readable() && !event.is_writable() {
                     queue.push_back(event.id()); // a wake: the token is a task
                 } else if let Some(waker) = self.0.waiting.borrow_mut().remove(&event.id()) {
-                    // This goes through the queue once more. It is the price for any future to be
-                    // woken in the same way, from whatever thread.
+                    // The wake goes through the queue once more. This is the price for waking every
+                    // future in the same way, from any thread.
                     waker.wake();
                 }
             }
@@ -200,8 +200,8 @@ impl Runtime {
     }
 }
 
-/// A timer. Dropped before its time, it takes its entry along: most time-outs are for something that
-/// comes in time, and must not cost memory until then.
+/// A timer. If it is dropped before its time, it removes its entry. Most time-outs are for
+/// something that comes in time, and they must not cost memory for longer.
 pub(crate) struct Sleep<'a> {
     runtime: &'a Runtime,
     key: (Instant, Token),
@@ -226,7 +226,7 @@ impl Drop for Sleep<'_> {
     }
 }
 
-/// An accept, read or write that is tried until it does not block.
+/// An accept, read or write that is repeated until it does not block.
 struct Operation<'a, S, F> {
     runtime: &'a Runtime,
     source: &'a S,
@@ -247,7 +247,7 @@ impl<T, S: Source, F: FnMut() -> io::Result<T> + Unpin> Future for Operation<'_,
         let token = self.token.unwrap_or_else(|| self.runtime.new_token());
         let waker = context.waker().clone();
         shared.waiting.borrow_mut().insert(token, waker);
-        // What came true since the attempt counts, so that nothing is missed in between.
+        // A condition that has come true since the attempt counts, so nothing is missed in between.
         let registrator = &shared.registrator;
         let registered = registrator.register(self.source, token, self.interest);
         self.token = Some(token);
@@ -255,9 +255,9 @@ impl<T, S: Source, F: FnMut() -> io::Result<T> + Unpin> Future for Operation<'_,
     }
 }
 
-/// An operation that is dropped before its end leaves its interest armed: to deregister would disarm
-/// the other direction, for which another task may wait. So the event may still come, finds no waker
-/// under its token and is ignored; or the next operation's registration replaces the token.
+/// An operation that is dropped before its end leaves its interest armed. The event may still come.
+/// It then finds no waker under its token and is ignored. Or the registration of the next operation
+/// replaces the token.
 impl<S, F> Drop for Operation<'_, S, F> {
     fn drop(&mut self) {
         if let Some(token) = self.token {
@@ -266,7 +266,7 @@ impl<S, F> Drop for Operation<'_, S, F> {
     }
 }
 
-/// The result of `a`, or `None` if `b` ends first. The other one is dropped.
+/// The result of `a`, or `None` if `b` ends first. The other future is dropped.
 pub(crate) async fn either<A: Future>(a: A, b: impl Future) -> Option<A::Output> {
     let (mut a, mut b) = (pin!(a), pin!(b));
     poll_fn(|context| match a.as_mut().poll(context) {

@@ -1,8 +1,7 @@
 //! A connection: a small state machine between the event loop and the requests.
-//!
-//! It has two rules: nothing is read while anything is owed, and no request is answered while earlier
-//! answers fill the output buffer. Together they bound its memory and make backpressure: who does not
-//! take answers is not read from, and TCP passes it on.
+//! It has two rules. Nothing is read while bytes wait to be sent, and no request is answered while
+//! earlier answers fill the output buffer. Together they bound the memory of a connection. A client
+//! that does not take its answers is not read from, so TCP slows it down.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem;
@@ -15,11 +14,12 @@ use minimio::{Interests, TcpStream};
 use crate::date::http_date;
 use crate::request::{parse_head, Answer, Request, HELLO};
 
-/// With so much owed the next request waits. One echo may go beyond it, by the largest body.
+/// If this many bytes wait to be sent, the next request has to wait. One echo may exceed this by
+/// the largest body.
 const MAX_OUTPUT: usize = 64 << 10;
 const BIG: usize = 8 << 20;
 
-/// What a connection waits for. The time for it runs from its beginning, or its last progress.
+/// What a connection waits for. The time for it runs from its beginning, or from its last progress.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     Idle,
@@ -32,10 +32,10 @@ pub(crate) enum Wait {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Open,
-    /// No more requests are answered. What is owed is sent, and then the end of our side.
+    /// No more requests are answered. The waiting bytes are sent, and then our side is ended.
     Closing,
-    /// Our side has ended. What comes is read and thrown away, up to the client's own end: to close
-    /// with bytes unread resets the connection, and could take the answer from the client.
+    /// Our side has ended. What comes is read and thrown away, up to the end of the client's side.
+    /// Closing with bytes unread would reset the connection, and the client could lose the answer.
     Lingering,
 }
 
@@ -43,15 +43,15 @@ pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     input: Buffer,
     output: Buffer,
-    /// What is owed after `output`: the rest of `/big`, which is never copied.
+    /// What is sent after `output`: the rest of `/big`, which is never copied.
     tail: &'static [u8],
     /// A request that waits for its body.
     request: Option<Request>,
     stage: Stage,
     pub(crate) wait: Wait,
-    /// A request was answered, a byte of an answer was sent or one of a body received, so that the
-    /// time runs anew. The bytes of a head do not count: one now and then would hold a connection for
-    /// ever. A body ends at its length.
+    /// Whether the time begins anew, since a request was answered, a byte of an answer was sent or
+    /// one of a body received. The bytes of a head do not count, since a client that sends one now
+    /// and then could keep a connection for ever. A body has an end.
     progressed: bool,
     pub(crate) deadline: Instant,
     /// When the worker looks at this connection next, which is never after the deadline.
@@ -88,17 +88,19 @@ impl Connection {
         }
     }
 
-    /// Whether this is another wait than before, so that it needs a deadline of its own.
+    /// Whether it now waits for something else than before, which needs a new deadline.
     pub(crate) fn starts_to_wait(&mut self) -> bool {
         let before = self.wait;
         self.wait = self.waits_for();
         mem::take(&mut self.progressed) || before != self.wait
     }
 
-    /// Does what an event allows, and returns what to wait for next; an error is the end.
-    ///
-    /// It reads once and answers what that holds. There is no rule to read until `WouldBlock`, since
-    /// registering reports what is left; so a client that sends without pause has its turn, no more.
+    /// Does what an event allows, and returns what to wait for next. An error is the end of the
+    /// connection.
+    /// It reads once and answers the requests in that. It need not read until `WouldBlock`, since
+    /// registering reports what is left. So a client that sends without pause does not get more
+    /// than its turn.
+    /// than its turn.
     pub(crate) fn turn(
         &mut self,
         readable: bool,
@@ -107,7 +109,8 @@ impl Connection {
     ) -> io::Result<Interests> {
         if readable && !self.owes() {
             match self.stream.read(scratch) {
-                // Nothing is owed, so all is answered. Half a request is not worth an answer.
+                // No bytes wait to be sent, so every request was answered. An incomplete request
+                // gets no answer.
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) if self.stage == Stage::Lingering => {}
                 Ok(count) => {
@@ -138,7 +141,7 @@ impl Connection {
         Ok(Interests::READABLE)
     }
 
-    /// One write of all that is owed, of which the socket takes what it has room for.
+    /// Makes one write of everything that waits, of which the socket takes what it has room for.
     fn send(&mut self) -> io::Result<()> {
         let slices = [IoSlice::new(self.output.rest()), IoSlice::new(self.tail)];
         let used = if self.tail.is_empty() { 1 } else { 2 };
@@ -209,7 +212,8 @@ impl Connection {
         self.progressed = true;
     }
 
-    /// The time is up. Returns whether there is something to do about it before the end.
+    /// Called when the time is up. Returns whether the connection has something to do before its
+    /// end.
     pub(crate) fn time_out(&mut self) -> bool {
         match self.wait {
             Wait::Idle => self.stage = Stage::Closing,
@@ -223,7 +227,7 @@ impl Connection {
     }
 }
 
-/// The body of `/big`: the alphabet over and over, so that a lost or doubled byte shows.
+/// The body of `/big`. It repeats the alphabet, so that a lost or doubled byte is noticed.
 fn big() -> &'static [u8] {
     static BODY: OnceLock<Vec<u8>> = OnceLock::new();
     BODY.get_or_init(|| (b'a'..=b'z').cycle().take(BIG).collect())
@@ -252,7 +256,7 @@ impl Buffer {
         if self.taken == self.bytes.len() {
             self.bytes.clear();
             self.taken = 0;
-            // A large body shall not cost the connection its memory for life.
+            // A large body must not take memory for as long as the connection lives.
             self.bytes.shrink_to(MAX_OUTPUT);
         }
     }

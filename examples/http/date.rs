@@ -5,11 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
-/// From Thursday on, the weekday of 1 January 1970.
+/// The days of the week, from Thursday on: 1 January 1970 was a Thursday.
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
-/// `time` as in "Sun, 06 Nov 1994 08:49:37 GMT". A clock that stands before 1970 counts as there.
+/// Writes `time` as in "Sun, 06 Nov 1994 08:49:37 GMT". A time before 1970 counts as the beginning
+/// of 1970.
 pub(crate) fn http_date(time: SystemTime) -> String {
     let seconds = time
         .duration_since(UNIX_EPOCH)

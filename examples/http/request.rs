@@ -1,13 +1,14 @@
 //! What the server understands of HTTP: the head of a request, and what to answer.
-//!
-//! `httparse` finds the lines; this decides what they mean. It knows nothing of sockets.
+//! `httparse` finds the lines, and this file decides what they mean. It has nothing to do with
+//! sockets.
+//! sockets.
 
 const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
-/// A body is buffered whole, so that this is what a connection can cost.
+/// A whole body is kept in memory, so a connection can cost this much.
 const MAX_BODY: usize = 1 << 20;
 
-/// A status may bring header lines of its own, as it is followed by the others.
+/// A status may end with header lines of its own, since the other lines follow it.
 const ONLY_READ: &str = "405 Method Not Allowed\r\nAllow: GET, HEAD";
 const ONLY_POST: &str = "405 Method Not Allowed\r\nAllow: POST";
 
@@ -33,7 +34,8 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// What stands for a request that ends the connection, since nobody knows where the next begins.
+    /// The answer to a request that ends the connection, since it is not known where the next
+    /// request begins.
     pub(crate) fn refused(status: &'static str) -> Request {
         Request {
             status,
@@ -46,11 +48,12 @@ impl Request {
     }
 }
 
-/// Parses the head at the beginning of `bytes`, and returns its length and what it asks for; `None`
-/// until it is complete. It starts over each time: `MAX_HEAD` bounds what a byte at a time can cost.
+/// Parses the head at the beginning of `bytes`, and returns its length and what it asks for, or
+/// `None` until it is complete. It starts from the beginning each time. If a head comes byte by
+/// byte, `MAX_HEAD` bounds what that costs.
 ///
 /// # Errors
-/// The status with which to refuse it.
+/// The status with which to refuse the request.
 pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'static str> {
     const BAD: &str = "400 Bad Request";
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -79,8 +82,8 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'sta
                 }
             }
             "content-length" => {
-                // `parse` would take a sign. Two lengths that differ are how a request is smuggled
-                // past a proxy.
+                // `parse` would accept a sign. Two lengths that differ are a way to smuggle a
+                // request past a proxy.
                 let is_number = !value.is_empty() && value.bytes().all(|c| c.is_ascii_digit());
                 let length = value.parse().unwrap_or(usize::MAX);
                 if !is_number || body.is_some_and(|other| other != length) {
@@ -94,7 +97,7 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'sta
         }
     }
     let body = body.unwrap_or(0);
-    // Two hosts are how one server is asked for what another one guards.
+    // With two hosts a request could reach what another server protects.
     if hosts > 1 || (is_1_1 && hosts == 0) {
         return Err(BAD);
     }
@@ -127,8 +130,8 @@ pub(crate) fn parse_head(bytes: &[u8]) -> Result<Option<(usize, Request)>, &'sta
     Ok(Some((length, request)))
 }
 
-/// The path of a request's target, which may be a whole URL: then its host is not looked at, since
-/// this server has only one. `None` if that has no host.
+/// The path of the target of a request. If the target is a whole URL, its host is ignored, since
+/// this server has only one host. Returns `None` if such a URL has no host.
 fn path_of(target: &str) -> Option<&str> {
     let (scheme, rest) = target.split_once("://").unwrap_or_default();
     let is_url = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");

@@ -1,4 +1,5 @@
-//! A worker: one thread's event loop, its connections and their time-outs. Workers share nothing.
+//! A worker: the event loop of one thread, its connections and their time-outs. Workers share
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -10,14 +11,14 @@ use minimio::{Events, Poll, Registrator, TcpStream, Token};
 use crate::connection::{Connection, Wait};
 use crate::{BATCH, ROOM};
 
-/// The only fixed token of a worker: look at the queue of new streams. The tokens of its connections
-/// come after it.
+/// The only fixed token of a worker. Its event means that the queue of new streams has something.
+/// The tokens of the connections come after it.
 pub(crate) const STREAMS: Token = 0;
 
 const READ_SIZE: usize = 16 << 10;
 /// How long a client may take to end its side after we have ended ours.
 const LINGER: Duration = Duration::from_secs(2);
-/// How long what is in flight may take after Ctrl-C.
+/// How long requests that have begun may take after Ctrl-C.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Copy)]
@@ -26,7 +27,7 @@ pub(crate) struct TimeOuts {
     pub(crate) head: Duration,
 }
 
-/// What was not finished when the time for it was over.
+/// How many connections were not finished when their time was over.
 #[derive(Default)]
 pub(crate) struct CutOff {
     pub(crate) requests: usize,
@@ -37,16 +38,18 @@ pub(crate) struct Worker {
     poll: Poll,
     registrator: Registrator,
     streams: Receiver<TcpStream>,
-    /// How many the queue of new streams holds.
+    /// How many streams the queue of new streams holds.
     capacity: usize,
     acceptor: Registrator,
     time_outs: TimeOuts,
-    /// Tokens are never used twice: an event that comes after its connection's end finds nobody. A
-    /// tree gives the memory of those that are gone back, which a hash table does not.
+    /// A token is never used twice, so an event that comes after the end of its connection finds no
+    /// connection. A tree frees the memory of connections that are gone, which a hash table does
+    /// not.
     connections: BTreeMap<Token, Connection>,
     next_token: Token,
-    /// When to look at which connection, soonest first: the first is where `poll` ends. There is one
-    /// entry for each connection and none for those that are gone, however fast they come and go.
+    /// When to look at which connection, the earliest first. `poll` waits until the first of these
+    /// times. There is one entry for each connection and none for those that are gone, however fast
+    /// they come and go.
     timers: BTreeSet<(Instant, Token)>,
     scratch: Vec<u8>,
     stop_by: Option<Instant>,
@@ -79,7 +82,8 @@ impl Worker {
         self.registrator.clone()
     }
 
-    /// Serves until the queue of streams has ended, and then the last connection or the time for it.
+    /// Serves until the queue of streams has ended, and after that until the last connection has
+    /// ended or its time is over.
     pub(crate) fn run(&mut self) -> io::Result<CutOff> {
         let mut events = Events::with_capacity(BATCH);
         loop {
@@ -101,7 +105,8 @@ impl Worker {
         }
     }
 
-    /// Takes at most as many streams as the queue holds, and then has a look at its connections.
+    /// Takes at most as many streams as the queue holds, so that the other connections are not kept
+    /// waiting.
     fn take_streams(&mut self) {
         for _ in 0..self.capacity {
             match self.streams.try_recv() {
@@ -110,9 +115,9 @@ impl Worker {
                 Err(TryRecvError::Disconnected) => return self.begin_to_stop(),
             }
         }
-        // Only here can the queue have been full, so that the acceptor waits until it is told that
-        // there is room again. And more may be in it. Wakes fail when a loop has ended: then it does
-        // not matter.
+        // The queue may have been full. Then the acceptor waits until it is told that there is room
+        // again, and more streams may have come meanwhile. A wake fails only if its loop has ended,
+        // and then it does not matter.
         drop(self.acceptor.wake(ROOM));
         drop(self.registrator.wake(STREAMS));
     }
@@ -129,8 +134,8 @@ impl Worker {
     fn begin_to_stop(&mut self) {
         if self.stop_by.is_none() {
             self.stop_by = Some(Instant::now() + STOP_WITHIN);
-            // One more read each: a request that has arrived is answered, and a connection without one
-            // is ended.
+            // Each connection makes one more read. A request that has arrived is answered, and a
+            // connection without one is ended.
             for token in self.connections.keys().copied().collect::<Vec<_>>() {
                 self.serve(token, true);
             }
@@ -149,8 +154,8 @@ impl Worker {
         cut_off
     }
 
-    /// Lets a connection do what it can, then waits for what it needs next, or drops it: whatever a
-    /// client does to its own connection, it does to no other.
+    /// Lets a connection do what it can, and then registers it for what it needs next, or drops it.
+    /// A failure of one connection does not affect the others.
     fn serve(&mut self, token: Token, readable: bool) {
         let Some(connection) = self.connections.get_mut(&token) else {
             return;
@@ -180,9 +185,9 @@ impl Worker {
         }
     }
 
-    /// A deadline moves with every request. A later one is only noted, since moving the entry each
-    /// time would be work for nothing: when its time comes, it is put off. For an earlier one it is
-    /// moved.
+    /// A deadline moves with every request. If it becomes later, the entry is left where it is,
+    /// since moving it each time would cost too much. When the time of the entry comes, it is
+    /// moved. If the deadline becomes earlier, the entry is moved at once.
     fn set_deadline(&mut self, token: Token, deadline: Instant) {
         let Some(connection) = self.connections.get_mut(&token) else {
             return;
