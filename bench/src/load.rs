@@ -1,5 +1,5 @@
-//! The load: clients that send a message, wait for its echo, and send the next. The same for every server, on the
-//! other core where threads can be kept on one.
+//! The load: clients that send a message, wait for its echo, and send the next. It is the same for every server, and
+//! runs on the other core if threads can be pinned.
 
 #[cfg(windows)]
 mod blocking;
@@ -19,16 +19,16 @@ pub use blocking::Load;
 #[cfg(not(windows))]
 pub use spinning::Load;
 
-/// A server: echoes on the streams it is given until one of them ends, then gives them back.
+/// A server. It echoes on the streams that it is given until one of them ends, and then gives them back.
 pub type Serve = fn(Vec<TcpStream>) -> io::Result<Vec<TcpStream>>;
 
-/// How long nothing may happen before a benchmark gives up.
+/// After this time without any event a benchmark gives up.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// For a server to go back to sleep after its last echo, so that all it did is in its CPU time.
+/// The time for a server to go back to sleep after its last echo, so that its CPU time contains all of its work.
 const SETTLE: Duration = Duration::from_millis(1);
 
-/// Connected pairs: what the server gets, and the other ends. All without Nagle's delay, and non-blocking.
+/// Connected pairs: the streams for the server, and their other ends. All are non-blocking and without Nagle's delay.
 pub fn pairs(count: usize) -> io::Result<(Vec<TcpStream>, Vec<TcpStream>)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -79,7 +79,7 @@ impl Server {
 }
 
 impl Load {
-    /// A warm-up, which is thrown away, and then a run of which the server's CPU time is taken.
+    /// A warm-up, whose figures are not used, and then a run for which the server's CPU time is measured.
     pub fn measure(&mut self, server: &Server, seconds: f64) -> io::Result<Figures> {
         self.run(Duration::from_secs_f64(seconds / 4.0))?;
         std::thread::sleep(SETTLE);
@@ -97,7 +97,7 @@ impl Load {
         ])
     }
 
-    /// System calls a message, counted in a run of its own, which is slower by the counting.
+    /// System calls per message. They are counted in a separate run, since counting makes it slower.
     pub fn calls_per_message(&mut self, server: &Server, seconds: f64) -> io::Result<Option<f64>> {
         let Some(counter) = CallCounter::new(server.number) else {
             return Ok(None);

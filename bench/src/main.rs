@@ -1,4 +1,4 @@
-//! minimio side by side with its peers. `-- --help` says how.
+//! Compares minimio with its peers. `-- --help` explains the options.
 
 mod load;
 mod measure;

@@ -1,7 +1,8 @@
 //! The method: rounds in which every implementation has its turn, and ratios within a round.
-//!
-//! The machine is never quiet. What disturbs one turn mostly disturbs its neighbours too, so a figure is compared with
-//! the floor's of the same round, and the median over the rounds is told, with the least and the largest.
+//! The machine is never quiet. What disturbs one turn mostly disturbs the next ones, too. So a figure is compared with
+//! that of `bare` in the same round. The result is the median of these ratios over the rounds, with the smallest and
+//! the largest.
+//! the largest.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,10 +12,10 @@ use serde_json::{Map, Value};
 use crate::options::Options;
 use crate::system;
 
-/// What the others are measured against.
+/// The implementation with which the others are compared.
 pub const FLOOR: &str = "bare";
 
-/// What one turn gave, by name.
+/// The figures of one turn, by name.
 pub type Figures = Vec<(&'static str, f64)>;
 
 /// One configuration of one benchmark.
@@ -23,7 +24,7 @@ pub struct Setting {
     pub bench: &'static str,
     pub connections: usize,
     pub size: usize,
-    /// Whatever else distinguishes it.
+    /// Other settings of this configuration.
     pub more: Vec<(&'static str, Value)>,
 }
 
@@ -34,7 +35,7 @@ struct Row {
     failed: bool,
 }
 
-/// Writes down what was measured.
+/// Writes the results.
 #[derive(Debug)]
 pub struct Recorder {
     json: Option<File>,
@@ -87,8 +88,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Where a peer may fail, that it did is printed and written down, and the others go on: `None`. A failure of ours
-    /// or of the floor ends the run.
+    /// If a peer fails on a system where it may fail, this prints and records that, and returns `None`, and the others
+    /// go on. A failure of minimio or of `bare` ends the run.
     pub fn allow<T>(
         &mut self,
         setting: &Setting,
@@ -134,7 +135,7 @@ impl Recorder {
 }
 
 impl Setting {
-    /// What every line about an implementation begins with.
+    /// The beginning of every line about an implementation.
     fn object(&self, name: &str) -> Map<String, Value> {
         let mut object = Map::new();
         object.insert("bench".into(), self.bench.into());
@@ -149,7 +150,7 @@ impl Setting {
     }
 }
 
-/// The median, the least and the largest.
+/// The median, the smallest and the largest.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     pub median: f64,
@@ -238,7 +239,7 @@ fn print_table(setting: &Setting, rows: &[Row]) {
     }
 }
 
-/// Latencies in buckets 1/32 of a power of two wide: percentiles to 3 %.
+/// Latencies in buckets that are 1/32 of a power of two wide, so percentiles are exact to 3 %.
 #[derive(Debug)]
 pub struct Histogram {
     buckets: Vec<u64>,
@@ -288,7 +289,7 @@ fn bucket(value: u64) -> usize {
     (((shift + 1) << SUB_BITS) as u64 + ((value >> shift) & ((1 << SUB_BITS) - 1))) as usize
 }
 
-/// The least value of a bucket.
+/// The smallest value of a bucket.
 fn value_of(index: usize) -> u64 {
     let (part, sub) = (index >> SUB_BITS, (index & ((1 << SUB_BITS) - 1)) as u64);
     match part {

@@ -54,7 +54,7 @@ impl Options {
             files: Vec::new(),
             connections: None,
             sizes: vec![64, 4096],
-            // Each server needs its own on Windows, where they cannot go from queue to queue.
+            // On Windows each server needs its own streams, since a stream cannot go from one queue to another.
             idle: match cfg!(windows) {
                 true => vec![1, 100, 1_000],
                 false => vec![1, 100, 1_000, 10_000],
@@ -107,7 +107,7 @@ impl Options {
         self.connections.clone().unwrap_or(default.to_vec())
     }
 
-    /// Whether an implementation takes part. The floor always does.
+    /// Whether an implementation takes part. `bare` always does.
     pub fn wants(&self, name: &str) -> bool {
         name == crate::measure::FLOOR
             || self

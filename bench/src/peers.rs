@@ -1,7 +1,6 @@
-//! The event queues that are compared, each behind the same few verbs.
-//!
-//! A benchmark is written once, over [`Peer`], and compiled once for each. What differs between the queues is what
-//! their documentation tells a user to do on an event, and that is in [`Peer::readable`] and its neighbours.
+//! The event queues that are compared. Each is used through the same few methods.
+//! A benchmark is written once for any [`Peer`], and compiled for each. The queues differ in what their documentation
+//! tells a user to do after an event. That is in [`Peer::readable`] and the methods after it.
 
 pub mod bare;
 #[cfg(target_os = "linux")]
@@ -14,7 +13,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-/// The room in a batch of events, the same for all.
+/// The capacity of a batch of events. It is the same for all.
 pub const EVENTS: usize = 1024;
 
 /// The size of the buffer that servers read with.
@@ -31,32 +30,34 @@ where
     type Stream: Send + 'static;
     type Listener: Send + 'static;
     type Waker: Send + Sync + 'static;
-    /// What registers from another thread.
+    /// A handle that registers from another thread.
     type Remote: Send + 'static;
 
     fn new() -> io::Result<Self>;
     fn events() -> Self::Events;
 
     fn wait(&mut self, events: &mut Self::Events, timeout: Option<Duration>) -> io::Result<()>;
-    /// The keys of what is ready, in order.
+    /// The keys of the ready streams, in order.
     fn keys(events: &Self::Events) -> impl Iterator<Item = usize> + '_;
 
-    /// Makes a non-blocking stream one of the queue's own sort.
+    /// Turns a non-blocking stream of `std` into the type that the queue uses.
     fn wrap(stream: TcpStream) -> io::Result<Self::Stream>;
-    /// Takes a stream in, interested in reading.
+    /// Registers a stream for reading.
     fn adopt(&self, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
-    /// Chooses how much memory a stream lends to the kernel, before it is adopted, where the queue lends any.
+    /// Chooses how much memory a stream lends to the kernel, if the queue lends memory at all. It is called before
+    /// `adopt`.
     fn lend(_stream: &mut Self::Stream, _bytes: usize) -> io::Result<()> {
         Ok(())
     }
-    /// Gives it back, out of the queue. On Windows it would belong to the queue's port for life.
+    /// Takes the stream out of the queue and gives it back. (On Windows it belongs to the port of the queue as long as
+    /// it is open.)
     #[cfg(not(windows))]
     fn release(&self, stream: Self::Stream) -> io::Result<TcpStream>;
     /// Closes a stream that was adopted.
     fn close(&self, stream: Self::Stream) -> io::Result<()>;
 
-    /// What to do on an event: reads as much as the documentation asks, hands each piece to `sink`, and asks for the
-    /// next event. `false` at the end of the stream.
+    /// What to do after an event: reads as much as the documentation asks for, hands each piece to `sink`, and asks for
+    /// the next event. Returns `false` at the end of the stream.
     fn readable(
         &self,
         stream: &mut Self::Stream,
@@ -66,7 +67,7 @@ where
     ) -> io::Result<bool>;
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<Self::Listener>;
-    /// What to do on a listener's event.
+    /// What to do after an event of a listener.
     fn acceptable(
         &self,
         listener: &mut Self::Listener,
@@ -78,16 +79,17 @@ where
     fn wake(waker: &Self::Waker) -> io::Result<()>;
 
     fn remote(&self) -> io::Result<Self::Remote>;
-    /// Asks for the next readable event, from whatever thread.
+    /// Asks for the next readable event, from any thread.
     fn rearm(remote: &Self::Remote, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
 
-    /// How many bytes of the heap that many idle streams have lent to the kernel.
+    /// How many bytes of the heap this many idle streams have lent to the kernel.
     fn lent_bytes(&self, _streams: usize) -> usize {
         0
     }
 }
 
-/// Reads until `WouldBlock`, or until a short read where that is said to be enough: what edge-triggered queues ask for.
+/// Reads until `WouldBlock`, or until a read does not fill its buffer if that is enough. Edge-triggered queues ask for
+/// this.
 pub fn drain<S>(
     stream: &S,
     buffer: &mut [u8],
@@ -113,7 +115,7 @@ where
     }
 }
 
-/// Reads once. `false` at the end of the stream.
+/// Reads once. Returns `false` at the end of the stream.
 pub fn read_once<S>(
     stream: &S,
     buffer: &mut [u8],

@@ -27,7 +27,7 @@ const ORDER: [&str; 9] = [
     "io-uring",
 ];
 
-/// What says which setting an object belongs to; every other number is a figure.
+/// The fields that say to which setting an object belongs. Every other number is a figure.
 const SETTING: [&str; 8] = [
     "connections",
     "size",
@@ -39,17 +39,19 @@ const SETTING: [&str; 8] = [
     "triple",
 ];
 
-/// The benchmarks in their order: what each is, and the figures of which there is a chart.
+/// The benchmarks in their order, what each measures, and the figures for which a chart is drawn.
 const BENCHES: [(&str, &str, &[&str]); 8] = [
     (
         "echo",
-        "A message is sent on each connection, echoed by the server, read, and the next is sent.",
+        "On each connection a message is sent, the server echoes it, the echo is read, and the next message is \
+         sent.",
         &["cpu_us_per_msg", "msgs_per_s"],
     ),
     (
         "idle",
-        "`echo` of 64 bytes on one connection, while the server has registered more on which nothing happens. *Flat* is \
-         an implementation's own cost to its cost with one idle connection. Where no number stands, it is the most.",
+        "`echo` of 64 bytes on one connection, while the server has registered other connections on which nothing \
+         happens. *Flat* is the ratio of an implementation's cost to its own cost with one idle connection. A \
+         figure without a number of idle connections is that with the most.",
         &["cpu_us_per_msg"],
     ),
     (
@@ -59,51 +61,53 @@ const BENCHES: [(&str, &str, &[&str]); 8] = [
     ),
     (
         "wake",
-        "A message is a wake from another thread. *Latency*: two threads wake each other in turn, both asleep in between. \
-         *Throughput*: one wakes as fast as it can; wakes may merge.",
+        "A message is a wake from another thread. *Latency*: two threads wake each other in turn, and each sleeps \
+         in between. *Throughput*: one thread wakes as fast as it can; wakes may merge.",
         &["p50_us", "waker_cpu_us_per_wake"],
     ),
     (
         "rearm",
-        "What asking for the next event costs the caller. *Drained*: a short read left nothing. *Unknown*: the read \
-         filled its buffer. `mio` and the level-triggered ones never need the call on Linux; it is told all the same.",
+        "What asking for the next event costs the caller. *Drained*: the last read did not fill its buffer, so \
+         nothing is left. *Unknown*: the last read filled its buffer. On Linux `mio` and the level-triggered \
+         implementations never need the call; its cost is given nevertheless.",
         &["ns_per_register"],
     ),
     (
         "memory",
-        "Bytes of user-space heap a registered connection, counted by the allocator. On Windows the buffers lent to \
-         the kernel are among them. A ratio to `bare` on Linux has no meaning: its streams need no heap.",
+        "Bytes of user-space heap per registered connection, counted by the allocator. On Windows they include \
+         the buffers lent to the kernel. On Linux the ratio to `bare` has no meaning, since its streams need no \
+         heap.",
         &["own_bytes_idle", "heap_bytes_idle"],
     ),
     (
         "bulk",
-        "Much over one connection; a message is 64 KiB.",
+        "A large transfer over one connection. A message is 64 KiB.",
         &["cpu_us_per_msg", "gigabytes_per_s"],
     ),
     (
         "build",
-        "A minimal program from nothing, in release: time, crates, size.",
+        "A minimal program is compiled from nothing, in release mode: time, number of crates, size.",
         &["compile_s"],
     ),
 ];
 
-/// What a figure is called, its unit, and whether more of it is better.
+/// The title of a figure, its unit, and whether a higher value is better.
 fn described(figure: &str) -> (String, &'static str, &'static str) {
     const LOWER: &str = "lower is better";
     const HIGHER: &str = "higher is better";
     let (name, unit, better) = match figure {
-        "cpu_us_per_msg" => ("CPU time of the server thread a message", "µs", LOWER),
+        "cpu_us_per_msg" => ("CPU time of the server thread per message", "µs", LOWER),
         "msgs_per_s" => ("Messages a second", "1/s", HIGHER),
         "p50_us" => ("Latency, median", "µs", LOWER),
         "p99_us" => ("Latency, 99th percentile", "µs", LOWER),
         "p999_us" => ("Latency, 99.9th percentile", "µs", LOWER),
-        "calls_per_msg" => ("System calls of the server a message", "calls", LOWER),
-        "waker_cpu_us_per_wake" => ("CPU time of the waking thread a wake", "µs", LOWER),
+        "calls_per_msg" => ("System calls of the server per message", "calls", LOWER),
+        "waker_cpu_us_per_wake" => ("CPU time of the waking thread per wake", "µs", LOWER),
         "ns_per_register" => ("Time of one registration", "ns", LOWER),
-        "heap_bytes_idle" => ("Heap a connection, idle", "bytes", LOWER),
-        "heap_bytes_busy" => ("Heap a connection, after a message", "bytes", LOWER),
+        "heap_bytes_idle" => ("Heap per connection, idle", "bytes", LOWER),
+        "heap_bytes_busy" => ("Heap per connection, after a message", "bytes", LOWER),
         "lent_bytes_idle" => ("Of that, lent to the kernel, idle", "bytes", LOWER),
-        "own_bytes_idle" => ("Heap a connection that is not lent, idle", "bytes", LOWER),
+        "own_bytes_idle" => ("Heap per connection without lent memory, idle", "bytes", LOWER),
         "handle_bytes" => ("Size of a stream's handle", "bytes", LOWER),
         "gigabytes_per_s" => ("Throughput", "GB/s", HIGHER),
         "compile_s" => ("Compile time", "s", LOWER),
@@ -112,7 +116,7 @@ fn described(figure: &str) -> (String, &'static str, &'static str) {
         other => {
             let idle = |prefix| other.strip_prefix(prefix)?.strip_suffix("_idle");
             if let Some(count) = idle("cpu_us_") {
-                let name = format!("CPU time of the server thread a message, {count} idle");
+                let name = format!("CPU time of the server thread per message, {count} idle");
                 return (name, "µs", LOWER);
             }
             if let Some(count) = idle("flat_") {
@@ -124,7 +128,7 @@ fn described(figure: &str) -> (String, &'static str, &'static str) {
     (name.into(), unit, better)
 }
 
-/// Implementation, then round, then figures.
+/// The figures, by implementation and then by round.
 #[derive(Default)]
 struct Rounds {
     of: BTreeMap<String, BTreeMap<u64, BTreeMap<String, f64>>>,
@@ -216,18 +220,19 @@ const HEAD: &str = "\
 
 Made by `cargo run --release --manifest-path bench/Cargo.toml -- report FILES`; not edited by hand.
 
-Every implementation had its turn in every round. `bare` is the floor: a loop straight on the system's queue
-(level-triggered epoll on Linux, a completion port with one lent buffer a connection on Windows). `bare-again` is the
-code of `bare` once more: what it differs by is noise. A cell of a table is
+In every round each implementation had its turn. `bare` is what the others are compared with: a loop that uses the
+system's queue directly (level-triggered epoll on Linux, a completion port with one lent buffer for each connection on
+Windows). `bare-again` is the same code as `bare`, measured once more, so the difference between the two is noise. A cell
+of a table has three parts:
 
-> median of the figure · **median of its ratio to `bare` in the same round** (least to largest ratio) · minimio's figure
-> to this one's, median over the rounds
+> median of the figure · **median of its ratio to `bare` in the same round** (smallest to largest ratio) · median of the
+> ratio of minimio's figure to this one
 
-and a bar of a chart is the ratio to `bare`, with a line from the least to the largest; the black line is `bare` itself.
-Absolute figures are of this machine on that day.
+A bar of a chart is the ratio to `bare`, and the line on it goes from the smallest to the largest ratio. The black line is
+`bare` itself. Absolute figures hold for the named machine on the day of the run.
 ";
 
-/// The machine: one line for each that is new.
+/// Describes the machines, with one line for each.
 fn about(text: &mut String, platform: &str, machines: &[Value]) {
     let mut told = BTreeSet::new();
     for machine in machines {
@@ -256,12 +261,12 @@ fn about(text: &mut String, platform: &str, machines: &[Value]) {
 }
 
 const WINE: &str = "
-Under Wine the Wine server does the work of the sockets for everybody, one request after the other: messages a second say
-what an implementation asks of it. CPU time is the server thread's own, by Linux's clock of it, without what the Wine
-server did for it. Threads are not pinned to cores. The load writes to every connection, then reads from each in order,
-and blocks. System calls and compile times are not measured under Wine. `rearm`: on the polling thread `mio` and
-`polling` put the registration off to their next wait, whose cost is not in it; `bare` and minimio start the receive at
-once. None of this says how fast Windows is.
+Under Wine the Wine server does the work of all sockets, one request after the other. So messages a second show how much an
+implementation asks of that server. CPU time is that of the server thread, by Linux's clock for that thread, without what
+the Wine server did for it. Threads are not pinned to cores. The load writes to every connection, then reads from each in
+order, and blocks. System calls and compile times are not measured under Wine. In `rearm` on the polling thread, `mio` and
+`polling` postpone the registration to their next wait, whose cost is not counted here; `bare` and minimio start the
+receive at once. None of this shows how fast Windows is.
 ";
 
 fn add(all: &mut BTreeMap<(String, usize), Settings>, value: &Value) -> io::Result<()> {
@@ -281,7 +286,7 @@ fn add(all: &mut BTreeMap<(String, usize), Settings>, value: &Value) -> io::Resu
             ("connections", Some(count), _) => parts.push(format!("{count} connections")),
             ("size", Some(size), _) => parts.push(format!("{size} B")),
             ("bytes", Some(bytes), _) => parts.push(format!("{} MiB in all", bytes >> 20)),
-            // The most there were. Each figure's name says of how many it is.
+            // The largest number. The name of each figure says for how many it is.
             ("idle", ..) => {}
             ("thread", _, Some(thread)) => {
                 parts.push(format!("from the {thread} thread").replace("the another", "another"))
@@ -302,7 +307,7 @@ fn add(all: &mut BTreeMap<(String, usize), Settings>, value: &Value) -> io::Resu
         rounds.failures.insert(text("impl"), error.to_owned());
         return Ok(());
     }
-    // A second run's rounds come after those of the first.
+    // The rounds of a second run come after those of the first.
     let turns = rounds.of.entry(text("impl")).or_default();
     let figures = turns.entry(turns.len() as u64).or_default();
     for (key, figure) in value.as_object().into_iter().flatten() {
@@ -335,7 +340,7 @@ fn section(text: &mut String, bench: &str, meaning: &str, settings: &Settings) {
         .flat_map(BTreeMap::keys)
         .collect();
     for figure in figures {
-        // The same as the time of one registration, in other units.
+        // This is the time of one registration in other units.
         if bench == "rearm" && figure != "ns_per_register" {
             continue;
         }
@@ -387,7 +392,7 @@ fn cell(rounds: &Rounds, name: &str, figure: &str) -> String {
     cell
 }
 
-/// Four figures, or all before the point.
+/// Writes four digits, or all digits before the decimal point if there are more.
 fn significant(value: f64) -> String {
     match value.abs() {
         large if large >= 1000.0 => format!("{value:.0}"),
@@ -408,14 +413,15 @@ fn panels(settings: &Settings, figure: &str) -> Vec<Panel> {
     settings.iter().filter_map(panel).collect()
 }
 
-/// The one chart that matters: many connections, what a message costs on Linux, and what comes through under Wine.
+/// The chart in the README: with many connections, the cost of a message on Linux, and the messages a second under
+/// Wine.
 fn readme(charts: &Path, all: &BTreeMap<(String, usize), Settings>) -> io::Result<()> {
     let wanted = [
         (
             "linux-x86_64",
             "512 connections, 64 B",
             "cpu_us_per_msg",
-            "Linux, 512 connections: CPU a message, lower is better",
+            "Linux, 512 connections: CPU per message, lower is better",
         ),
         (
             "wine-x86_64",

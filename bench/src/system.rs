@@ -1,5 +1,5 @@
-//! What the system is asked about threads: where they run, what they have used, how often they called. And what the
-//! report has to say about the machine.
+//! What the benchmarks ask the system about threads: on which core they run, how much CPU time they have used, how many
+//! system calls they have made. Also what the report says about the machine.
 
 #[cfg(all(unix, not(target_os = "linux")))]
 mod kqueue;
@@ -34,7 +34,7 @@ pub fn about() -> serde_json::Value {
     })
 }
 
-/// As pinned in `Cargo.toml`; a test holds the two together.
+/// The versions pinned in `Cargo.toml`. A test checks that they are the same.
 pub const VERSIONS: [(&str, &str); 5] = [
     ("mio", "1.2.5"),
     ("polling", "3.11.0"),

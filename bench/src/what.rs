@@ -1,4 +1,4 @@
-//! One module a benchmark.
+//! One module for each benchmark.
 
 pub mod accept;
 pub mod build;
@@ -15,14 +15,14 @@ use std::net::TcpStream;
 use crate::options::Options;
 use crate::peers::Peer;
 
-/// Those of `all` that the options do not leave out.
+/// The values of `all` that the options do not leave out.
 fn wanted<T: Copy>(options: &Options, all: &[(&'static str, T)]) -> Vec<(&'static str, T)> {
     let mut wanted = all.to_vec();
     wanted.retain(|(name, _)| options.wants(name));
     wanted
 }
 
-/// Takes streams in, each under its index.
+/// Registers streams, each under its index.
 fn adopt_all<P: Peer>(queue: &P, streams: Vec<TcpStream>) -> io::Result<Vec<P::Stream>>
 where
     for<'a> &'a P::Stream: Read + Write,
@@ -35,7 +35,7 @@ where
     streams.into_iter().enumerate().map(adopt).collect()
 }
 
-/// What a thread returned; a panic of a peer's becomes an error like any other.
+/// The result of a thread. A panic of a peer becomes an error.
 pub fn joined<T>(result: std::thread::Result<io::Result<T>>) -> io::Result<T> {
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -45,7 +45,7 @@ pub fn joined<T>(result: std::thread::Result<io::Result<T>>) -> io::Result<T> {
     })
 }
 
-/// Calls a generic function once for each queue: its results, with the names.
+/// Calls a generic function once for each queue, and returns its results with the names.
 macro_rules! each_peer {
     ($function:ident) => {
         &[

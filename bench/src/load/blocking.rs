@@ -1,7 +1,6 @@
-//! On Windows: volleys, by a thread that blocks. It writes to every connection, then reads from each in order.
-//!
-//! Under Wine each look at a socket is a request to the Wine server, which the server under test needs too: a load that
-//! looks again and again would measure itself.
+//! The load on Windows. A thread that blocks writes to every connection, and then reads from each in order (a volley).
+//! Under Wine each call on a socket is a request to the Wine server, which the server under test needs, too. A load
+//! that does not block would make so many requests that it would measure itself.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -35,7 +34,8 @@ impl Load {
         })
     }
 
-    /// Sends volleys for that long: one message from each client, then their echoes. Says how many came.
+    /// Sends volleys for that long: one message from each client, and then it reads their echoes. Returns how many
+    /// came.
     pub fn run(&mut self, length: Duration) -> io::Result<(u64, Duration)> {
         self.latencies.clear();
         let start = Instant::now();

@@ -1,4 +1,5 @@
-//! On Unix: volleys, whose echoes are taken as they come, by a thread that never sleeps.
+//! The load on Unix. A thread that never sleeps sends one message on every connection (a volley), and takes the echoes
+//! as they come.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -51,11 +52,11 @@ impl Load {
         })
     }
 
-    /// Sends volleys for that long: one message from each client, then their echoes. Says how many came.
-    ///
-    /// It never sleeps. So no send of the server's has to wake it, which would cost the server more than the message
-    /// and depend on what else the machine does; and it never touches a socket that has nothing to read, so the two
-    /// do not meet at a socket's lock.
+    /// Sends volleys for that long: one message from each client, and then it reads their echoes. Returns how many
+    /// came.
+    /// It never sleeps. So no send of the server has to wake it, which would cost the server more than the message and
+    /// depend on what else the machine does. It never reads from a socket that has nothing to read, so the two threads
+    /// do not wait for each other's lock of a socket.
     pub fn run(&mut self, length: Duration) -> io::Result<(u64, Duration)> {
         self.latencies.clear();
         let start = Instant::now();
@@ -80,7 +81,7 @@ impl Load {
         Ok(())
     }
 
-    /// Takes what is there, and says how many echoes it completed.
+    /// Reads what is there, and returns how many echoes that completed.
     fn receive(&mut self) -> io::Result<usize> {
         wait(self.set.as_fd(), &mut self.batch, 0)?;
         let now = Instant::now();

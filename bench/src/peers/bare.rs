@@ -1,6 +1,5 @@
-//! `bare`: the floor. A loop straight on the system's queue, with nothing in between.
-//!
-//! `bare-again` is the same code compiled once more: how far the two are apart is what noise looks like.
+//! `bare`: a loop that uses the system's queue directly. The others are compared with it.
+//! `bare-again` is the same code compiled once more. The difference between the two is noise.
 
 #[cfg(target_os = "linux")]
 mod epoll;

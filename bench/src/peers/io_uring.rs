@@ -1,7 +1,8 @@
-//! `io-uring`: the limit. One submission answers a whole batch: each completed receive becomes a send linked to the
-//! next receive, and one system call hands all of them over and waits.
-//!
-//! It completes rather than reports readiness, so it has an echo server only, and a buffer for each connection.
+//! `io-uring`: the limit of what is possible. One submission answers a whole batch: each completed receive becomes a
+//! send that is linked to the next receive, and one system call hands over all of them and waits.
+//! It completes operations and does not report readiness. So it has only an echo server, and a buffer for each
+//! connection.
+//! connection.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;
@@ -14,7 +15,7 @@ use super::BUFFER;
 /// Entries in the submission queue; two are needed for each echo.
 const ENTRIES: u32 = 2048;
 
-/// What a completion's number is of: a receive, or a send.
+/// What the number of a completion means: a receive or a send.
 const SEND: u64 = 1 << 32;
 
 /// Whether the kernel, or a sandbox, allows it.
@@ -31,7 +32,7 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>> {
     let mut buffers = vec![[0_u8; BUFFER]; streams.len()];
     let mut received = vec![0_usize; streams.len()];
     for stream in &streams {
-        // The ring waits for it by itself; non-blocking it would say `EAGAIN`.
+        // The ring waits by itself. On a non-blocking socket it would return `EAGAIN`.
         stream.set_nonblocking(false)?;
     }
     for (key, stream) in streams.iter().enumerate() {
@@ -73,8 +74,8 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>> {
             }
         }
     }
-    // The receives that are still in flight write into the buffers, which live until each has ended. Closing the ring
-    // would cancel them too, but not before it returns.
+    // The receives that are still in flight write into the buffers, so the buffers live until each has ended. Closing
+    // the ring would also cancel them, but it may return earlier.
     reap(&mut ring, in_flight)?;
     drop(ring);
     for stream in &streams {
@@ -83,7 +84,7 @@ pub fn serve(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>> {
     Ok(streams)
 }
 
-/// Cancels everything, and takes the completions of what was in flight, and of the cancelling.
+/// Cancels everything, and takes the completions of what was in flight and of the cancelling.
 fn reap(ring: &mut IoUring, in_flight: usize) -> io::Result<()> {
     let cancel = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
     push(ring, &cancel)?;
@@ -104,7 +105,7 @@ fn receive(stream: &TcpStream, key: usize, buffer: &mut [u8; BUFFER]) -> squeue:
 
 fn push(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> {
     loop {
-        // SAFETY: the buffer lives until the ring is gone, and nobody touches it while the kernel has it.
+        // SAFETY: the buffer lives until the ring is gone, and is not touched while the kernel has it.
         if unsafe { ring.submission().push(entry) }.is_ok() {
             return Ok(());
         }

@@ -1,7 +1,6 @@
-//! `minimio`: one event a registration; read once, register again.
-//!
-//! `minimio-drained` reads to `WouldBlock` first, as nobody has to. It is there on Windows, where `mio` makes its users
-//! do that: one more read costs more there than the event.
+//! `minimio`: each registration yields one event. The server reads once and registers again.
+//! `minimio-drained` reads to `WouldBlock` first, which is not needed. It is measured on Windows, where users of `mio`
+//! must do that, and where one more read costs more than the event.
 
 use std::io;
 use std::net;

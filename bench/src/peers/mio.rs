@@ -1,8 +1,7 @@
-//! `mio`: registered once, edge-triggered; each event is to be drained.
-//!
-//! «Drained» is what its documentation guarantees on every platform: read until `WouldBlock`. A short read is enough
-//! on epoll and kqueue, as many of its users know. On Windows only `WouldBlock` asks for the next event: there the
-//! short read is followed by `reregister`.
+//! `mio`: a stream is registered once, edge-triggered, and the server drains it after each event.
+//! `drained` does what its documentation asks for on every platform: it reads until `WouldBlock`. On epoll and kqueue
+//! it is enough to read until a read does not fill its buffer, and many users do that. On Windows only `WouldBlock`
+//! asks for the next event, so there such a short read is followed by `reregister`.
 
 use std::io;
 use std::net;

@@ -60,7 +60,7 @@ impl<const LEVEL: bool> Peer for Polling<LEVEL> {
     }
 
     fn adopt(&self, stream: &mut TcpStream, key: usize) -> io::Result<()> {
-        // SAFETY: `release` and `close` take it out of the poller before it is closed.
+        // SAFETY: `release` and `close` take the stream out of the poller before it is closed.
         unsafe {
             self.poller
                 .add_with_mode(&*stream, Event::readable(key), Self::MODE)

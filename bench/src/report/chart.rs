@@ -1,4 +1,4 @@
-//! A chart: panels side by side, one a setting, each with a bar for every implementation.
+//! A chart: panels side by side, one for each setting, and in each a bar for every implementation.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const FAINT: RGBColor = RGBColor(0x77, 0x77, 0x77);
 const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 
-/// An implementation has its colour in every chart; relatives have shades of one.
+/// Each implementation has the same colour in every chart. Variants of one implementation have shades of one colour.
 fn colour(name: &str) -> RGBColor {
     match name {
         "bare" => RGBColor(0x8a, 0x8a, 0x8a),
@@ -55,7 +55,7 @@ pub fn draw(path: &Path, title: &str, better: &str, panels: &[Panel]) -> Result<
     };
     let rows: Vec<&[Panel]> = panels.chunks(COLUMNS).collect();
     let height = HEAD + rows.iter().map(|row| height_of(row) + MARGIN).sum::<i32>();
-    // A title needs two panels' width, even over one.
+    // A title needs the width of two panels, even if there is only one.
     let width = (2 * MARGIN + PANEL * columns as i32).max(2 * MARGIN + PANEL + 200);
     let root = SVGBackend::new(path, (width as u32, height as u32)).into_drawing_area();
     root.fill(&WHITE)?;
@@ -77,7 +77,7 @@ pub fn draw(path: &Path, title: &str, better: &str, panels: &[Panel]) -> Result<
 fn draw_panel(root: &Area<'_>, (left, top): (i32, i32), panel: &Panel) -> Result<(), Error> {
     write(root, &panel.title, (left, top + 10), 14, INK, HPos::Left)?;
     let medians = panel.bars.iter().map(|(_, spread)| spread.median);
-    // One bad round may be far out: its line is cut off, and has an arrow.
+    // One bad round may be far away. Then its line is cut off and has an arrow.
     let most = medians.fold(1.0, f64::max) * 1.25;
     let start = left + NAMES;
     let at = |ratio: f64| start + (ratio / most * f64::from(PLOT)).round() as i32;
@@ -124,7 +124,7 @@ fn draw_panel(root: &Area<'_>, (left, top): (i32, i32), panel: &Panel) -> Result
     Ok(())
 }
 
-/// Between two marks of an axis: the least round number that makes no more than seven of them.
+/// The distance between two marks of an axis: the smallest round number that makes no more than seven marks.
 fn step(most: f64) -> f64 {
     [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0]
         .into_iter()

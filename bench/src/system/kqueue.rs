@@ -1,5 +1,5 @@
-//! The systems that have kqueue: the CPU times of threads; affinity where a thread has any (FreeBSD); and what `sysctl`
-//! and `uname` say. Nothing there counts the system calls of one thread.
+//! The systems that have kqueue: the CPU times of threads, affinity if threads have it (FreeBSD), and what `sysctl` and
+//! `uname` say. These systems cannot count the system calls of one thread.
 
 use std::io;
 use std::net::TcpStream;
@@ -12,10 +12,10 @@ pub fn platform() -> String {
     format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// Whether a peer may fail without ending the run. Some have no user events on NetBSD and OpenBSD.
+/// Whether a peer may fail without ending the run. Some need user events, which NetBSD and OpenBSD lack.
 pub const PEERS_MAY_FAIL: bool = cfg!(any(target_os = "netbsd", target_os = "openbsd"));
 
-/// Keeps the calling thread on one core; says whether it did.
+/// Keeps the calling thread on one core. Returns whether that worked.
 #[cfg(target_os = "freebsd")]
 pub fn pin(core: usize) -> bool {
     // SAFETY: all zero bytes are an empty set.
@@ -27,13 +27,13 @@ pub fn pin(core: usize) -> bool {
     unsafe { libc::cpuset_setaffinity(level, which, -1, size_of::<libc::cpuset_t>(), &set) == 0 }
 }
 
-/// It cannot be done.
+/// These systems have no such call.
 #[cfg(not(target_os = "freebsd"))]
 pub fn pin(_core: usize) -> bool {
     false
 }
 
-/// How many cores are on, whatever this thread is pinned to.
+/// How many cores the machine has, even if this thread is pinned to one.
 pub fn cores() -> usize {
     // SAFETY: it takes a number.
     let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
@@ -101,12 +101,12 @@ impl CpuClock {
     }
 }
 
-/// The kernel's number of the calling thread, which nobody asks for where no calls are counted.
+/// The kernel's number of the calling thread. It is not needed here, since system calls are not counted.
 pub fn thread_number() -> i32 {
     0
 }
 
-/// Would count the system calls of one thread.
+/// On other systems this counts the system calls of one thread.
 #[derive(Debug)]
 pub enum CallCounter {}
 
@@ -120,7 +120,7 @@ impl CallCounter {
     }
 }
 
-/// Raises the limit on descriptors as far as it goes, and tells it.
+/// Raises the limit on descriptors as far as possible, and returns it.
 pub fn most_descriptors() -> usize {
     // SAFETY: it is made of numbers.
     let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
@@ -136,7 +136,7 @@ pub fn most_descriptors() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-/// Closing it will reset the connection, which so leaves no port in TIME_WAIT.
+/// Makes closing the socket reset the connection, so that no port stays in TIME_WAIT.
 pub fn reset_on_close(stream: &TcpStream) {
     let linger = libc::linger {
         l_onoff: 1,
@@ -165,7 +165,7 @@ pub fn load_average() -> String {
     said.trim_matches(['{', ' ', '}']).to_owned()
 }
 
-/// What a program of the system's prints; nothing if there is none.
+/// What a program of the system prints, or nothing if the program is missing.
 fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)

@@ -11,10 +11,10 @@ pub fn platform() -> String {
     format!("linux-{}", std::env::consts::ARCH)
 }
 
-/// Whether a peer may fail without ending the run. Here all of them work.
+/// Whether a peer may fail without ending the run. On Linux all of them work.
 pub const PEERS_MAY_FAIL: bool = false;
 
-/// Keeps the calling thread on one core; says whether it did.
+/// Keeps the calling thread on one core. Returns whether that worked.
 pub fn pin(core: usize) -> bool {
     // SAFETY: all zero bytes are an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -24,7 +24,7 @@ pub fn pin(core: usize) -> bool {
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) == 0 }
 }
 
-/// How many cores are on, whatever this thread is pinned to.
+/// How many cores the machine has, even if this thread is pinned to one.
 pub fn cores() -> usize {
     // SAFETY: it takes a number.
     let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
@@ -63,13 +63,13 @@ pub fn thread_number() -> i32 {
     unsafe { libc::gettid() }
 }
 
-/// Counts the system calls of one thread, by the kernel's own trace point. It slows each of them down: nothing may be
-/// timed meanwhile.
+/// Counts the system calls of one thread, by a trace point of the kernel. This makes each call slower, so nothing may
+/// be timed meanwhile.
 #[derive(Debug)]
 pub struct CallCounter(OwnedFd);
 
 impl CallCounter {
-    /// `None` where the kernel, or its rights, do not allow it (it needs root and a mounted tracefs).
+    /// Returns `None` if the kernel or the rights of this process do not allow it. It needs root and a mounted tracefs.
     pub fn new(thread: i32) -> Option<CallCounter> {
         let id = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
             .iter()
@@ -110,7 +110,7 @@ impl CallCounter {
     }
 }
 
-/// Raises the limit on descriptors as far as it goes, and tells it.
+/// Raises the limit on descriptors as far as possible, and returns it.
 pub fn most_descriptors() -> usize {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
@@ -124,7 +124,7 @@ pub fn most_descriptors() -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-/// Closing it will reset the connection, which so leaves no port in TIME_WAIT.
+/// Makes closing the socket reset the connection, so that no port stays in TIME_WAIT.
 pub fn reset_on_close(stream: &TcpStream) {
     let linger = libc::linger {
         l_onoff: 1,

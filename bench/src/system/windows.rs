@@ -1,9 +1,8 @@
-//! Windows, and Wine, which is told from it by a function that only Wine's `ntdll` has.
-//!
-//! A thread's CPU time: `QueryThreadCycleTime` on Windows, turned into time by the processor's time stamp counter. Wine
-//! 8 does not have it, and its `GetThreadTimes` counts in hundredths of a second, so under Wine the Linux kernel below
-//! is asked for its clock of the thread. That is the thread's own time: what the Wine server does for it is not in it.
-//! System calls are not counted here.
+//! Windows and Wine. A function that only Wine's `ntdll` has tells the two apart.
+//! The CPU time of a thread comes from `QueryThreadCycleTime` on Windows, and the processor's time stamp counter turns
+//! it into time. Wine 8 does not have that call, and its `GetThreadTimes` counts in hundredths of a second. So under
+//! Wine the program asks the Linux kernel for its clock of the thread. This is the time of the thread itself, without
+//! what the Wine server does for it. System calls are not counted.
 
 use std::ffi::{c_char, CStr};
 use std::fs;
@@ -32,10 +31,10 @@ pub fn platform() -> String {
     format!("{system}-{}", std::env::consts::ARCH)
 }
 
-/// A peer that does not run under Wine is a fact to be told; ours and the floor must.
+/// Whether a peer may fail without ending the run. Under Wine a peer may fail. minimio and `bare` must run.
 pub const PEERS_MAY_FAIL: bool = true;
 
-/// A function of `ntdll` that is only there under Wine.
+/// A function of `ntdll` that exists only under Wine.
 fn ntdll(name: &CStr) -> Option<unsafe extern "system" fn() -> isize> {
     // SAFETY: both names end in a zero byte, and `ntdll` is never unloaded.
     unsafe {
@@ -73,8 +72,8 @@ fn wine_host() -> Option<String> {
     ))
 }
 
-/// Keeps the calling thread on one core; says whether it did. Not under Wine: there the server process is a third that
-/// works for both, and where it runs is not ours to say.
+/// Keeps the calling thread on one core. Returns whether that worked. It is not done under Wine, where a server process
+/// works for both threads and cannot be pinned from here.
 pub fn pin(core: usize) -> bool {
     if wine_version().is_some() && std::env::var_os("BENCH_PIN").is_none() {
         return false;
@@ -148,13 +147,13 @@ fn times(thread: usize) -> Duration {
     Duration::from_nanos((kernel + user) * 100)
 }
 
-/// What the time stamp counter, in whose units Windows counts, takes for a cycle; found out once.
+/// The duration of one unit of the time stamp counter, in which Windows counts. It is measured once.
 fn seconds_a_cycle() -> f64 {
     static SECONDS: OnceLock<f64> = OnceLock::new();
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every processor that Windows runs on has it.
     let stamp = || unsafe { std::arch::x86_64::_rdtsc() };
-    // Elsewhere the thread's own count stands in: it does nothing but count.
+    // On other processors the thread's own count is used, while the thread does nothing but count.
     #[cfg(not(target_arch = "x86_64"))]
     let stamp = || {
         // SAFETY: it takes nothing.
@@ -214,7 +213,7 @@ pub fn thread_number() -> i32 {
     unsafe { GetCurrentThreadId() as i32 }
 }
 
-/// System calls are not counted here.
+/// System calls are not counted on Windows.
 #[derive(Debug)]
 pub enum CallCounter {}
 
@@ -233,7 +232,7 @@ pub fn most_descriptors() -> usize {
     usize::MAX
 }
 
-/// Closing it will reset the connection, which so leaves no port in TIME_WAIT.
+/// Makes closing the socket reset the connection, so that no port stays in TIME_WAIT.
 pub fn reset_on_close(stream: &TcpStream) {
     let linger = LINGER {
         l_onoff: 1,
@@ -245,11 +244,11 @@ pub fn reset_on_close(stream: &TcpStream) {
     unsafe { setsockopt(socket, SOL_SOCKET, SO_LINGER, at.cast(), length) };
 }
 
-/// The processor's name, as it tells it itself.
+/// The name of the processor, as the processor gives it.
 pub fn processor() -> String {
     #[cfg(target_arch = "x86_64")]
     {
-        /// The leaves that hold it, 16 bytes each.
+        /// The leaves of `cpuid` that hold the name, 16 bytes each.
         const NAME: std::ops::RangeInclusive<u32> = 0x8000_0002..=0x8000_0004;
         let bytes: Vec<u8> = NAME
             .flat_map(|leaf| {
@@ -273,7 +272,7 @@ pub fn system() -> String {
     }
 }
 
-/// How busy the machine was, as far as Wine lets the file through.
+/// How busy the machine was, if Wine gives access to that file.
 pub fn load_average() -> String {
     let text = fs::read_to_string(r"Z:\proc\loadavg").unwrap_or_default();
     text.trim().to_owned()

@@ -1,7 +1,6 @@
-//! `accept`: connections a second: accept, one exchange, close.
-//!
-//! The server closes first, as it answers. The client then resets what is left of the connection, so that no port
-//! stays in TIME_WAIT and the ports do not run out.
+//! `accept`: connections a second. Each is accepted, has one exchange, and is closed.
+//! The server closes first, right after its answer. The client then resets the rest of the connection, so that no port
+//! stays in TIME_WAIT and ports do not run out.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -72,7 +71,7 @@ where
         let (count, elapsed) = run(seconds)?;
         let cpu = clock.now() - before;
         over.store(true, Ordering::SeqCst);
-        // If it ended by an earlier event, there is nothing left to be woken.
+        // If it has already ended by an earlier event, it need not be woken.
         drop(P::wake(&waker));
         super::joined(server.join())?;
         Ok(vec![
@@ -125,7 +124,7 @@ where
                 })?;
             } else if let Some(stream) = streams.get_mut(key).and_then(Option::take) {
                 let mut answered = false;
-                // One read: there is nothing to be armed again, so this is the same for all.
+                // One read is the same for all implementations, since nothing is armed again.
                 read_once(&stream, &mut buffer, |mut stream, bytes| {
                     answered = true;
                     stream.write_all(bytes)

@@ -1,8 +1,8 @@
-//! `build`: what it costs to have the crate: cold compile time, number of crates, size of a minimal program.
-//!
-//! The program echoes on one connection and ends. `bare` is the same with `libc` or `windows-sys`. Everything is fetched
-//! before the clock starts; each turn compiles into a new folder. There is no compiler under Wine: programs for Windows
-//! are compiled, not run, by this program on Linux, with `--triple`.
+//! `build`: what it costs to use the crate: the time to compile from nothing, the number of crates, the size of a
+//! minimal program.
+//! The program echoes on one connection and ends. `bare` is the same with `libc` or `windows-sys`. Everything is
+//! downloaded before the clock starts, and each turn compiles into a new folder. There is no compiler under Wine. So
+//! this program on Linux compiles programs for Windows with `--triple`, and does not run them.
 
 use std::fs;
 use std::io;
@@ -96,7 +96,7 @@ fn main() -> std::io::Result<()> {
 }
 "#;
 
-/// It accepts as `std` does; the receive is the port's.
+/// It accepts by `std`, and receives by the port.
 const BARE_WINDOWS: &str = r#"use std::io::Write;
 use std::os::windows::io::AsRawSocket;
 use windows_sys::Win32::{Foundation::*, Networking::WinSock::*, System::IO::*};
@@ -182,7 +182,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
         cargo(&at, &["fetch".into()])?;
         subjects.push((project.name, at));
     }
-    // A compilation takes seconds: a few are enough.
+    // A compilation takes seconds, so a few are enough.
     let options = &Options {
         rounds: options.rounds.min(5),
         ..options.clone()

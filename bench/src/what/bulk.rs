@@ -1,4 +1,5 @@
-//! `bulk`: a gigabyte over one connection, received with a large buffer. What lends memory to the kernel lends as much.
+//! `bulk`: a gigabyte over one connection, received with a large buffer. An implementation that lends memory to the
+//! kernel lends a buffer of the same size.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
@@ -10,7 +11,7 @@ use crate::options::Options;
 use crate::peers::Peer;
 use crate::system::{self, CpuClock};
 
-/// What a server reads with, and what the figures call a message.
+/// The size of the server's buffer. The figures call so many bytes a message.
 const CHUNK: usize = 64 << 10;
 
 type Turn = fn(usize) -> io::Result<Figures>;
@@ -48,8 +49,8 @@ where
         let mut buffer = vec![0; CHUNK];
         let mut received = 0;
         let before = clock.now();
-        // Not until the end of the stream: if that comes with the last bytes there is no further edge, and `mio-short-read`
-        // would wait for one.
+        // It does not read until the end of the stream. If the end comes together with the last bytes there is no
+        // further edge, and `mio-short-read` would wait for one.
         while received < bytes {
             queue.wait(&mut events, None)?;
             for key in P::keys(&events) {

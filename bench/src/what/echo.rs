@@ -11,11 +11,10 @@ use crate::peers::{Peer, BUFFER};
 
 const SERVERS: &[(&str, Serve)] = each_peer!(serve);
 
-/// Echoes until one of the streams ends, and gives them back (on Windows it closes them: they could not go to another
-/// queue).
-///
-/// The clients have one message under way each, and no message is larger than a socket's buffer: a short write cannot
-/// be, so it is an error.
+/// Echoes until one of the streams ends, and gives them back. (On Windows it closes them, since they cannot go to
+/// another queue.)
+/// Each client has one message on its way, and no message is larger than a socket's buffer. So a write always writes
+/// everything, and a short write is an error.
 pub fn serve<P: Peer>(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>>
 where
     for<'a> &'a P::Stream: Read + Write,
@@ -53,7 +52,7 @@ where
     }
 }
 
-/// Those that take part: each queue, and on Linux the limit, if the kernel has it.
+/// The implementations that take part: each queue, and on Linux `io-uring` if the kernel has it.
 pub fn servers(options: &Options) -> Vec<(&'static str, Serve)> {
     #[cfg(target_os = "linux")]
     let limit: Option<(_, Serve)> = crate::peers::io_uring::is_available()
@@ -100,7 +99,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
                 Ok(figures)
             })?;
             for (name, subject) in subjects {
-                // If its server has ended with an error, that is the one to tell.
+                // If its server has ended with an error, that error is reported.
                 let hung_up = subject.load.hang_up();
                 let ended = subject.server.join().and(hung_up);
                 recorder.allow(&setting, name, ended)?;

@@ -1,8 +1,7 @@
-//! `idle`: what a message costs on one busy connection among many idle ones. It should cost the same.
-//!
-//! The idle connections are made once, and each server registers them anew in its turn. Their other ends are held by a
-//! child process, since a process may not have descriptors enough for both. On Windows a socket belongs to one port for
-//! life: there each turn makes its own.
+//! `idle`: what a message costs on one busy connection among many idle ones. The idle ones should not change that.
+//! The idle connections are made once, and each server registers them anew in its turn. A child process holds their
+//! other ends, since one process may not have enough descriptors for both. On Windows a socket belongs to one port for
+//! as long as it is open, so there each turn makes its own connections.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +14,7 @@ use crate::options::Options;
 
 const SIZE: usize = 64;
 
-/// The names under which figures of a number of idle connections go.
+/// The names of the figures for each number of idle connections.
 const FIGURES: [(usize, &str, &str); 4] = [
     (1, "cpu_us_1_idle", "flat_1_idle"),
     (100, "cpu_us_100_idle", "flat_100_idle"),
@@ -62,7 +61,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     idle.end()
 }
 
-/// Connections on which nothing happens, that wait for their next server.
+/// Connections on which nothing happens, and that wait for their next server.
 struct Idle {
     streams: Vec<TcpStream>,
     holder: Option<Child>,
@@ -93,7 +92,7 @@ impl Idle {
         Ok(idle)
     }
 
-    /// So many for a server; and their other ends, if they have to be held meanwhile.
+    /// This many connections for a server, and their other ends if they have to be held meanwhile.
     fn take(&mut self, count: usize) -> io::Result<(Vec<TcpStream>, Vec<TcpStream>)> {
         match self.holder {
             Some(_) => Ok((

@@ -1,4 +1,4 @@
-//! `memory`: bytes of heap a registered connection, counted by the allocator; and how many of them are lent to the
+//! `memory`: bytes of heap per registered connection, counted by the allocator, and how many of them are lent to the
 //! kernel.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -37,7 +37,7 @@ type Turn = fn(usize) -> io::Result<Figures>;
 const TURNS: &[(&str, Turn)] = each_peer!(turn);
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
-    // It counts: once is enough.
+    // One round is enough, since the counts do not vary.
     let options = &Options {
         rounds: 1,
         ..options.clone()
@@ -70,7 +70,7 @@ where
     let allocated = || ALLOCATED.load(Ordering::Relaxed);
 
     let before = allocated();
-    // Drained, not consumed: the memory of the vector itself stays out of the difference.
+    // The vector is drained and not consumed, so that its own memory does not count.
     for (key, stream) in servers.drain(..).enumerate() {
         let mut stream = P::wrap(stream)?;
         queue.adopt(&mut stream, key)?;
@@ -78,7 +78,7 @@ where
     }
     let idle = allocated() - before;
     let lent = queue.lent_bytes(connections);
-    // One message each, echoed.
+    // One message on each stream is echoed.
     load.send_all()?;
     let mut echoed = 0;
     let mut buffer = [0; BUFFER];
@@ -101,7 +101,7 @@ where
         ("heap_bytes_busy", each(busy)),
     ];
     if cfg!(windows) {
-        // The lent ones are among them: with them taken off, what the queue keeps for itself.
+        // These include the lent bytes. Without those, the rest is what the queue keeps for itself.
         figures.push(("lent_bytes_idle", each(lent)));
         figures.push(("own_bytes_idle", each(idle - lent)));
     }

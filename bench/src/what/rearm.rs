@@ -1,8 +1,7 @@
-//! `rearm`: what asking for the next event costs, in nanoseconds of the caller's.
-//!
-//! *Drained*: the stream was read short, so that nothing is left in it. *Unknown*: the read filled its buffer. From the
-//! polling thread, and from another while the polling thread waits. The level-triggered ones and `mio` never need the
-//! call; what it would cost is told all the same.
+//! `rearm`: what asking for the next event costs the caller, in nanoseconds.
+//! *Drained*: the last read did not fill its buffer, so nothing is left. *Unknown*: the last read filled its buffer.
+//! Both are measured on the polling thread, and on another thread while the polling thread waits. The level-triggered
+//! implementations and `mio` never need the call; its cost is measured nevertheless.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -87,12 +86,12 @@ where
                     std::thread::yield_now();
                 }
                 read_all::<P>(&mut streams, case.room)?;
-                // Let it fall asleep: what is measured is a registration while the other thread waits.
+                // Lets the other thread fall asleep, since a registration is measured while that thread waits.
                 std::thread::sleep(Duration::from_micros(50));
                 each.push(rearm_all::<P>(&remote, &mut streams)?);
             }
             over.store(true, Ordering::SeqCst);
-            // If it ended by an earlier event, there is nothing left to be woken.
+            // If it has already ended by an earlier event, it need not be woken.
             drop(P::wake(&waker));
             super::joined(poller.join())
         })?;
@@ -138,7 +137,7 @@ where
     Ok(())
 }
 
-/// Registers every stream, and says how many nanoseconds each took.
+/// Registers every stream, and returns how many nanoseconds each took.
 fn rearm_all<P: Peer>(remote: &P::Remote, streams: &mut [P::Stream]) -> io::Result<f64>
 where
     for<'a> &'a P::Stream: Read + Write,

@@ -1,8 +1,7 @@
 //! `wake`: waking a poll from another thread.
-//!
-//! *Latency*: two threads, a queue each, wake each other in turn; half a round trip. Both sleep in between, so the
-//! system's own time to start a sleeping thread is in it. *Throughput*: one thread wakes as fast as it can, the other
-//! polls; wakes may merge.
+//! *Latency*: two threads, each with a queue, wake each other in turn. The figure is half a round trip. Both sleep in
+//! between, so it includes the time that the system needs to start a sleeping thread. *Throughput*: one thread wakes as
+//! fast as it can, and the other polls. Wakes may merge.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +33,8 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `woken` on the server's core each time its queue is woken, until it is over; and `here` meanwhile.
+/// Runs `woken` on the server's core each time its queue is woken, and `here` on this thread meanwhile, until both have
+/// ended.
 fn against<P: Peer, T>(
     mut woken: impl FnMut() -> io::Result<()> + Send,
     here: impl FnOnce(&P::Waker, CpuClock) -> io::Result<T>,
@@ -65,7 +65,7 @@ where
             .expect("it is the first thing that a poller does");
         let result = here(&waker, clock);
         over.store(true, Ordering::SeqCst);
-        // If it ended by an earlier wake, there is nothing left to be woken.
+        // If it has already ended by an earlier wake, it need not be woken.
         drop(P::wake(&waker));
         super::joined(poller.join())?;
         result
@@ -118,7 +118,7 @@ fn throughput<P: Peer>(seconds: f64) -> io::Result<Figures>
 where
     for<'a> &'a P::Stream: Read + Write,
 {
-    /// Between two looks at the clock.
+    /// The number of wakes between two looks at the clock.
     const BURST: u64 = 64;
     against::<P, _>(
         || Ok(()),

@@ -44,7 +44,7 @@ pub fn new_set() -> io::Result<OwnedFd> {
     }
 }
 
-/// Takes a descriptor in, interested in reading, level-triggered.
+/// Registers a descriptor for reading, level-triggered.
 pub fn watch(set: BorrowedFd<'_>, fd: RawFd, key: usize) -> io::Result<()> {
     control(set, libc::EPOLL_CTL_ADD, fd, libc::EPOLLIN, key)
 }
@@ -186,7 +186,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(Arc::clone(&self.set))
     }
 
-    /// Level-triggered it is never needed; this is what one call costs.
+    /// A level-triggered queue never needs this. It is here to measure the cost of one call.
     fn rearm(set: &Arc<OwnedFd>, stream: &mut Socket, key: usize) -> io::Result<()> {
         let fd = stream.0.as_raw_fd();
         control(set.as_fd(), libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN, key)

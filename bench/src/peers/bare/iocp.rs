@@ -1,8 +1,7 @@
-//! A completion port, on `windows-sys`: each connection lends one buffer to the receive that is in flight on it. What
-//! came is handed on out of that buffer, and then the next receive starts.
-//!
-//! An operation in flight holds a reference to its memory, which its packet gives back; so memory that the kernel may
-//! still write is never freed, whatever is dropped first.
+//! A completion port, on `windows-sys`. Each connection lends one buffer to the receive that is in flight on it. The
+//! received bytes are handed on out of that buffer, and then the next receive starts.
+//! An operation in flight holds a reference to its memory, which is released when its packet is taken. So memory that
+//! the kernel may still write to is never freed, whatever is dropped first.
 
 use std::cell::UnsafeCell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -29,7 +28,7 @@ use windows_sys::Win32::System::IO::{
 
 use crate::peers::{Peer, BUFFER, EVENTS};
 
-/// Room for one address in what `AcceptEx` writes: 16 more than it is long.
+/// The room for one address in what `AcceptEx` writes: 16 bytes more than the address.
 const ADDRESS: usize = 32;
 
 #[derive(Debug)]
@@ -37,7 +36,7 @@ pub struct Bare<const AGAIN: bool> {
     port: Arc<OwnedHandle>,
 }
 
-/// What is in [`Operation::received`] besides a count.
+/// Values of [`Operation::received`] other than a count.
 const IN_FLIGHT: u32 = u32::MAX;
 const NOTHING: u32 = u32::MAX - 1;
 const FAILED: u32 = u32::MAX - 2;
@@ -45,11 +44,11 @@ const FAILED: u32 = u32::MAX - 2;
 /// A receive or an accept.
 #[repr(C)]
 struct Operation {
-    /// First, so that a packet's pointer is a pointer to the whole.
+    /// This field is first, so the pointer in a packet is a pointer to the whole structure.
     overlapped: UnsafeCell<OVERLAPPED>,
-    /// The bytes that came; written when the packet is taken, read by whoever handles the event.
+    /// The number of bytes that came. It is written when the packet is taken, and read when the event is handled.
     received: AtomicU32,
-    /// The kernel's while the operation is in flight.
+    /// The kernel owns it while the operation is in flight.
     buffer: UnsafeCell<Box<[u8]>>,
 }
 
@@ -68,7 +67,8 @@ impl Operation {
         })
     }
 
-    /// Starts it; `call` gets the overlapped and the buffer, and answers whether a packet will come.
+    /// Starts the operation. `call` gets the overlapped structure and the buffer, and returns whether a packet will
+    /// come.
     fn start(
         self: &Arc<Self>,
         call: impl FnOnce(*mut OVERLAPPED, &mut [u8]) -> io::Result<()>,
@@ -90,7 +90,7 @@ impl Operation {
         })
     }
 
-    /// What came, once; `None` if nothing did.
+    /// What came, which is returned once, or `None` if nothing came.
     fn take(&self) -> io::Result<Option<&[u8]>> {
         let count = match self.received.load(Ordering::Acquire) {
             IN_FLIGHT | NOTHING => return Ok(None),
@@ -149,7 +149,7 @@ fn last_socket_error() -> io::Error {
 }
 
 impl Read for &Socket {
-    /// What the last receive brought, which no benchmark reads with less room than that.
+    /// The bytes of the last receive. Every benchmark reads with at least this much room.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.receive.take()?.ok_or(ErrorKind::WouldBlock)?;
         assert!(bytes.len() <= buffer.len(), "the rest would be lost");
@@ -229,7 +229,7 @@ impl Listener {
     }
 }
 
-/// Takes packets, and tells each operation how it ended.
+/// Takes packets, and records for each operation how it ended.
 fn wait(port: &OwnedHandle, batch: &mut Batch, timeout_ms: u32) -> io::Result<()> {
     let mut count = 0;
     let room = batch.room.len() as u32;
@@ -283,7 +283,8 @@ impl<const AGAIN: bool> Bare<AGAIN> {
 }
 
 impl<const AGAIN: bool> Drop for Bare<AGAIN> {
-    /// Takes the packets of what was closed with its receive in flight; without that the memory would never be freed.
+    /// Takes the packets of connections that were closed with a receive in flight. Otherwise their memory would never
+    /// be freed.
     fn drop(&mut self) {
         let mut batch = Self::events();
         while wait(&self.port, &mut batch, 10).is_ok() && batch.count > 0 {}
@@ -428,7 +429,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(())
     }
 
-    /// The next receive, which any thread may start.
+    /// Starts the next receive. Any thread may do that.
     fn rearm((): &(), stream: &mut Socket, _key: usize) -> io::Result<()> {
         stream.receive()
     }

@@ -1,5 +1,5 @@
-//! Level-triggered kqueue, on `libc`: FreeBSD, DragonFly, Apple's systems; and NetBSD and OpenBSD, whose older kernels
-//! have no user events, so that what wakes its server cannot run there.
+//! Level-triggered kqueue, on `libc`: FreeBSD, DragonFly, Apple's systems, NetBSD and OpenBSD. Older kernels of the
+//! last two have no user events, so benchmarks that wake the server cannot run there.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -23,7 +23,7 @@ pub struct Batch {
     count: usize,
 }
 
-// SAFETY: the pointers in it are keys, which nobody follows.
+// SAFETY: the pointers in the events are keys, which are never followed.
 unsafe impl Send for Batch {}
 
 impl Batch {
@@ -41,7 +41,7 @@ impl Batch {
     }
 }
 
-/// The fields differ in type from system to system; NetBSD's filter and flags have 32 bits.
+/// The types of the fields differ between the systems. The filter and the flags of NetBSD have 32 bits.
 fn change(ident: usize, filter: i32, flags: u32, fflags: u32, key: usize) -> libc::kevent {
     // SAFETY: it is made of numbers and a pointer, which may be zero.
     let mut change: libc::kevent = unsafe { std::mem::zeroed() };
@@ -59,7 +59,7 @@ fn apply(set: BorrowedFd<'_>, change: &libc::kevent) -> io::Result<()> {
     Ok(())
 }
 
-/// No child inherits it.
+/// Makes sure that no child process inherits the descriptor.
 pub fn new_set() -> io::Result<OwnedFd> {
     // SAFETY: it takes nothing.
     let set = check(unsafe { libc::kqueue() })?;
@@ -67,7 +67,7 @@ pub fn new_set() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(set) })
 }
 
-/// Takes a descriptor in, interested in reading, level-triggered.
+/// Registers a descriptor for reading, level-triggered.
 pub fn watch(set: BorrowedFd<'_>, fd: RawFd, key: usize) -> io::Result<()> {
     let (ident, add) = (fd as usize, libc::EV_ADD as u32);
     apply(set, &change(ident, libc::EVFILT_READ as i32, add, 0, key))
@@ -97,7 +97,7 @@ fn accept(listener: &TcpListener) -> io::Result<OwnedFd> {
     check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The same where that takes a second call. It is non-blocking since its listener is.
+/// The same on systems where this takes a second call. The connection is non-blocking because its listener is.
 #[cfg(target_vendor = "apple")]
 fn accept(listener: &TcpListener) -> io::Result<OwnedFd> {
     // SAFETY: no address is asked for.
@@ -199,7 +199,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(Arc::clone(&self.set))
     }
 
-    /// Level-triggered it is never needed; this is what one call costs.
+    /// A level-triggered queue never needs this. It is here to measure the cost of one call.
     fn rearm(set: &Arc<OwnedFd>, stream: &mut Socket, key: usize) -> io::Result<()> {
         watch(set.as_fd(), stream.0.as_raw_fd(), key)
     }
