@@ -1,18 +1,16 @@
 #!/bin/sh
-# Checks, links or tests the crate for a target that is not this machine's.
+# Checks, links or tests the crate for a target other than this machine.
 #
 #   sh .ci/cross.sh TRIPLE CMD [ARG...]
 #       sh .ci/cross.sh x86_64-unknown-freebsd   cargo test --no-run
 #       sh .ci/cross.sh aarch64-apple-ios        cargo clippy --all-targets -- -D warnings
 #       sh .ci/cross.sh s390x-unknown-linux-musl cargo test
-#
-# It runs CMD with the compiler, the linker and the emulator for TRIPLE in its environment, and installs what is missing
-# first: Debian's own Rust 1.96, whose sources of `std` fit its compiler, so that `std` is built for any target; zig,
-# which brings the C libraries that most targets link with; an emulator where the machine's own kernel can serve the
-# program. rustup's toolchain is not touched, and stays the one for this machine.
-#
-# Everything is kept in one cache folder. `std` is built there once a target, which takes most of a first run's time. It
-# says nothing unless something fails.
+# It runs CMD with the compiler, the linker and the emulator for TRIPLE in its environment. It installs what is missing
+# first: Rust 1.96 of Debian, whose sources of `std` fit its compiler, so that `std` can be built for any target; zig,
+# which has the C libraries that most targets link with; and an emulator if this machine's kernel can run the program.
+# It does not touch the toolchain of rustup.
+# Everything is kept in one cache folder. `std` is built there once for each target, which takes most of the time of a
+# first run. The script prints nothing unless something fails.
 set -eu
 
 zig_version=0.17.0
@@ -22,7 +20,8 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/minimio-cross
 triple=$1
 shift
 
-# What zig calls the target (if it has a C library for it), what runs its programs, what rustc must be told.
+# The name that zig has for the target (if it has a C library for it), the program that runs its programs, and the
+# options for rustc.
 zig='' emulator='' flags=''
 case $triple in
     *-unknown-linux-musl)
@@ -30,7 +29,7 @@ case $triple in
         flags='-Clink-self-contained=no -Ctarget-feature=+crt-static' ;;
     *-apple-darwin) zig=${triple%%-*}-macos ;;
     x86_64-unknown-freebsd | x86_64-unknown-netbsd | x86_64-unknown-openbsd) zig=x86_64-${triple##*-} ;;
-    # These are compiled to the end, and linked with a stand-in that makes an empty file.
+    # The programs of these targets are compiled completely, and linked by a stand-in that makes an empty file.
     aarch64-apple-ios | x86_64-unknown-dragonfly | aarch64-linux-android) ;;
     *) echo "cross.sh: it does not know $triple" >&2; exit 2 ;;
 esac
@@ -46,7 +45,7 @@ mkdir -p "$cache/bin"
 exec 9>"$cache/lock"
 flock 9
 
-# Runs a command, and shows what it said only if it failed.
+# Runs a command, and shows its output only if it failed.
 silently() {
     "$@" >"$cache/log" 2>&1 || { echo "cross.sh: this failed: $*" >&2; cat "$cache/log" >&2; exit 1; }
 }
@@ -62,10 +61,10 @@ done
 if [ -n "$missing" ]; then
     as_root=''
     [ "$(id -u)" = 0 ] || as_root=sudo
-    # Its own folder for downloads, since another apt may empty the usual one before they are unpacked.
+    # It uses its own folder for downloads, since another apt may empty the usual one before the packages are unpacked.
     mkdir -p "$cache/debs/partial"
     for action in update "install -y --no-install-recommends $missing"; do
-        # Word splitting is meant: these are words.
+        # The words must be split here.
         # shellcheck disable=SC2086
         silently $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q \
             -o DPkg::Lock::Timeout=600 -o "Dir::Cache::archives=$cache/debs" $action
@@ -75,7 +74,7 @@ fi
 
 zig_home=$cache/zig-$zig_version
 if [ -n "$zig" ] && [ ! -e "$zig_home/ziglang/zig" ]; then
-    # Into a folder that belongs to nobody else, so Debian's guard of its own Python packages does not apply.
+    # This installs into a folder of its own, so Debian's protection of its Python packages does not apply.
     rm -rf "$zig_home.new"
     silently env PIP_BREAK_SYSTEM_PACKAGES=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1 \
         python3 -m pip install --no-deps --target "$zig_home.new" "ziglang==$zig_version"
@@ -83,12 +82,12 @@ if [ -n "$zig" ] && [ ! -e "$zig_home/ziglang/zig" ]; then
     mv "$zig_home.new" "$zig_home"
 fi
 
-# rustup's `cargo` stands before Debian's in PATH; a folder of links stands before both.
+# In PATH the `cargo` of rustup comes before that of Debian. A folder of links comes before both.
 for tool in cargo rustc rustdoc cargo-clippy clippy-driver; do
     ln -sfn "/usr/bin/$tool" "$cache/bin/$tool"
 done
 
-# rustc's command line for the linker names a few things that zig lacks or calls otherwise.
+# The command line of rustc for the linker names a few things that zig lacks or names in another way.
 linker=$cache/bin/link-$triple
 if [ -n "$zig" ]; then
     cat >"$linker.new" <<END
@@ -127,7 +126,7 @@ exec 9>&-
 name=$(printf %s "$triple" | tr a-z- A-Z_)
 unset RUSTUP_TOOLCHAIN RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 export PATH="$cache/bin:$PATH" RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
-# To build `std` along is one of cargo's unstable options, which a stable cargo takes if it is told so.
+# Building `std` is an unstable option of cargo. A stable cargo accepts it with this variable.
 export RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std,panic_abort,test
 export CARGO_BUILD_TARGET="$triple" CARGO_TARGET_DIR="$cache/target"
 export SDKROOT="$cache"   # for Apple's targets: where it is matters to nobody, but without it rustc looks for Xcode

@@ -1,4 +1,4 @@
-# Shared by the scripts of this folder; sourced by bash.
+# Functions that the scripts of this folder share. Bash sources this file.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,7 +7,7 @@ ci_logs=$(mktemp -d)
 trap 'rm -rf "$ci_logs"' EXIT
 mkdir -p "$ci_cache"
 
-# step NAME CMD...: runs a command with its output kept back, and shows it only if it fails.
+# step NAME CMD...: runs a command, and shows its output only if it fails.
 step() {
     local name=$1 began=$SECONDS
     shift
@@ -19,17 +19,17 @@ step() {
     [ -z "${CI_TIMES-}" ] || echo "$name: $((SECONDS - began)) s" >&2
 }
 
-# tests NAME CMD...: the same for a test run, of which the runner's closing lines are shown.
+# tests NAME CMD...: the same for a test run, whose closing lines are shown.
 tests() {
     step "$@"
-    # One line for the many binaries of a run, in the runner's own words.
+    # Adds up the closing lines of the many test programs of a run to one line.
     awk -v name="$1" '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
         END { printf "%s: test result: ok. %d passed; %d failed; %d ignored\n", name, passed, failed, ignored
               exit passed == 0 }' "$ci_logs/step"
 }
 
-# packages NAME...: installs Debian packages that are missing. The download folder is our own, since another apt run at
-# the same time may empty the usual one before they are unpacked.
+# packages NAME...: installs Debian packages that are missing. It uses its own folder for downloads, since another apt
+# run may empty the usual one before the packages are unpacked.
 packages() {
     local missing=() name
     for name in "$@"; do
@@ -40,7 +40,7 @@ packages() {
     [ "$(id -u)" = 0 ] || sudo=sudo
     mkdir -p "$ci_cache/debs/partial"
     local apt=($sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
-    # Joined, since bash heeds no `set -e` in a function whose result is asked for, as `step` does.
+    # The commands are joined by `&&`, since bash ignores `set -e` in a function whose result is tested, as `step` does.
     "${apt[@]}" update &&
         "${apt[@]}" -o Dir::Cache::archives="$ci_cache/debs" install -y --no-install-recommends "${missing[@]}" &&
         $sudo rm -rf "$ci_cache/debs"

@@ -1,15 +1,15 @@
-# Windows on a Debian machine: what it takes to build this crate for x86_64-pc-windows-gnu and to run it under Wine.
+# Prepares a Debian machine to build this crate for x86_64-pc-windows-gnu and to run it under Wine.
 #
 #   . .ci/windows-env.sh                                # from bash, at the top of the checkout
 #   cargo test --target x86_64-pc-windows-gnu           # unit, integration and doc tests, each started by Wine
 #   cargo clippy --all-targets --target i686-pc-windows-msvc
-#
-# It installs Debian's compiler of the web browsers' packages (beside any rustup, which stays as it is), its sources of
-# std, mingw and Wine; builds std for Windows from those sources, once for each compiler version; and makes a Wine
-# prefix. All that it makes lies in one folder of the cache and may be deleted. Quiet, unless something fails.
-#
-# WINDOWS_CHECK_TARGETS names more targets, whose std is type-checked only: `cargo check` and `cargo clippy` work for
-# them, and nothing links.
+# It installs the compiler that Debian packages for its web browsers (a rustup stays as it is), its sources of `std`,
+# mingw and Wine. It builds `std` for Windows from those sources, once for each version of the compiler, and makes a
+# Wine prefix. Everything that it makes is in one folder of the cache and may be deleted. It prints nothing unless
+# something fails.
+# something fails.
+# WINDOWS_CHECK_TARGETS names more targets, whose `std` is only type-checked. `cargo check` and `cargo clippy` work for
+# them, and linking does not.
 
 _windows_home=${XDG_CACHE_HOME:-$HOME/.cache}/minimio-ci/windows
 _windows_toolchain=$_windows_home/toolchain
@@ -21,7 +21,7 @@ _windows_packages() {
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     [ "$(id -u)" = 0 ] || sudo=sudo
-    # Our own download folder: another apt run at the same time may empty the usual one.
+    # It uses its own folder for downloads, since another apt run may empty the usual one.
     mkdir -p "$_windows_home/debs/partial"
     local apt=($sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600)
     "${apt[@]}" update &&
@@ -39,7 +39,7 @@ _windows_links() {
     for name in cargo cargo-clippy clippy-driver; do
         ln -sfn "/usr/bin/$name" "$_windows_toolchain/bin/$name" || return
     done
-    # Links would not do for these two: they look for their library folder where the link points to.
+    # These two cannot be links, since they look for their library folder where a link points to.
     for name in rustc rustdoc; do
         printf '#!/bin/sh\nexec /usr/bin/%s --sysroot "%s" "$@"\n' "$name" "$_windows_toolchain" \
             >"$_windows_toolchain/bin/$name.new" || return
@@ -111,7 +111,7 @@ export WINEPREFIX=$_windows_home/prefix WINEDEBUG=-all WINEDLLOVERRIDES='mscoree
 mkdir -p "$_windows_home"
 if ( flock 9 && _windows_setup 9>&- ) 9>"$_windows_home/lock" >"$_windows_home/log" 2>&1; then
     export PATH=$_windows_toolchain/bin:$PATH
-    # clippy-driver is not started through our rustc.
+    # clippy-driver is not started through this rustc.
     export SYSROOT=$_windows_toolchain
     export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc
     export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=/usr/lib/wine/wine64
