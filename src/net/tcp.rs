@@ -8,7 +8,8 @@ use super::IntoStdError;
 use crate::backend;
 use crate::interests::Interests;
 
-/// A TCP connection. Its calls do not block. When there is nothing to do they fail with
+/// A TCP connection. Its calls do not block, except [`connect`](TcpStream::connect) and
+/// [`connect_timeout`](TcpStream::connect_timeout). When there is nothing to do they fail with
 /// [`WouldBlock`](io::ErrorKind::WouldBlock).
 ///
 /// It has the methods and traits of [`std::net::TcpStream`], and they work whether or not it is registered and whether
@@ -42,6 +43,7 @@ use crate::interests::Interests;
 /// - An error queue was switched on through `AsFd` (time stamps, zero-copy sending). An entry of it is an event.
 /// - TLS was handed to the kernel. A read then stops before a record of another type; make such reads with
 ///   [`try_io`](TcpStream::try_io).
+/// - `SO_PEEK_OFF` is set and urgent data has come.
 ///
 /// If the socket was never connected, the read is [`NotConnected`](io::ErrorKind::NotConnected).
 ///
@@ -274,11 +276,11 @@ impl TcpStream {
     ///
     /// # Platform notes
     /// On Windows `call` is not made in three cases. While an operation that has memory is in flight in that direction,
-    /// the result is `WouldBlock`, since the call would overtake that operation. While bytes that were received wait in
-    /// lent memory, it is `InvalidInput`. [`set_lent_buffer(0)`](TcpStream::set_lent_buffer) before the first
-    /// registration leaves bytes in the socket. If the direction is known to have failed, the result is that failure.
-    /// Windows cannot be asked whether there is room to send, so after a `WouldBlock` of a call that writes, the next
-    /// `WRITABLE` fires at once.
+    /// or a connect is under way, the result is `WouldBlock`, since the call would overtake that operation. While bytes
+    /// that were received wait in lent memory, it is `InvalidInput`. [`set_lent_buffer(0)`](TcpStream::set_lent_buffer)
+    /// before the first registration leaves bytes in the socket. If the direction is known to have failed, the result
+    /// is that failure. Windows cannot be asked whether there is room to send, so after a `WouldBlock` of a call that
+    /// writes, the next `WRITABLE` fires at once.
     pub fn try_io<R>(
         &self,
         interest: Interests,
