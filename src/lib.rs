@@ -284,21 +284,14 @@ impl Poll {
     /// [`kevent`](https://man.freebsd.org/cgi/man.cgi?query=kevent);
     /// [`GetQueuedCompletionStatusEx`](https://learn.microsoft.com/windows/win32/fileio/getqueuedcompletionstatusex-func).
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
-        loop {
-            // This is asked before the wait. If somebody closes the loop during the wait, the queue gets one more look,
-            // so that everything which the kernel had queued before the close is handed out.
-            let was_closed = self.registrator.is_closed();
-            let count = self.selector.select(events, timeout)?;
-            if count > 0 {
-                return Ok(count);
-            }
-            if was_closed {
-                return Err(error::closed());
-            }
-            if !self.registrator.is_closed() {
-                return Ok(0);
-            }
-        }
+        let Poll {
+            selector,
+            registrator,
+        } = self;
+        select_or_closed(
+            || registrator.is_closed(),
+            || selector.select(events, timeout),
+        )
     }
 
     /// Waits as [`poll`](Poll::poll) does, until `deadline` at the latest. A deadline that has passed does not block,
@@ -328,6 +321,30 @@ impl Poll {
         deadline: Option<Instant>,
     ) -> io::Result<usize> {
         self.poll(events, deadline.map(timeout::until))
+    }
+}
+
+/// What a [`Poll`] adds to its queue: it fails once the loop is closed and a look that began after the close has found
+/// nothing.
+#[inline]
+fn select_or_closed(
+    is_closed: impl Fn() -> bool,
+    mut select: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    loop {
+        // This is asked before the wait. If somebody closes the loop during the wait, the queue gets one more look, so
+        // that everything which the kernel had queued before the close is handed out.
+        let was_closed = is_closed();
+        let count = select()?;
+        if count > 0 {
+            return Ok(count);
+        }
+        if was_closed {
+            return Err(error::closed());
+        }
+        if !is_closed() {
+            return Ok(0);
+        }
     }
 }
 
@@ -575,5 +592,34 @@ impl Wake for WakeWith {
     fn wake_by_ref(self: &Arc<Self>) {
         // If the loop is closed, nobody is left to wake. A `Waker` has no way to report any other error.
         drop(self.registrator.wake(self.token));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn an_event_that_is_queued_right_before_the_close_is_handed_out() {
+        // The first look finds nothing. Right after it an event is queued and the loop is closed.
+        let closed = Cell::new(false);
+        let mut looks = [0, 1, 0].into_iter();
+        let mut poll = || {
+            let look = || {
+                closed.set(true);
+                Ok(looks
+                    .next()
+                    .expect("the loop goes on although it is closed"))
+            };
+            select_or_closed(|| closed.get(), look)
+        };
+        assert!(matches!(poll(), Ok(1)));
+        assert!(poll().is_err_and(|error| is_closed(&error)));
+    }
+
+    #[test]
+    fn a_poll_whose_time_is_up_returns_nothing_while_the_loop_is_open() {
+        assert!(matches!(select_or_closed(|| false, || Ok(0)), Ok(0)));
     }
 }
