@@ -46,18 +46,6 @@ impl Interests {
         self.contains(Interests::WRITABLE)
     }
 
-    /// Refuses what `register` and `disarm` refuse of any source: no interest, and unknown bits.
-    #[inline]
-    pub(crate) fn check(self) -> io::Result<()> {
-        if self.is_empty() {
-            return Err(error::no_interests());
-        }
-        if !Interests::all().contains(self) {
-            return Err(error::unknown_interests());
-        }
-        Ok(())
-    }
-
     /// Refuses what `try_io` refuses: anything but exactly one interest.
     pub(crate) fn check_single(self) -> io::Result<()> {
         match self {
@@ -66,12 +54,39 @@ impl Interests {
         }
     }
 
-    /// Refuses what a source refuses that has only the interests `possible`. So far that is a listener.
+    /// Refuses what `register` and `disarm` refuse of a source that can have only the interests `possible`. So far all
+    /// sources but listeners can have both.
     #[inline]
     pub(crate) fn check_among(self, possible: Interests) -> io::Result<()> {
+        if self.is_empty() {
+            return Err(error::no_interests());
+        }
+        if !Interests::all().contains(self) {
+            return Err(error::unknown_interests());
+        }
         if !possible.contains(self) {
             return Err(error::listener_not_writable());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_gives_its_own_reason() {
+        let unknown = Interests::from_bits_retain(1 << 7);
+        for (interests, possible, reason) in [
+            (Interests::empty(), Interests::all(), "no interest"),
+            (unknown, Interests::all(), "unknown bits"),
+            (unknown, Interests::READABLE, "unknown bits"),
+            (Interests::all(), Interests::READABLE, "listener"),
+        ] {
+            let error = interests.check_among(possible).expect_err(reason);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+        assert!(Interests::all().check_among(Interests::all()).is_ok());
     }
 }

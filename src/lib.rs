@@ -466,7 +466,6 @@ impl Registrator {
         interests: Interests,
     ) -> io::Result<()> {
         self.check_open()?;
-        interests.check()?;
         source.register(self, token, interests)
     }
 
@@ -482,7 +481,6 @@ impl Registrator {
     /// - [`NotFound`](io::ErrorKind::NotFound): the source was never registered with this `Poll`.
     pub fn disarm<S: Source + ?Sized>(&self, source: &S, interests: Interests) -> io::Result<()> {
         self.check_open()?;
-        interests.check()?;
         source.disarm(self, interests)
     }
 

@@ -32,7 +32,7 @@ pub(crate) mod sealed {
 
     /// What a `Registrator` needs of a source. Public in name only, because no other crate can reach this module.
     pub trait Register {
-        /// Arms `interests` under `token`. The caller has checked that they are known bits, and not empty.
+        /// Arms `interests` under `token`. Refuses interests that the source cannot have.
         #[doc(hidden)]
         fn register(
             &self,
@@ -41,7 +41,7 @@ pub(crate) mod sealed {
             interests: Interests,
         ) -> io::Result<()>;
 
-        /// Disarms `interests`. The caller has checked that they are known bits, and not empty.
+        /// Disarms `interests`. Refuses interests that the source cannot have.
         #[doc(hidden)]
         fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()>;
 
