@@ -20,23 +20,25 @@
 
 pub(crate) mod ffi;
 
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::event::Hints;
-use crate::hooks::faults::{fault, Call};
+#[cfg(not(target_os = "android"))]
+use crate::hooks;
 #[cfg(not(target_os = "android"))]
 use crate::hooks::sync::{AtomicBool, Ordering};
 use crate::interests::Interests;
 use crate::timeout::milliseconds;
-use crate::unix;
 use crate::unix::ending::Ending;
+use crate::unix::ffi as socket;
 use crate::unix::queue;
 use crate::unix::readiness::{Edge, Key};
 use crate::unix::selector::{self, Reaped, Wait};
 
-pub(crate) use crate::unix::sources::{TcpListener, TcpStream, UdpSocket};
+pub(crate) use crate::unix::{TcpListener, TcpStream, UdpSocket};
 
 /// A backend's name for what its queue does.
 pub(crate) type System = Epoll;
@@ -53,7 +55,7 @@ const WRITE_BITS: u32 = ffi::EPOLLOUT;
 #[derive(Debug)]
 pub(crate) struct Epoll {
     set: OwnedFd,
-    notices: OwnedFd,
+    notices: File,
     /// Cleared for good by the poller when the call is refused; nobody else looks.
     #[cfg(not(target_os = "android"))]
     has_pwait2: AtomicBool,
@@ -65,15 +67,9 @@ impl Wait for Epoll {
 
     fn new() -> io::Result<Epoll> {
         let set = ffi::epoll_create1()?;
-        let notices = ffi::eventfd()?;
-        let bits = ffi::EPOLLIN | ffi::EPOLLET;
-        ffi::epoll_ctl(
-            set.as_fd(),
-            ffi::EPOLL_CTL_ADD,
-            notices.as_fd(),
-            bits,
-            NOTICE,
-        )?;
+        let notices = File::from(ffi::eventfd()?);
+        let (bits, fd) = (ffi::EPOLLIN | ffi::EPOLLET, notices.as_fd());
+        ffi::epoll_ctl(set.as_fd(), ffi::EPOLL_CTL_ADD, fd, bits, NOTICE)?;
         Ok(Epoll {
             set,
             notices,
@@ -91,7 +87,6 @@ impl Wait for Epoll {
         reaped: &mut [ffi::epoll_event],
         timeout: Option<Duration>,
     ) -> io::Result<usize> {
-        fault(Call::Wait)?;
         let timeout = match timeout {
             None => return ffi::epoll_wait(self.set.as_fd(), reaped, -1),
             // A few ns cheaper than the newer call, which has nothing to add.
@@ -124,7 +119,7 @@ impl Epoll {
         reaped: &mut [ffi::epoll_event],
         timeout: Duration,
     ) -> Option<io::Result<usize>> {
-        if !self.has_pwait2.load(Ordering::Relaxed) || pwait2_is_denied() {
+        if !self.has_pwait2.load(Ordering::Relaxed) || hooks::epoll_wait_forced() {
             return None;
         }
         match ffi::epoll_pwait2(self.set.as_fd(), reaped, timeout) {
@@ -147,14 +142,6 @@ fn is_about_the_arguments(error: &io::Error) -> bool {
     )
 }
 
-#[cfg(all(not(minimio_hooks), not(target_os = "android")))]
-fn pwait2_is_denied() -> bool {
-    false
-}
-
-#[cfg(all(minimio_hooks, not(target_os = "android")))]
-use crate::hooks::epoll_wait_forced as pwait2_is_denied;
-
 impl queue::System for Epoll {
     fn ask(
         &self,
@@ -163,12 +150,9 @@ impl queue::System for Epoll {
         interests: Interests,
         key: Key,
     ) -> io::Result<()> {
-        let operation = if before.is_none() {
-            fault(Call::Watch)?;
-            ffi::EPOLL_CTL_ADD
-        } else {
-            fault(Call::WatchAnew)?;
-            ffi::EPOLL_CTL_MOD
+        let operation = match before {
+            None => ffi::EPOLL_CTL_ADD,
+            Some(_) => ffi::EPOLL_CTL_MOD,
         };
         let mut bits = ffi::EPOLLET;
         if interests.is_readable() {
@@ -180,46 +164,38 @@ impl queue::System for Epoll {
         ffi::epoll_ctl(self.set.as_fd(), operation, fd, bits, encode(key))
     }
 
-    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests {
-        unix::confirm(fd, interests)
-    }
-
     fn confirm_beside_urgent(&self, fd: BorrowedFd<'_>, ending: &Ending) -> bool {
-        if unix::ffi::peeks_on(fd) {
+        if socket::peeks_on(fd) {
             return true;
         }
-        let error = match unix::ffi::peek_one(fd) {
+        let error = match socket::peek_one(fd) {
             Ok(_) => return true,
             Err(error) => error,
         };
         match error.raw_os_error() {
-            Some(code) if unix::ffi::breaks_connection(code) => ending.keep(code),
+            Some(code) if socket::breaks_connection(code) => ending.keep(code),
             _ => {}
         }
         error.kind() != ErrorKind::WouldBlock
     }
 
-    fn forget(&self, fd: BorrowedFd<'_>, _asked: Interests) {
-        // It fails only if the descriptor was closed behind our back: then it is out of the set, too.
-        drop(ffi::epoll_ctl(
-            self.set.as_fd(),
-            ffi::EPOLL_CTL_DEL,
-            fd,
-            0,
-            0,
-        ));
+    fn leave(&self, fd: BorrowedFd<'_>, _asked: Interests) {
+        // It fails only if the user has closed the descriptor, which takes it out of the set, too.
+        let set = self.set.as_fd();
+        drop(ffi::epoll_ctl(set, ffi::EPOLL_CTL_DEL, fd, 0, 0));
     }
 
     fn notice(&self) {
-        let written = ffi::eventfd_write(self.notices.as_fd());
+        let one = 1_u64.to_ne_bytes();
+        let written = (&self.notices).write(&one);
         if matches!(&written, Err(error) if error.kind() == ErrorKind::WouldBlock) {
             // Full, after 2^64 - 2 notices. A read makes room, and whoever reads writes again, so an edge follows.
-            drop(ffi::eventfd_read(self.notices.as_fd()));
-            drop(ffi::eventfd_write(self.notices.as_fd()));
+            drop((&self.notices).read(&mut [0; 8]));
+            drop((&self.notices).write(&one));
         } else {
             debug_assert!(
                 written.is_ok(),
-                "an eventfd takes every number but a full one's: {written:?}"
+                "an eventfd that is not full takes every number: {written:?}"
             );
         }
     }
@@ -228,9 +204,9 @@ impl queue::System for Epoll {
     /// that there is none. Such a socket has hung up, and not been shut.
     fn meant(socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
         if error.kind() == ErrorKind::BrokenPipe {
-            let found = unix::ffi::poll_now(socket, unix::ffi::POLLIN).unwrap_or(0);
-            if found & (unix::ffi::POLLIN | unix::ffi::POLLHUP) == unix::ffi::POLLHUP {
-                return io::Error::from_raw_os_error(unix::ffi::ENOTCONN);
+            let found = socket::poll_now(socket, socket::POLLIN).unwrap_or(0);
+            if found & (socket::POLLIN | socket::POLLHUP) == socket::POLLHUP {
+                return io::Error::from_raw_os_error(socket::ENOTCONN);
             }
         }
         error
@@ -276,7 +252,6 @@ fn decode(entry: &ffi::epoll_event, wait: u32) -> (u32, Edge) {
 mod tests {
     use super::*;
     use crate::unix::queue::System as _;
-    use std::os::fd::AsRawFd;
 
     /// Whether the notice is reaped, and nothing else.
     fn reaps_a_notice(epoll: &Epoll) -> bool {
@@ -292,9 +267,8 @@ mod tests {
     fn a_full_eventfd_gives_notice() {
         let epoll = Epoll::new().expect("a set and an eventfd");
         let full = (u64::MAX - 1).to_ne_bytes();
-        // SAFETY: eight bytes are there, and read during the call only.
-        let written = unsafe { ffi::sys_write(epoll.notices.as_raw_fd(), full.as_ptr().cast(), 8) };
-        assert_eq!(written, 8);
+        let written = (&epoll.notices).write(&full).ok();
+        assert_eq!(written, Some(8));
         assert!(reaps_a_notice(&epoll));
         for _ in 0..2 {
             epoll.notice();

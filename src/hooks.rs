@@ -5,6 +5,7 @@
 pub(crate) mod faults;
 #[cfg(all(minimio_hooks, windows))]
 pub(crate) mod guard;
+#[cfg_attr(not(windows), allow(dead_code))] // the Unix half has none
 pub(crate) mod rules;
 pub(crate) mod sync;
 #[cfg(all(minimio_hooks, windows))]
@@ -36,4 +37,10 @@ pub fn force_epoll_wait(on: bool) {
 #[cfg(all(minimio_hooks, any(target_os = "linux", target_os = "android")))]
 pub(crate) fn epoll_wait_forced() -> bool {
     WITHOUT_EPOLL_PWAIT2.load(std::sync::atomic::Ordering::SeqCst)
+}
+
+#[cfg(all(not(minimio_hooks), any(target_os = "linux", target_os = "android")))]
+#[allow(dead_code)] // Android's filter knows one call for waiting only
+pub(crate) const fn epoll_wait_forced() -> bool {
+    false
 }

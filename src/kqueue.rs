@@ -27,16 +27,15 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use crate::hooks::faults::{fault, Call};
 use crate::interests::Interests;
 use crate::kqueue::notices::Notices;
-use crate::kqueue::translate::{Changes, NOTICE};
-use crate::unix;
+use crate::kqueue::translate::NOTICE;
+use crate::unix::ffi as socket;
 use crate::unix::queue;
 use crate::unix::readiness::Key;
 use crate::unix::selector::{self, Reaped, Wait};
 
-pub(crate) use crate::unix::sources::{TcpListener, TcpStream, UdpSocket};
+pub(crate) use crate::unix::{TcpListener, TcpStream, UdpSocket};
 
 /// A backend's name for what its queue does.
 pub(crate) type System = Kqueue;
@@ -53,19 +52,13 @@ pub(crate) struct Kqueue {
     notices: Notices,
 }
 
-impl Kqueue {
-    fn submit(&self, changes: &Changes) -> io::Result<()> {
-        submit(self.queue.as_fd(), changes)
-    }
-}
-
 impl Wait for Kqueue {
     type Entry = ffi::kevent;
     const BLANK: ffi::kevent = ffi::kevent::ZERO;
 
     fn new() -> io::Result<Kqueue> {
         let queue = ffi::kqueue()?;
-        let notices = Notices::new(queue.as_fd(), NOTICE)?;
+        let notices = Notices::new(queue.as_fd())?;
         Ok(Kqueue { queue, notices })
     }
 
@@ -74,7 +67,6 @@ impl Wait for Kqueue {
     }
 
     fn wait(&self, reaped: &mut [ffi::kevent], timeout: Option<Duration>) -> io::Result<usize> {
-        fault(Call::Wait)?;
         let timeout = timeout.map(|timeout| timeout.min(LONGEST_WAIT));
         ffi::wait(self.queue.as_fd(), reaped, timeout)
     }
@@ -117,28 +109,23 @@ impl queue::System for Kqueue {
         interests: Interests,
         key: Key,
     ) -> io::Result<()> {
-        fault(match before {
-            None => Call::Watch,
-            Some(_) => Call::WatchAnew,
-        })?;
         let before = before.unwrap_or(Interests::empty());
         let changes = translate::asking(ident(fd), before, interests, key);
-        self.submit(&changes).map_err(|error| {
+        submit(self.queue.as_fd(), &changes).map_err(|error| {
             // One change may have been made and the other not. Nobody can mend a second failure: the next asking,
             // whatever it is for, puts all right.
             let back = translate::taking_back(ident(fd), before, interests, key);
-            drop(self.submit(&back));
+            drop(submit(self.queue.as_fd(), &back));
             error
         })
     }
 
-    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests {
-        unix::confirm(fd, interests)
-    }
-
-    fn forget(&self, fd: BorrowedFd<'_>, asked: Interests) {
-        // It fails only if the descriptor was closed behind our back: then its filters are gone, too.
-        drop(self.submit(&translate::forgetting(ident(fd), asked)));
+    fn leave(&self, fd: BorrowedFd<'_>, asked: Interests) {
+        // It fails only if the user has closed the descriptor, which deletes its filters, too.
+        drop(submit(
+            self.queue.as_fd(),
+            &translate::leaving(ident(fd), asked),
+        ));
     }
 
     fn notice(&self) {
@@ -150,22 +137,22 @@ impl queue::System for Kqueue {
     /// reason where `SO_ERROR` finds it.
     fn meant(socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
         let code = error.raw_os_error();
-        if !matches!(code, Some(unix::ffi::EPIPE | unix::ffi::ENOTCONN)) {
+        if !matches!(code, Some(socket::EPIPE | socket::ENOTCONN)) {
             return error;
         }
         // In this order, since to ask about the connect may clear the reason.
-        if let Some(reason) = unix::ffi::take_error(socket) {
+        if let Some(reason) = socket::take_error(socket) {
             return reason;
         }
-        if code == Some(unix::ffi::ENOTCONN) && unix::ffi::is_connecting(socket) {
-            return io::Error::from_raw_os_error(unix::ffi::EAGAIN);
+        if code == Some(socket::ENOTCONN) && socket::is_connecting(socket) {
+            return io::Error::from_raw_os_error(socket::EAGAIN);
         }
         error
     }
 
     #[cfg(target_vendor = "apple")]
     fn adopt(socket: BorrowedFd<'_>) {
-        unix::ffi::forbid_sigpipe(socket);
+        socket::forbid_sigpipe(socket);
     }
 }
 

@@ -17,14 +17,21 @@
 //!
 //! A backend adds a type that implements [`queue::System`] and [`selector::Wait`]: it translates, and no more.
 
+mod datagrams;
 pub(crate) mod ending;
 pub(crate) mod ffi;
+mod listener;
 pub(crate) mod queue;
 pub(crate) mod readiness;
 pub(crate) mod selector;
 pub(crate) mod slots;
-pub(crate) mod sources;
+pub(crate) mod source;
+mod stream;
 pub(crate) mod wakes;
+
+pub(crate) use datagrams::UdpSocket;
+pub(crate) use listener::TcpListener;
+pub(crate) use stream::TcpStream;
 
 use std::os::fd::BorrowedFd;
 

@@ -11,9 +11,20 @@
 #[allow(dead_code)]
 #[path = "../src/epoll/ffi.rs"]
 mod epoll_ffi;
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../src/hooks/faults.rs"]
+mod faults;
+#[allow(dead_code, unused_imports)]
 #[path = "../src/unix/ffi.rs"]
 mod unix_ffi;
+
+// As the crate names them.
+mod hooks {
+    pub(crate) use crate::faults;
+}
+mod unix {
+    pub(crate) use crate::unix_ffi as ffi;
+}
 
 #[cfg(not(target_os = "android"))]
 use std::ffi::c_long;
@@ -109,16 +120,38 @@ const _: () = {
     assert!(align_of::<sockaddr_any>() >= align_of::<libc::sockaddr_in>());
     assert!(align_of::<sockaddr_any>() >= align_of::<libc::sockaddr_in6>());
     assert!(size_of::<sockaddr_any>() == size_of::<libc::sockaddr_in6>());
-    assert!(offset_of!(sockaddr_any, family) == offset_of!(libc::sockaddr, sa_family));
-    assert!(width!(sockaddr_any, family) == width!(libc::sockaddr, sa_family));
+    assert!(offset_of!(unix_ffi::sockaddr_in, sin_family) == offset_of!(libc::sockaddr, sa_family));
+    assert!(width!(unix_ffi::sockaddr_in, sin_family) == width!(libc::sockaddr, sa_family));
+    // `decode` reads the family of either.
+    assert!(
+        offset_of!(unix_ffi::sockaddr_in6, sin6_family) == offset_of!(libc::sockaddr, sa_family)
+    );
     assert!(offset_of!(sockaddr_any, v4) == 0);
     assert!(offset_of!(sockaddr_any, v6) == 0);
 };
 
 same_fields!(
     unix_ffi::msghdr, libc::msghdr:
-    msg_name, msg_namelen, msg_iov, msg_iovlen, msg_control, msg_controllen, msg_flags
+    msg_name, msg_namelen, msg_iov, msg_control, msg_flags
 );
+#[cfg(not(target_env = "musl"))]
+same_fields!(unix_ffi::msghdr, libc::msghdr: msg_iovlen, msg_controllen);
+// musl's numbers are narrower: each lies where the low half of ours does, and padding is in the other half.
+#[cfg(target_env = "musl")]
+const _: () = {
+    const fn low_half(place: isize) -> isize {
+        let padded = cfg!(all(target_endian = "big", target_pointer_width = "64"));
+        if padded {
+            place + 4
+        } else {
+            place
+        }
+    }
+    type Ours = unix_ffi::msghdr;
+    type Theirs = libc::msghdr;
+    assert!(low_half(offset_of!(Ours, msg_iovlen)) == offset_of!(Theirs, msg_iovlen));
+    assert!(low_half(offset_of!(Ours, msg_controllen)) == offset_of!(Theirs, msg_controllen));
+};
 same_alignment!(unix_ffi::msghdr, libc::msghdr);
 // `send_vectored` passes an `IoSlice` where the system expects an `iovec`.
 const _: () = assert!(size_of::<IoSlice<'_>>() == size_of::<libc::iovec>());
@@ -171,14 +204,6 @@ same_signature!(
 same_signature!(
     epoll_ffi::sys_eventfd, libc::eventfd:
     unsafe extern "C" fn(c_uint, c_int) -> c_int
-);
-same_signature!(
-    epoll_ffi::sys_read, libc::read:
-    unsafe extern "C" fn(c_int, *mut c_void, usize) -> isize
-);
-same_signature!(
-    epoll_ffi::sys_write, libc::write:
-    unsafe extern "C" fn(c_int, *const c_void, usize) -> isize
 );
 #[cfg(not(target_os = "android"))]
 same_signature!(

@@ -11,12 +11,22 @@
     target_os = "dragonfly"
 ))]
 // The tests look only at declarations, and some names are spelled as in the C headers.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, unused_imports)]
 
+#[path = "../src/hooks/faults.rs"]
+mod faults;
 #[path = "../src/kqueue/ffi.rs"]
 mod queue;
 #[path = "../src/unix/ffi.rs"]
 mod socket;
+
+// As the crate names them.
+mod hooks {
+    pub(crate) use crate::faults;
+}
+mod unix {
+    pub(crate) use crate::socket as ffi;
+}
 
 use std::ffi::{c_int, c_void};
 use std::mem::{align_of, offset_of, size_of, MaybeUninit};
@@ -93,11 +103,7 @@ const _: [unsafe extern "C" fn(c_int, c_int, ...) -> c_int; 2] = [queue::sys_fcn
 #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
 const _: () = {
     type Pipe = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
-    type Read = unsafe extern "C" fn(c_int, *mut c_void, usize) -> isize;
-    type Write = unsafe extern "C" fn(c_int, *const c_void, usize) -> isize;
     let _: [Pipe; 2] = [queue::sys_pipe2, libc::pipe2];
-    let _: [Read; 2] = [queue::sys_read, libc::read];
-    let _: [Write; 2] = [queue::sys_write, libc::write];
 };
 
 same_layout!(socket::sockaddr_in { sin_len sin_family sin_port sin_addr sin_zero });

@@ -5,9 +5,17 @@
 
 mod common;
 // One test is about a system call's wrapper itself; the others go through the public API.
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub, unused_imports)]
+#[path = "../src/hooks/faults.rs"]
+mod faults;
+#[allow(dead_code, unused_imports)]
 #[path = "../src/unix/ffi.rs"]
 mod unix_ffi;
+
+// As the crate names it.
+mod hooks {
+    pub(crate) use crate::faults;
+}
 
 use std::io::{ErrorKind, IoSlice, Write};
 use std::mem;

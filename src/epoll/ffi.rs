@@ -1,16 +1,21 @@
 //! The system calls of the epoll backend, declared by hand, each with its manual page and a safe wrapper.
 //!
-//! It knows `std` only; `tests/ffi_layout.rs` holds every item against the `libc` crate.
+//! Apart from `hooks` it knows only `std` and `unix::ffi`; `tests/ffi_layout.rs` compares every item with the `libc` crate.
 
 #![allow(non_camel_case_types)]
 
 #[cfg(not(target_os = "android"))]
 use std::ffi::c_long;
-use std::ffi::{c_int, c_uint, c_void};
+#[cfg(not(target_os = "android"))]
+use std::ffi::c_void;
+use std::ffi::{c_int, c_uint};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 #[cfg(not(target_os = "android"))]
 use std::time::Duration;
+
+use crate::hooks::faults::{fault, Call};
+use crate::unix::ffi::{check, count};
 
 pub(crate) const EPOLL_CLOEXEC: c_int = 0o2_000_000;
 pub(crate) const EPOLL_CTL_ADD: c_int = 1;
@@ -99,24 +104,11 @@ extern "C" {
     /// [`eventfd`](https://man7.org/linux/man-pages/man2/eventfd.2.html)
     #[link_name = "eventfd"]
     pub(crate) fn sys_eventfd(value: c_uint, flags: c_int) -> c_int;
-    /// [`read`](https://man7.org/linux/man-pages/man2/read.2.html)
-    #[link_name = "read"]
-    pub(crate) fn sys_read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
-    /// [`write`](https://man7.org/linux/man-pages/man2/write.2.html)
-    #[link_name = "write"]
-    pub(crate) fn sys_write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
     /// [`syscall`](https://man7.org/linux/man-pages/man2/syscall.2.html), for `epoll_pwait2`: C libraries have it only
     /// since glibc 2.35.
     #[cfg(not(target_os = "android"))]
     #[link_name = "syscall"]
     pub(crate) fn sys_syscall(number: c_long, ...) -> c_long;
-}
-
-fn check(result: c_int) -> io::Result<c_int> {
-    if result == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
 }
 
 /// Makes a set, close-on-exec.
@@ -135,6 +127,11 @@ pub(crate) fn epoll_ctl(
     events: u32,
     data: u64,
 ) -> io::Result<()> {
+    match operation {
+        EPOLL_CTL_ADD => fault(Call::Watch)?,
+        EPOLL_CTL_MOD => fault(Call::WatchAnew)?,
+        _ => {}
+    }
     let mut event = epoll_event { events, data };
     // SAFETY: the event is read during the call only.
     check(unsafe { sys_epoll_ctl(set.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) })?;
@@ -147,16 +144,10 @@ pub(crate) fn epoll_wait(
     entries: &mut [epoll_event],
     timeout_ms: c_int,
 ) -> io::Result<usize> {
+    fault(Call::Wait)?;
+    let (first, most) = (entries.as_mut_ptr(), count_of(entries));
     // SAFETY: no more entries are written than there are.
-    let count = unsafe {
-        sys_epoll_wait(
-            set.as_raw_fd(),
-            entries.as_mut_ptr(),
-            count_of(entries),
-            timeout_ms,
-        )
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    count(unsafe { sys_epoll_wait(set.as_raw_fd(), first, most, timeout_ms) })
 }
 
 /// Waits, in nanoseconds. `ENOSYS` before Linux 5.11.
@@ -166,13 +157,14 @@ pub(crate) fn epoll_pwait2(
     entries: &mut [epoll_event],
     timeout: Duration,
 ) -> io::Result<usize> {
+    fault(Call::Wait)?;
     let timeout = kernel_timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(timeout.subsec_nanos()),
     };
     // SAFETY: the arguments are those of epoll_pwait2: no more entries are written than there are, the time-out is read
     // during the call only, and there is no signal mask.
-    let count = unsafe {
+    count(unsafe {
         sys_syscall(
             SYS_EPOLL_PWAIT2,
             set.as_raw_fd(),
@@ -182,8 +174,7 @@ pub(crate) fn epoll_pwait2(
             std::ptr::null::<c_void>(),
             0_usize,
         )
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    })
 }
 
 fn count_of(entries: &[epoll_event]) -> c_int {
@@ -196,28 +187,4 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     let fd = check(unsafe { sys_eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) })?;
     // SAFETY: the descriptor is new, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Adds one to an eventfd. `WouldBlock` if it is full.
-pub(crate) fn eventfd_write(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let one = 1_u64.to_ne_bytes();
-    // SAFETY: eight bytes are there, and read during the call only.
-    let written = unsafe { sys_write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    if written < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
-}
-
-/// Sets an eventfd back to zero.
-pub(crate) fn eventfd_read(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut value = [0_u8; 8];
-    // SAFETY: there is room for the eight bytes.
-    let read = unsafe { sys_read(fd.as_raw_fd(), value.as_mut_ptr().cast(), value.len()) };
-    if read < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
 }

@@ -27,6 +27,7 @@ mod none {
     use std::io::{IoSlice, IoSliceMut};
 
     /// The calls that can be made to fail.
+    #[derive(Clone, Copy)]
     #[allow(dead_code)] // not every backend makes each
     pub(crate) enum Call {
         Watch,

@@ -13,22 +13,10 @@
 
 use std::ffi::c_int;
 
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    target_os = "dragonfly"
-))]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[path = "ffi/calls.rs"] // said, since the test's own `#[path]` would move it
 mod calls;
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "netbsd",
-    target_os = "openbsd",
-    target_os = "dragonfly"
-))]
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use calls::*;
 
 // NetBSD has its own widths and its own numbers of filters.

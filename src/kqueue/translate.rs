@@ -77,7 +77,7 @@ pub(crate) fn taking_back(ident: usize, before: Interests, now: Interests, key: 
 }
 
 /// The changes that take a source out.
-pub(crate) fn forgetting(ident: usize, asked: Interests) -> Changes {
+pub(crate) fn leaving(ident: usize, asked: Interests) -> Changes {
     let nowhere = Key { slot: 0, stamp: 0 };
     asking(ident, asked, Interests::empty(), nowhere)
 }

@@ -6,22 +6,21 @@ use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 
 use crate::kqueue::ffi;
+use crate::kqueue::translate::NOTICE;
 
 #[derive(Debug)]
-pub(crate) struct Notices {
-    udata: usize,
-}
+pub(crate) struct Notices;
 
 impl Notices {
-    pub(crate) fn new(queue: BorrowedFd<'_>, udata: usize) -> io::Result<Notices> {
-        ffi::add_user_event(queue, udata)?;
-        Ok(Notices { udata })
+    pub(crate) fn new(queue: BorrowedFd<'_>) -> io::Result<Notices> {
+        ffi::add_user_event(queue, NOTICE)?;
+        Ok(Notices)
     }
 
     /// Sends one. Sending it twice after a signal does no harm.
     pub(crate) fn send(&self, queue: BorrowedFd<'_>) {
         loop {
-            match ffi::trigger_user_event(queue, self.udata) {
+            match ffi::trigger_user_event(queue, NOTICE) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 done => return debug_assert!(done.is_ok(), "the event is in the queue: {done:?}"),
             }

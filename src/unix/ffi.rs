@@ -1,9 +1,12 @@
-//! The socket calls that the Unix backends share, where `std` does not have them: a socket that is non-blocking and
-//! close-on-exec from its first moment (Apple's: from its second), a vectored send that raises no `SIGPIPE`, and a look
-//! with `poll(2)`. What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
+//! The socket calls that the Unix backends share.
 //!
-//! Each declaration links its manual page, and a safe wrapper stands below. It knows `std` only;
-//! `tests/ffi_layout.rs` and `tests/kqueue_layout.rs` hold every item against the `libc` crate.
+//! `std` does not have all of them: a socket that is non-blocking and close-on-exec from its first moment (on Apple's
+//! systems from its second), a vectored send that raises no `SIGPIPE`, and `poll(2)`. These are declared here, each with
+//! its manual page, and each has a safe wrapper. [`transfers`] has the calls that move data, most of which `std` makes.
+//! What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
+//!
+//! The wrappers are where `hooks` makes a call fail or move less than it was asked. Apart from `hooks` this module knows
+//! `std` only; `tests/ffi_layout.rs` and `tests/kqueue_layout.rs` compare every item with the `libc` crate.
 
 #![allow(non_camel_case_types)]
 
@@ -19,6 +22,10 @@ mod bsd;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use bsd::*;
 
+#[path = "ffi/transfers.rs"]
+mod transfers;
+pub(crate) use transfers::*;
+
 use std::ffi::{c_int, c_short, c_void};
 use std::io::{self, IoSlice};
 use std::mem::{size_of, MaybeUninit};
@@ -26,6 +33,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 #[cfg(target_vendor = "apple")]
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::hooks::faults::{fault, Call};
 
 pub(crate) type socklen_t = u32;
 
@@ -45,6 +54,40 @@ pub(crate) struct pollfd {
     pub(crate) fd: c_int,
     pub(crate) events: c_short,
     pub(crate) revents: c_short,
+}
+
+/// An IPv4 address ([Linux](https://man7.org/linux/man-pages/man7/ip.7.html),
+/// [BSD](https://man.freebsd.org/cgi/man.cgi?query=inet&sektion=4)). Port and address are in network order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct sockaddr_in {
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) sin_len: u8,
+    pub(crate) sin_family: sa_family_t,
+    pub(crate) sin_port: [u8; 2],
+    pub(crate) sin_addr: [u8; 4],
+    pub(crate) sin_zero: [u8; 8],
+}
+
+/// An IPv6 address ([Linux](https://man7.org/linux/man-pages/man7/ipv6.7.html),
+/// [BSD](https://man.freebsd.org/cgi/man.cgi?query=inet6&sektion=4)). Port and address are in network order.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct sockaddr_in6 {
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) sin6_len: u8,
+    pub(crate) sin6_family: sa_family_t,
+    pub(crate) sin6_port: [u8; 2],
+    pub(crate) sin6_flowinfo: u32,
+    pub(crate) sin6_addr: [u8; 16],
+    pub(crate) sin6_scope_id: u32,
+}
+
+/// Either address, with the alignment of the larger.
+#[repr(C)]
+pub(crate) union sockaddr_any {
+    pub(crate) v4: sockaddr_in,
+    pub(crate) v6: sockaddr_in6,
 }
 
 extern "C" {
@@ -77,17 +120,23 @@ extern "C" {
     pub(crate) fn poll(fds: *mut pollfd, count: nfds_t, timeout_ms: c_int) -> c_int;
 }
 
-/// The size of an address, as the calls want it.
+/// The size of an address or of an option's value, as the calls want it.
 #[allow(clippy::cast_possible_truncation)] // 16 and 28
 const fn length_of<T>() -> socklen_t {
     size_of::<T>() as socklen_t
 }
 
-fn check(result: c_int) -> io::Result<c_int> {
+/// What a call has returned, unless it has failed.
+pub(crate) fn check(result: c_int) -> io::Result<c_int> {
     if result == -1 {
         return Err(io::Error::last_os_error());
     }
     Ok(result)
+}
+
+/// The number of bytes or entries that a call has returned, unless it has failed.
+pub(crate) fn count(result: impl TryInto<usize>) -> io::Result<usize> {
+    result.try_into().map_err(|_| io::Error::last_os_error())
 }
 
 /// A TCP socket for that sort of address, non-blocking and close-on-exec.
@@ -108,6 +157,7 @@ pub(crate) fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
 
 /// Starts to connect a non-blocking socket. To be under way is success.
 pub(crate) fn start_connect(socket: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
+    fault(Call::Connect)?;
     let (address, length) = encode(address);
     // SAFETY: the address is as long as said, and read during the call only.
     match check(unsafe { connect(socket.as_raw_fd(), &address, length) }) {
@@ -151,6 +201,8 @@ fn number_option(socket: BorrowedFd<'_>, level: c_int, name: c_int) -> Option<c_
 
 /// Accepts a connection, non-blocking and close-on-exec. One that was reset while it waited is `ConnectionAborted`.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    fault(Call::Receive)?;
+    fault(Call::Accept)?;
     let mut address = MaybeUninit::<sockaddr_any>::zeroed();
     let mut length = length_of::<sockaddr_any>();
     let listener = listener.as_raw_fd();
@@ -184,7 +236,7 @@ pub(crate) fn listen_with_largest_backlog(socket: BorrowedFd<'_>) -> io::Result<
 
 /// Sends from the first [`IOV_MAX`] buffers, and raises no `SIGPIPE`.
 #[allow(clippy::cast_possible_truncation)] // of a number up to IOV_MAX, to whatever the C library counts in
-pub(crate) fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
     let mut message = MaybeUninit::<msghdr>::zeroed();
     // SAFETY: all bytes are zero, which stands for no address, no buffers and no control data.
     let message = unsafe { message.assume_init_mut() };
@@ -192,12 +244,11 @@ pub(crate) fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> 
     message.msg_iov = buffers.as_ptr().cast_mut().cast();
     message.msg_iovlen = buffers.len().min(IOV_MAX) as _;
     // SAFETY: the message and the buffers that it points to are borrowed for the length of the call.
-    let sent = unsafe { sendmsg(socket.as_raw_fd(), message, SEND_FLAGS) };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    count(unsafe { sendmsg(socket.as_raw_fd(), message, SEND_FLAGS) })
 }
 
-/// Which of `events`, and of `POLLERR` and `POLLHUP`, hold right now. A signal that is due makes even a call that does
-/// not wait fail if nothing is ready; its handler has run by then, so it is asked again.
+/// Which of `events`, and of `POLLERR` and `POLLHUP`, hold right now. If nothing is ready, a pending signal makes the call
+/// fail although it does not wait. The signal's handler has run by then, so the call is made again.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
     let mut one = pollfd {
         fd: fd.as_raw_fd(),
@@ -214,32 +265,50 @@ pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_shor
     }
 }
 
+#[allow(clippy::cast_possible_truncation)] // the families and the lengths are small numbers
 fn encode(address: &SocketAddr) -> (sockaddr_any, socklen_t) {
     let port = address.port().to_be_bytes();
     match address {
         SocketAddr::V4(address) => {
-            let v4 = v4(port, address.ip().octets());
-            (sockaddr_any { v4 }, length_of::<sockaddr_in>())
+            let length = length_of::<sockaddr_in>();
+            let v4 = sockaddr_in {
+                #[cfg(not(any(target_os = "linux", target_os = "android")))]
+                sin_len: length as u8,
+                sin_family: AF_INET as sa_family_t,
+                sin_port: port,
+                sin_addr: address.ip().octets(),
+                sin_zero: [0; 8],
+            };
+            (sockaddr_any { v4 }, length)
         }
         SocketAddr::V6(address) => {
-            let (flowinfo, scope_id) = (address.flowinfo(), address.scope_id());
-            let v6 = v6(port, address.ip().octets(), flowinfo, scope_id);
-            (sockaddr_any { v6 }, length_of::<sockaddr_in6>())
+            let length = length_of::<sockaddr_in6>();
+            let v6 = sockaddr_in6 {
+                #[cfg(not(any(target_os = "linux", target_os = "android")))]
+                sin6_len: length as u8,
+                sin6_family: AF_INET6 as sa_family_t,
+                sin6_port: port,
+                sin6_flowinfo: address.flowinfo(),
+                sin6_addr: address.ip().octets(),
+                sin6_scope_id: address.scope_id(),
+            };
+            (sockaddr_any { v6 }, length)
         }
     }
 }
 
 fn decode(address: &sockaddr_any) -> io::Result<SocketAddr> {
-    match family(address) {
+    // SAFETY: the union was initialized whole, and every bit pattern is an address.
+    let v4 = unsafe { address.v4 };
+    // SAFETY: the union was initialized whole, and every bit pattern is an address.
+    let v6 = unsafe { address.v6 };
+    // The family has the same place in both.
+    match c_int::from(v4.sin_family) {
         AF_INET => {
-            // SAFETY: the family says that it is this variant, and every bit pattern is one.
-            let v4 = unsafe { address.v4 };
             let ip = Ipv4Addr::from(v4.sin_addr);
             Ok(SocketAddrV4::new(ip, u16::from_be_bytes(v4.sin_port)).into())
         }
         AF_INET6 => {
-            // SAFETY: the family says that it is this variant, and every bit pattern is one.
-            let v6 = unsafe { address.v6 };
             let (ip, port) = (
                 Ipv6Addr::from(v6.sin6_addr),
                 u16::from_be_bytes(v6.sin6_port),
@@ -248,7 +317,7 @@ fn decode(address: &sockaddr_any) -> io::Result<SocketAddr> {
         }
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "the socket is not one of IPv4 or IPv6",
+            "the socket is neither an IPv4 socket nor an IPv6 socket",
         )),
     }
 }

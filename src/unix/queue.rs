@@ -20,12 +20,13 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error;
 use crate::event::Events;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
+use crate::unix;
 use crate::unix::ending::Ending;
-use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Readiness};
+use crate::unix::readiness::{next_wait, Edge, Kernel, Key};
 use crate::unix::slots::Slots;
+use crate::unix::source::{Socket, Source};
 use crate::unix::wakes::Wakes;
 
 /// The system's queue, as a backend translates it.
@@ -40,7 +41,9 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
     ) -> io::Result<()>;
 
     /// See [`Kernel::confirm`].
-    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests;
+    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests {
+        unix::confirm(fd, interests)
+    }
 
     /// See [`Kernel::confirm_beside_urgent`]. A failure that it meets is kept in `ending`. A system whose edges do not
     /// overstate has nothing to confirm.
@@ -48,8 +51,8 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
         true
     }
 
-    /// Takes the descriptor out, whatever it was asked for.
-    fn forget(&self, fd: BorrowedFd<'_>, asked: Interests);
+    /// Takes a descriptor out, which was asked for `asked`.
+    fn leave(&self, fd: BorrowedFd<'_>, asked: Interests);
 
     /// Puts a notice to the poller into the queue; several may merge. It must not block.
     fn notice(&self);
@@ -63,24 +66,18 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
     fn adopt(_socket: BorrowedFd<'_>) {}
 }
 
-/// What the queue needs of a source.
-pub(crate) trait Watched: Send + Sync {
-    fn fd(&self) -> BorrowedFd<'_>;
-    fn readiness(&self) -> &Readiness;
-}
-
 /// See the head of this module.
 pub(crate) struct Queue<S> {
     system: S,
     /// The number of the current or last wait. Written by the poller alone, read by whoever arms; the fences in
     /// `begin_wait` and `Readiness::arm` order it.
     wait_number: AtomicU32,
-    table: Mutex<Slots<Arc<dyn Watched>>>,
+    table: Mutex<Slots<Arc<Source<S, dyn Socket>>>>,
     wakes: Wakes,
 }
 
-/// To which queue a source belongs: set once.
-pub(crate) type Home<S> = OnceLock<Arc<Queue<S>>>;
+/// To which queue a source belongs: none, until its first registration.
+pub(crate) type Membership<S> = OnceLock<Arc<Queue<S>>>;
 
 impl<S: System> Queue<S> {
     pub(crate) fn new(system: S) -> Queue<S> {
@@ -97,17 +94,14 @@ impl<S: System> Queue<S> {
     }
 
     /// Takes a source out. No edge of it fires after this has returned.
-    pub(crate) fn leave(&self, source: &dyn Watched) {
-        if !holds(Rule::Leave) {
-            return;
-        }
+    pub(crate) fn leave<T: Socket>(&self, source: &Source<S, T>) {
         let mut table = lock(&self.table);
-        let state = source.readiness().lock();
-        let removed = table.remove(state.key());
-        self.system.forget(source.fd(), state.asked());
+        let state = source.readiness.lock();
+        let removed = table.remove(state.key);
+        self.system.leave(source.socket.as_fd(), state.asked);
         drop(state);
         drop(table);
-        // Outside the locks: it is not the last reference, but need not be known to be.
+        // Outside the locks. The caller has another reference, but this function need not rely on that.
         drop(removed);
     }
 
@@ -116,9 +110,7 @@ impl<S: System> Queue<S> {
         let wait = next_wait(self.wait_number.load(Ordering::Relaxed));
         self.wait_number.store(wait, Ordering::Relaxed);
         // Pairs with the fence in `Readiness::arm`, which is free on x86.
-        if holds(Rule::WaitFences) {
-            fence(Ordering::SeqCst);
-        }
+        fence(Ordering::SeqCst);
         wait
     }
 
@@ -138,28 +130,28 @@ impl<S: System> Queue<S> {
         self.wakes.close(|| self.system.notice())
     }
 
-    /// Takes a source in and arms it. `false` if it has got a home meanwhile.
-    fn enter(
+    /// Takes a source in and arms it. `false` if it belongs to a queue by now.
+    fn enter<T: Socket>(
         self: &Arc<Self>,
-        joining: &Joining<'_, S>,
+        source: &Arc<Source<S, T>>,
         token: Token,
         interests: Interests,
     ) -> io::Result<bool> {
         let mut table = lock(&self.table);
-        let mut state = joining.source.readiness().lock();
-        if joining.home.get().is_some() && holds(Rule::EnterOnce) {
+        let mut state = source.readiness.lock();
+        if source.membership.get().is_some() {
             return Ok(false);
         }
         let key = table.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
-        state.enter(&self.at(&*joining.source), key, token, interests)?;
-        table.insert(Arc::clone(&joining.source));
+        state.enter(&self.at(source), key, token, interests)?;
+        table.insert(Arc::<Source<S, T>>::clone(source));
         // It was empty a moment ago, and is set under the lock of the source's state only.
-        let was_empty = joining.home.set(Arc::clone(self)).is_ok();
+        let was_empty = source.membership.set(Arc::clone(self)).is_ok();
         debug_assert!(was_empty);
         Ok(true)
     }
 
-    fn at<'a>(&'a self, source: &'a dyn Watched) -> At<'a, S> {
+    fn at<'a, T: ?Sized>(&'a self, source: &'a Source<S, T>) -> At<'a, S, T> {
         At {
             system: &self.system,
             source,
@@ -176,25 +168,17 @@ impl<S: fmt::Debug> fmt::Debug for Queue<S> {
     }
 }
 
-/// A source that may have no home yet.
-pub(crate) struct Joining<'a, S> {
-    pub(crate) source: Arc<dyn Watched>,
-    pub(crate) home: &'a Home<S>,
-}
-
 /// What a wait has reaped is handled through this; meanwhile no source comes or goes.
 pub(crate) struct Batch<'a, S> {
     queue: &'a Queue<S>,
-    table: MutexGuard<'a, Slots<Arc<dyn Watched>>>,
+    table: MutexGuard<'a, Slots<Arc<Source<S, dyn Socket>>>>,
 }
 
 impl<S: System> Batch<'_, S> {
     /// Handles an edge of the source in `slot`, if there is one.
     pub(crate) fn edge(&self, slot: u32, edge: &Edge, events: &mut Events) {
         if let Some(source) = self.table.get(slot) {
-            source
-                .readiness()
-                .edge(&self.queue.at(&**source), edge, events);
+            source.readiness.edge(&self.queue.at(source), edge, events);
         }
     }
 
@@ -231,36 +215,41 @@ impl<S: System> Registrator<S> {
         }
     }
 
-    /// Arms a source that calls this queue its home, or has none yet: then `joining` says how to take it in.
-    pub(crate) fn register<'a>(
+    /// Arms a source. One that belongs to no queue yet enters this one.
+    pub(crate) fn register<T: Socket>(
         &self,
-        source: &dyn Watched,
-        home: &'a Home<S>,
-        joining: impl FnOnce() -> Joining<'a, S>,
+        source: &Arc<Source<S, T>>,
         token: Token,
         interests: Interests,
-    ) -> io::Result<()>
-    where
-        S: 'a,
-    {
-        if home.get().is_none() && self.queue.enter(&joining(), token, interests)? {
+    ) -> io::Result<()> {
+        let queue = &self.queue;
+        if source.membership.get().is_none() && queue.enter(source, token, interests)? {
             return Ok(());
         }
-        let queue = self.home_of(home).ok_or_else(error::other_poll)?;
+        if !self.has(source) {
+            return Err(error::other_poll());
+        }
         source
-            .readiness()
+            .readiness
             .arm(&queue.at(source), token, interests, &queue.wait_number)
     }
 
-    pub(crate) fn disarm(
+    pub(crate) fn disarm<T: Socket>(
         &self,
-        source: &dyn Watched,
-        home: &Home<S>,
+        source: &Source<S, T>,
         interests: Interests,
     ) -> io::Result<()> {
-        self.home_of(home).ok_or_else(error::not_registered)?;
-        source.readiness().disarm(interests);
+        if !self.has(source) {
+            return Err(error::not_registered());
+        }
+        source.readiness.disarm(interests);
         Ok(())
+    }
+
+    /// Whether a source belongs to this queue.
+    fn has<T: Socket>(&self, source: &Source<S, T>) -> bool {
+        let queue = source.membership.get();
+        queue.is_some_and(|queue| Arc::ptr_eq(queue, &self.queue))
     }
 
     pub(crate) fn wake(&self, token: Token) -> io::Result<()> {
@@ -288,32 +277,27 @@ impl<S: System> Registrator<S> {
     pub(crate) fn lent_bytes(&self) -> usize {
         0
     }
-
-    /// This queue, if it is the one that the source belongs to.
-    fn home_of(&self, home: &Home<S>) -> Option<&Arc<Queue<S>>> {
-        home.get()
-            .filter(|queue| Arc::ptr_eq(queue, &self.queue))
-            .and(Some(&self.queue))
-    }
 }
 
-/// The system's queue, for one source. Mostly it is not asked anything.
-struct At<'a, S> {
+/// The system's queue, for one source. In most calls it is not asked anything.
+struct At<'a, S, T: ?Sized> {
     system: &'a S,
-    source: &'a dyn Watched,
+    source: &'a Source<S, T>,
 }
 
-impl<S: System> Kernel for At<'_, S> {
+impl<S: System, T: Socket + ?Sized> Kernel for At<'_, S, T> {
     fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()> {
-        self.system.ask(self.source.fd(), before, interests, key)
+        let fd = self.source.socket.as_fd();
+        self.system.ask(fd, before, interests, key)
     }
 
     fn confirm(&self, interests: Interests) -> Interests {
-        self.system.confirm(self.source.fd(), interests)
+        self.system.confirm(self.source.socket.as_fd(), interests)
     }
 
     fn confirm_beside_urgent(&self) -> bool {
+        let ending = &self.source.readiness.ending;
         self.system
-            .confirm_beside_urgent(self.source.fd(), &self.source.readiness().ending)
+            .confirm_beside_urgent(self.source.socket.as_fd(), ending)
     }
 }

@@ -57,7 +57,6 @@
 use std::io;
 
 use crate::event::{Event, Events, Hints};
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{fence_after_lock, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
 use crate::unix::ending::Ending;
@@ -208,11 +207,12 @@ pub(crate) struct State {
     tokens: [Token; 2],
     /// The number of the wait that was on when the direction was armed, or [`SURE`].
     armed_at: [u32; 2],
-    stamp: u32,
-    slot: u32,
-    armed: Interests,
+    /// Where the source sits in its queue, and the stamp of the last asking.
+    pub(crate) key: Key,
+    pub(crate) armed: Interests,
     owed: Interests,
-    asked: Interests,
+    /// What the kernel was last asked for.
+    pub(crate) asked: Interests,
     /// Of the bytes that the last edge counted, how many no short read has moved.
     waiting: u64,
     /// Edges in a row that fired nothing.
@@ -231,8 +231,7 @@ impl Readiness {
             state: Mutex::new(State {
                 tokens: [0; 2],
                 armed_at: [SURE; 2],
-                stamp: 0,
-                slot: 0,
+                key: Key { slot: 0, stamp: 0 },
                 armed: Interests::empty(),
                 owed: Interests::empty(),
                 asked: Interests::empty(),
@@ -256,17 +255,17 @@ impl Readiness {
         Tick(self.ticks[direction.index()].load(Ordering::Acquire))
     }
 
-    /// Records that a call which began at `tick` ended in `WouldBlock`.
+    /// Notes that a call which began at `tick` has met the end of what there was, or of the room.
     #[inline]
-    pub(crate) fn would_block(&self, direction: Direction, tick: Tick) {
-        self.note(direction, tick);
+    pub(crate) fn note(&self, direction: Direction, tick: Tick) {
+        self.drained[direction.index()].store(tick.0, Ordering::Release);
     }
 
     /// Records that a call on a stream which began at `tick` moved some bytes, and fewer than it had room for.
     #[inline]
     pub(crate) fn moved_short(&self, direction: Direction, tick: Tick, moved: usize) {
         let met_the_end = match tick.mark() {
-            MARK_ODD => !holds(Rule::OddMarks),
+            MARK_ODD => false,
             MARK_COUNTED => self.took_all_that_was_counted(direction, tick, moved),
             _ => true,
         };
@@ -283,17 +282,12 @@ impl Readiness {
         is_of_this_count && !state.left_after(moved)
     }
 
-    fn note(&self, direction: Direction, tick: Tick) {
-        self.drained[direction.index()].store(tick.0, Ordering::Release);
-    }
-
     /// Takes the notes in: see the invariants. The lock is held, so no tick moves.
     fn take_notes(&self, state: &mut State) {
         for direction in [Read, Write] {
             let drained = self.drained[direction.index()].load(Ordering::Acquire);
             let now = self.ticks[direction.index()].load(Ordering::Relaxed);
-            let holds_still = drained == now || drained != NO_TICK && !holds(Rule::Tick);
-            if holds_still && state.asked.contains(direction.interest()) {
+            if drained == now && state.asked.contains(direction.interest()) {
                 state.owed |= direction.interest();
             }
         }
@@ -319,38 +313,27 @@ impl Readiness {
         self.take_notes(&mut state);
         // Pairs with the fence in `Queue::begin_wait`: if that wait's number is not seen here, what it reaps is later
         // than everything that this thread has read from the source, or seen noted.
-        if holds(Rule::WaitFences) {
-            fence_after_lock();
-        }
-        let wait = wait_number.load(Ordering::Relaxed);
-        if state.owed.contains(state.armed | interests) || !holds(Rule::Asking) {
-            state.set_armed(token, interests, wait);
-        } else {
+        fence_after_lock();
+        let mut wait = wait_number.load(Ordering::Relaxed);
+        if !state.owed.contains(state.armed | interests) {
             let (asked, wanted) = (state.asked, state.armed | state.owed | interests);
             state.ask(kernel, Some(asked), wanted)?;
-            state.set_armed(token, interests, SURE);
+            wait = SURE;
         }
+        state.set_armed(token, interests, wait);
         state.wasted = 0;
         Ok(())
     }
 
     /// Disarms `interests`. What the kernel owes stays owed.
     pub(crate) fn disarm(&self, interests: Interests) {
-        if holds(Rule::Disarm) {
-            self.lock().armed -= interests;
-        }
-    }
-
-    /// For the model checks: what still waits for an event.
-    #[cfg(all(loom, test))]
-    pub(crate) fn armed(&self) -> Interests {
-        self.lock().armed
+        self.lock().armed -= interests;
     }
 
     /// Turns an edge into the events that it fires.
     pub(crate) fn edge(&self, kernel: &impl Kernel, edge: &Edge, events: &mut Events) {
         let mut state = self.lock();
-        if edge.stamp != state.stamp && holds(Rule::Stamps) {
+        if edge.stamp != state.key.stamp {
             return;
         }
         let told = edge.told & state.asked;
@@ -412,9 +395,7 @@ impl Readiness {
                     state.first = direction;
                     continue;
                 }
-                if holds(Rule::OneShot) {
-                    state.armed -= interest;
-                }
+                state.armed -= interest;
             }
             state.owed -= interest;
             self.move_tick(direction, self.tick(direction).mark());
@@ -427,7 +408,7 @@ impl Readiness {
 
         let unwanted_sends = self.kind == Kind::Datagram && quiet.is_writable();
         let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
-        if left_over && holds(Rule::LeftOver) || silence {
+        if left_over || silence {
             // To ask anew puts what is left over at the back of the kernel's queue, and asks no more for what nobody
             // waits for.
             self.take_notes(&mut state);
@@ -463,24 +444,10 @@ impl State {
         token: Token,
         interests: Interests,
     ) -> io::Result<()> {
-        self.slot = key.slot;
-        self.stamp = key.stamp;
+        self.key = key;
         self.ask(kernel, None, interests)?;
         self.set_armed(token, interests, SURE);
         Ok(())
-    }
-
-    /// Where it sits in its queue, and the stamp of the last asking.
-    pub(crate) fn key(&self) -> Key {
-        Key {
-            slot: self.slot,
-            stamp: self.stamp,
-        }
-    }
-
-    /// What the kernel was last asked for.
-    pub(crate) fn asked(&self) -> Interests {
-        self.asked
     }
 
     /// The only place that asks the kernel for anything, and the only one that changes the stamp.
@@ -490,16 +457,12 @@ impl State {
         before: Option<Interests>,
         interests: Interests,
     ) -> io::Result<()> {
-        let stamp = self.stamp.wrapping_add(1);
-        kernel.ask(
-            before,
-            interests,
-            Key {
-                slot: self.slot,
-                stamp,
-            },
-        )?;
-        self.stamp = stamp;
+        let key = Key {
+            stamp: self.key.stamp.wrapping_add(1),
+            ..self.key
+        };
+        kernel.ask(before, interests, key)?;
+        self.key = key;
         self.asked = interests;
         self.owed = interests;
         self.armed_at = [SURE; 2];
@@ -530,9 +493,6 @@ impl State {
             if self.armed_at[direction.index()] == wait {
                 unsure |= direction.interest();
             }
-        }
-        if !holds(Rule::WaitNumber) {
-            return Interests::empty();
         }
         unsure & ready & self.armed
     }

@@ -4,7 +4,6 @@
 //! wrong source: the stamp that goes with it does not start anew with the next owner but goes on, so no two askings of
 //! a slot share a stamp (until 2^32 of them have been made).
 
-use crate::hooks::rules::{holds, Rule};
 use crate::unix::readiness::Key;
 
 /// The table. To insert allocates only when there are more things at once than ever before.
@@ -74,11 +73,7 @@ impl<T> Slots<T> {
             return None;
         }
         let freed = Entry::Free {
-            stamp: if holds(Rule::StampsGoOn) {
-                key.stamp
-            } else {
-                0
-            },
+            stamp: key.stamp,
             next: self.free,
         };
         self.free = key.slot;

@@ -13,7 +13,6 @@
 use std::collections::VecDeque;
 
 use crate::event::{Event, Events};
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, AtomicBool, Mutex, Ordering};
 use crate::interests::Token;
 use crate::numbers::{NumberMap, KEPT_CAPACITY};
@@ -52,14 +51,11 @@ impl Wakes {
     /// Adds `token`, and calls `notice` if none is on its way. `false` if the loop is closed.
     pub(crate) fn add(&self, token: Token, notice: impl FnOnce()) -> bool {
         let mut state = lock(&self.state);
-        if self.is_closed() && holds(Rule::NoWakeAfterClose) {
+        if self.is_closed() {
             return false;
         }
         let first = state.is_empty();
         state.insert(token);
-        if !holds(Rule::NoticeUnderLock) {
-            drop(state);
-        }
         if first {
             notice();
         }
@@ -72,9 +68,7 @@ impl Wakes {
         if self.closed.swap(true, Ordering::SeqCst) {
             return false;
         }
-        if holds(Rule::NoticeOfClose) {
-            notice();
-        }
+        notice();
         true
     }
 
@@ -91,7 +85,7 @@ impl Wakes {
             };
             events.push(Event::wake(token));
         }
-        if !state.is_empty() && holds(Rule::NoticeAgain) {
+        if !state.is_empty() {
             notice();
         }
     }

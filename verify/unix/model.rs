@@ -20,18 +20,18 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use loom::thread::{self, JoinHandle};
 
 use crate::event::{Events, Hints};
-use crate::hooks::rules::{without, Rule};
 use crate::hooks::sync::{lock, AtomicBool, AtomicU32, Mutex, Ordering};
 use crate::interests::{Interests, Token};
 use crate::unix::ending::Ending;
-use crate::unix::queue::{Home, Joining, Queue, Registrator, System, Watched};
-use crate::unix::readiness::{Direction, Edge, Key, Kind, Readiness};
+use crate::unix::queue::{Queue, Registrator, System};
+use crate::unix::readiness::{Direction, Edge, Key, Kind};
+use crate::unix::source;
 
 const R: Interests = Interests::READABLE;
 const W: Interests = Interests::WRITABLE;
@@ -204,7 +204,7 @@ impl System for Fake {
         self.holds(number(fd)) & interests
     }
 
-    fn forget(&self, fd: BorrowedFd<'_>, _asked: Interests) {
+    fn leave(&self, fd: BorrowedFd<'_>, _asked: Interests) {
         let socket = number(fd);
         let mut set = lock(&self.set);
         set.items[socket] = None;
@@ -216,23 +216,17 @@ impl System for Fake {
     }
 }
 
-#[derive(Debug)]
-struct Source {
-    socket: usize,
-    readiness: Readiness,
-    home: Home<Fake>,
-}
+/// A descriptor of the kernel in miniature: the number of a socket.
+struct Descriptor(usize);
 
-impl Watched for Source {
-    fn fd(&self) -> BorrowedFd<'_> {
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: it is a number that only `Fake` looks at, and never the system.
-        unsafe { BorrowedFd::borrow_raw(i32::try_from(self.socket).unwrap()) }
-    }
-
-    fn readiness(&self) -> &Readiness {
-        &self.readiness
+        unsafe { BorrowedFd::borrow_raw(i32::try_from(self.0).unwrap()) }
     }
 }
+
+type Source = source::Source<Fake, Descriptor>;
 
 /// A `Poll` and its sources, each with a socket.
 struct World {
@@ -256,13 +250,7 @@ impl World {
         });
         let sockets = sockets.collect();
         let queue = Arc::new(Queue::new(Fake { sockets, set }));
-        let sources = (0..held.len()).map(|socket| {
-            Arc::new(Source {
-                socket,
-                readiness: Readiness::new(Kind::Stream),
-                home: Home::new(),
-            })
-        });
+        let sources = (0..held.len()).map(|socket| Source::new(Descriptor(socket), Kind::Stream));
         Arc::new(World {
             registrator: Registrator::new(&queue),
             sources: sources.collect(),
@@ -275,26 +263,20 @@ impl World {
     }
 
     fn register(&self, source: usize, token: Token, interests: Interests) {
-        let source = &self.sources[source];
-        let joining = || Joining {
-            source: Arc::clone(source) as Arc<dyn Watched>,
-            home: &source.home,
-        };
         self.registrator
-            .register(&**source, &source.home, joining, token, interests)
+            .register(&self.sources[source], token, interests)
             .expect("a register failed");
     }
 
     fn deregister(&self, source: usize) {
-        let source = &self.sources[source];
         self.registrator
-            .disarm(&**source, &source.home, Interests::all())
+            .disarm(&self.sources[source], Interests::all())
             .unwrap();
     }
 
     /// As `Drop` of a handle does.
     fn drop_source(&self, source: usize) {
-        self.queue.leave(&*self.sources[source]);
+        self.queue.leave(&self.sources[source]);
     }
 
     /// As `sources.rs` reads from a stream.
@@ -307,7 +289,7 @@ impl World {
                 readiness.moved_short(Direction::Read, tick, *count as usize);
             }
             Ok(_) => {}
-            Err(_) => readiness.would_block(Direction::Read, tick),
+            Err(_) => readiness.note(Direction::Read, tick),
         }
         result
     }
@@ -318,7 +300,7 @@ impl World {
         let tick = readiness.tick(Direction::Write);
         match self.kernel().send_much(source) {
             Ok(count) => readiness.moved_short(Direction::Write, tick, count as usize),
-            Err(_) => readiness.would_block(Direction::Write, tick),
+            Err(_) => readiness.note(Direction::Write, tick),
         }
     }
 
@@ -369,7 +351,7 @@ impl World {
             assert!(!said[..index].contains(one), "twice: {one:?} in {said:?}");
         }
         for source in &self.sources {
-            let due = source.readiness.armed() & self.kernel().holds(source.socket);
+            let due = source.readiness.lock().armed & self.kernel().holds(source.socket.0);
             assert!(due.is_empty(), "lost: {due:?} is due, after {said:?}");
         }
     }
@@ -377,8 +359,8 @@ impl World {
     /// Lets go of the sources, which point to the queue that points to them.
     fn end(&self) {
         for source in &self.sources {
-            if source.home.get().is_some() {
-                self.queue.leave(&**source);
+            if source.membership.get().is_some() {
+                self.queue.leave(source);
             }
         }
     }
@@ -660,7 +642,7 @@ fn a_source_is_dropped_and_its_slot_used_again() {
         world.kernel().deliver(1, 1);
         let now = world.poll(8).0;
         assert_eq!(now, [(2, R)], "lost: the other's event");
-        world.queue.leave(&*world.sources[1]);
+        world.queue.leave(&world.sources[1]);
     });
 }
 
@@ -848,114 +830,4 @@ fn wakes_that_do_not_fit_come_later() {
 #[test]
 fn a_wake_beside_a_close_comes_or_fails() {
     a_wake_races_the_close();
-}
-
-// From here on a rule is left out, and the check must notice.
-
-#[test]
-#[should_panic(expected = "false: ")]
-fn without_the_wait_number_an_event_is_false() {
-    without(Rule::WaitNumber, || {
-        a_reader_overtakes_the_poller(&[3], false)
-    });
-}
-
-#[test]
-#[should_panic(expected = "false: ")]
-fn without_the_wait_number_a_writable_event_is_false() {
-    without(Rule::WaitNumber, a_writer_overtakes_the_poller);
-}
-
-#[test]
-#[should_panic(expected = "false: ")]
-fn without_the_fences_an_event_is_false() {
-    without(Rule::WaitFences, || {
-        a_reader_overtakes_the_poller(&[3], false)
-    });
-}
-
-#[test]
-#[should_panic(expected = "lost: ")]
-fn without_the_tick_an_event_is_lost() {
-    without(Rule::Tick, || bytes_come_while_a_reader_registers(1, 2));
-}
-
-#[test]
-#[should_panic(expected = "lost: ")]
-fn without_the_hang_up_marks_the_end_is_lost() {
-    without(Rule::OddMarks, the_end_comes_while_a_reader_reads_short);
-}
-
-#[test]
-#[should_panic(expected = "false: ")]
-fn without_stamps_an_event_is_false() {
-    let check = || a_reader_asks_anew_before_the_edge_is_handled(false);
-    without(Rule::Stamps, check);
-}
-
-#[test]
-#[should_panic(expected = "false: ")]
-fn without_going_on_with_the_stamps_a_dropped_source_fires_another() {
-    let check = a_source_is_dropped_and_its_slot_used_again;
-    without(Rule::StampsGoOn, check);
-}
-
-#[test]
-#[should_panic(expected = "lost: ")]
-fn without_asking_for_what_is_not_owed_an_event_is_lost() {
-    without(Rule::Asking, || bytes_come_while_a_reader_registers(0, 1));
-}
-
-#[test]
-#[should_panic(expected = "lost: ")]
-fn without_asking_for_what_is_left_over_an_event_is_lost() {
-    without(Rule::LeftOver, both_directions_fit_one_at_a_time);
-}
-
-#[test]
-#[should_panic(expected = "twice: ")]
-fn without_disarming_an_event_comes_twice() {
-    without(Rule::OneShot, bytes_come_after_the_event);
-}
-
-#[test]
-#[should_panic(expected = "an event after the deregister")]
-fn without_disarming_a_deregister_does_nothing() {
-    without(Rule::Disarm, || a_thread_deregisters(false));
-}
-
-#[test]
-#[should_panic(expected = "an event after the drop")]
-fn without_leaving_the_queue_a_dropped_source_fires() {
-    without(Rule::Leave, a_source_is_dropped_and_its_slot_used_again);
-}
-
-#[test]
-#[should_panic(expected = "a register failed")]
-fn without_the_second_look_a_source_enters_twice() {
-    without(Rule::EnterOnce, || two_threads_register(false));
-}
-
-#[test]
-#[should_panic(expected = "sleeps: ")]
-fn without_the_notice_under_the_lock_a_wake_that_returned_is_not_there() {
-    without(Rule::NoticeUnderLock, || two_threads_wake(8));
-}
-
-#[test]
-#[should_panic(expected = "a wake was lost")]
-fn without_the_second_notice_a_wake_is_lost() {
-    without(Rule::NoticeAgain, || two_threads_wake(1));
-}
-
-#[test]
-#[should_panic(expected = "sleeps: ")]
-fn without_the_notice_of_the_close_the_poller_sleeps_on() {
-    without(Rule::NoticeOfClose, a_wake_races_the_close);
-}
-
-#[test]
-#[should_panic(expected = "an accepted wake was lost")]
-fn without_refusing_wakes_after_the_close_one_is_lost() {
-    without(Rule::NoWakeAfterClose, a_wake_races_the_close);
 }

@@ -1,15 +1,15 @@
 //! The calls themselves, and the numbers that only they use.
 
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-use std::ffi::c_void;
 use std::ffi::{c_int, c_long};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use super::kevent;
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
-use super::{filter_t, flags_t, EV_ADD, EV_CLEAR};
+use super::{filter_t, flags_t, EV_CLEAR};
+use super::{kevent, EV_ADD};
+use crate::hooks::faults::{fault, Call};
+use crate::unix::ffi::{check, count};
 
 #[cfg(target_os = "netbsd")]
 pub(crate) type count_t = usize;
@@ -63,21 +63,6 @@ extern "C" {
     #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
     #[link_name = "pipe2"]
     pub(crate) fn sys_pipe2(ends: *mut c_int, flags: c_int) -> c_int;
-    /// [`read`](https://man.netbsd.org/read.2)
-    #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-    #[link_name = "read"]
-    pub(crate) fn sys_read(fd: c_int, buffer: *mut c_void, length: usize) -> isize;
-    /// [`write`](https://man.netbsd.org/write.2)
-    #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-    #[link_name = "write"]
-    pub(crate) fn sys_write(fd: c_int, buffer: *const c_void, length: usize) -> isize;
-}
-
-fn check(result: c_int) -> io::Result<c_int> {
-    if result == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(result)
 }
 
 fn count_of(entries: &[kevent]) -> count_t {
@@ -103,24 +88,13 @@ pub(crate) fn submit(
     changes: &[kevent],
     receipts: &mut [kevent],
 ) -> io::Result<usize> {
+    if changes.iter().any(|change| change.flags & EV_ADD != 0) {
+        // A change does not say whether it is the first of its source.
+        fault(Call::Watch)?;
+        fault(Call::WatchAnew)?;
+    }
     let receipts = &mut receipts[..changes.len()];
-    let at_once = timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: as many changes are there and as many receipts may be written as is said; the time-out is read during
-    // the call only.
-    let count = unsafe {
-        sys_kevent(
-            queue.as_raw_fd(),
-            changes.as_ptr(),
-            count_of(changes),
-            receipts.as_mut_ptr(),
-            count_of(receipts),
-            &at_once,
-        )
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    call(queue, changes, receipts, Some(Duration::ZERO))
 }
 
 /// Waits, without bound if there is no time-out. Returns how many entries were filled.
@@ -129,24 +103,33 @@ pub(crate) fn wait(
     entries: &mut [kevent],
     timeout: Option<Duration>,
 ) -> io::Result<usize> {
+    fault(Call::Wait)?;
+    call(queue, &[], entries, timeout)
+}
+
+fn call(
+    queue: BorrowedFd<'_>,
+    changes: &[kevent],
+    entries: &mut [kevent],
+    timeout: Option<Duration>,
+) -> io::Result<usize> {
     let timeout = timeout.map(|timeout| timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: c_long::from(timeout.subsec_nanos()),
     });
     let timeout: *const timespec = timeout.as_ref().map_or(std::ptr::null(), |timeout| timeout);
-    // SAFETY: there are no changes; no more entries are written than there are; the time-out is null or read during
-    // the call only.
-    let count = unsafe {
+    // SAFETY: as many changes are there, and as many entries may be written, as is said; the time-out is null or read
+    // during the call only.
+    count(unsafe {
         sys_kevent(
             queue.as_raw_fd(),
-            std::ptr::null(),
-            0,
+            changes.as_ptr(),
+            count_of(changes),
             entries.as_mut_ptr(),
             count_of(entries),
             timeout,
         )
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+    })
 }
 
 /// Makes the user event that [`trigger_user_event`] triggers.
@@ -171,18 +154,8 @@ fn change_user_event(
 ) -> io::Result<()> {
     let mut change = kevent::change(0, EVFILT_USER, flags, udata);
     change.fflags = fflags;
-    // SAFETY: there is one change and no room for an event, so it does not wait, and a failure is the call's own.
-    check(unsafe {
-        sys_kevent(
-            queue.as_raw_fd(),
-            &change,
-            1,
-            std::ptr::null_mut(),
-            0,
-            std::ptr::null(),
-        )
-    })?;
-    Ok(())
+    // Without room for an event it does not wait, and a failure is the call's own.
+    call(queue, &[change], &mut [], None).map(drop)
 }
 
 /// Makes a pipe, non-blocking and close-on-exec: what is written to the second end is read from the first.
@@ -196,23 +169,4 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: the descriptor is new, so nobody else owns it.
     let write_end = unsafe { OwnedFd::from_raw_fd(ends[1]) };
     Ok((read_end, write_end))
-}
-
-/// Writes one byte.
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-pub(crate) fn write_byte(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let byte = [0_u8; 1];
-    // SAFETY: one byte is there, and read during the call only.
-    let written = unsafe { sys_write(fd.as_raw_fd(), byte.as_ptr().cast(), byte.len()) };
-    usize::try_from(written)
-        .map(drop)
-        .map_err(|_| io::Error::last_os_error())
-}
-
-/// Reads as many bytes as are there and fit.
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-pub(crate) fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: no more bytes are written than there is room for.
-    let read = unsafe { sys_read(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }

@@ -118,8 +118,8 @@ fn the_last_stamp_of_the_first_is_the_greatest() {
 
 #[test]
 fn a_source_is_taken_out_of_what_it_was_asked_for() {
-    assert_eq!(summary(&forgetting(FD, W)), [(EVFILT_WRITE, DELETE, 0)]);
-    assert!(forgetting(FD, NONE).is_empty());
+    assert_eq!(summary(&leaving(FD, W)), [(EVFILT_WRITE, DELETE, 0)]);
+    assert!(leaving(FD, NONE).is_empty());
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn several_write_edges_after_one_drain_fire_once() {
     let mut bench = Bench::new(W);
     bench.reports(EVFILT_WRITE, 0, 0, 100_000);
     let tick = bench.source.tick(Direction::Write);
-    bench.source.would_block(Direction::Write, tick);
+    bench.source.note(Direction::Write, tick);
     bench.submitted();
     bench.register(2, W);
     assert_eq!(bench.submitted(), [], "the kernel owes it");

@@ -5,6 +5,7 @@
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::socklen_t;
@@ -15,8 +16,8 @@ pub(crate) const AF_INET6: c_int = 30;
 pub(crate) const AF_INET6: c_int = 28;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
 pub(crate) const AF_INET6: c_int = 24;
-/// A family whose addresses no socket of ours can connect to.
-pub(crate) const AF_UNIX: u8 = 1;
+/// A family to whose addresses no TCP socket can connect.
+pub(crate) const AF_UNIX: sa_family_t = 1;
 
 pub(crate) const SOCK_STREAM: c_int = 1;
 #[cfg(any(target_os = "freebsd", target_os = "dragonfly", target_os = "netbsd"))]
@@ -73,35 +74,7 @@ pub(crate) const EHOSTUNREACH: c_int = 65;
 
 pub(crate) type nfds_t = c_uint;
 
-/// [`inet`](https://man.freebsd.org/cgi/man.cgi?query=inet&sektion=4). Port and address are in network order.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct sockaddr_in {
-    pub(crate) sin_len: u8,
-    pub(crate) sin_family: u8,
-    pub(crate) sin_port: [u8; 2],
-    pub(crate) sin_addr: [u8; 4],
-    pub(crate) sin_zero: [u8; 8],
-}
-
-/// [`inet6`](https://man.freebsd.org/cgi/man.cgi?query=inet6&sektion=4). Port and address are in network order.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct sockaddr_in6 {
-    pub(crate) sin6_len: u8,
-    pub(crate) sin6_family: u8,
-    pub(crate) sin6_port: [u8; 2],
-    pub(crate) sin6_flowinfo: u32,
-    pub(crate) sin6_addr: [u8; 16],
-    pub(crate) sin6_scope_id: u32,
-}
-
-/// Either address, with the alignment of the larger.
-#[repr(C)]
-pub(crate) union sockaddr_any {
-    pub(crate) v4: sockaddr_in,
-    pub(crate) v6: sockaddr_in6,
-}
+pub(crate) type sa_family_t = u8;
 
 /// [`sendmsg`](https://man.freebsd.org/cgi/man.cgi?query=sendmsg). OpenBSD's count is unsigned, which is the same for
 /// the few buffers that are sent.
@@ -134,39 +107,9 @@ extern "C" {
     #[link_name = "accept"]
     pub(crate) fn sys_accept(
         fd: c_int,
-        address: *mut sockaddr_any,
+        address: *mut super::sockaddr_any,
         length: *mut socklen_t,
     ) -> c_int;
-}
-
-pub(super) fn family(address: &sockaddr_any) -> c_int {
-    // SAFETY: the family has the same place in both variants, and every bit pattern is one.
-    c_int::from(unsafe { address.v4.sin_family })
-}
-
-/// An IPv4 address; port and address in network order.
-#[allow(clippy::cast_possible_truncation)] // the families and lengths are small numbers
-pub(super) fn v4(port: [u8; 2], address: [u8; 4]) -> sockaddr_in {
-    sockaddr_in {
-        sin_len: super::length_of::<sockaddr_in>() as u8,
-        sin_family: super::AF_INET as u8,
-        sin_port: port,
-        sin_addr: address,
-        sin_zero: [0; 8],
-    }
-}
-
-/// An IPv6 address; port and address in network order.
-#[allow(clippy::cast_possible_truncation)] // the families and lengths are small numbers
-pub(super) fn v6(port: [u8; 2], address: [u8; 16], flowinfo: u32, scope_id: u32) -> sockaddr_in6 {
-    sockaddr_in6 {
-        sin6_len: super::length_of::<sockaddr_in6>() as u8,
-        sin6_family: AF_INET6 as u8,
-        sin6_port: port,
-        sin6_flowinfo: flowinfo,
-        sin6_addr: address,
-        sin6_scope_id: scope_id,
-    }
 }
 
 /// Makes a new socket close-on-exec and non-blocking, and keeps it from raising `SIGPIPE`.
@@ -209,15 +152,13 @@ pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
         .map(io::Error::from_raw_os_error)
 }
 
-/// Whether a socket that was not connected a moment ago is being connected, or is by now.
+/// Whether a socket that was not connected a moment ago is being connected, or has been connected meanwhile.
 ///
-/// No option tells on every system. So it is asked to connect to an address of another family: each kernel answers
-/// `EALREADY` or `EISCONN` before it looks at the address, and refuses the address otherwise.
+/// No option tells this on every system. So the socket is asked to connect to an address of another family: each kernel
+/// answers `EALREADY` or `EISCONN` before it looks at the address, and refuses the address otherwise.
 pub(crate) fn is_connecting(socket: BorrowedFd<'_>) -> bool {
-    let mut v4 = v4([0; 2], [0; 4]);
-    v4.sin_family = AF_UNIX;
-    let address = sockaddr_any { v4 };
-    let length = super::length_of::<sockaddr_in>();
+    let (mut address, length) = super::encode(&SocketAddr::from(([0; 4], 0)));
+    address.v4.sin_family = AF_UNIX;
     // SAFETY: the address is as long as said, and read during the call only.
     let result = super::check(unsafe { super::connect(socket.as_raw_fd(), &address, length) });
     let code = result.err().and_then(|error| error.raw_os_error());

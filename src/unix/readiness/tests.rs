@@ -155,7 +155,7 @@ fn registering_after_a_drain_costs_nothing() {
     for _ in 0..3 {
         assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
         let tick = bench.source.tick(Read);
-        bench.source.would_block(Read, tick);
+        bench.source.note(Read, tick);
         bench.arm(R);
     }
     assert_eq!(bench.asked(), []);
@@ -188,10 +188,10 @@ fn an_edge_handled_between_a_call_and_its_record_wins() {
     let tick = bench.source.tick(Read);
     // A reader's call ends in WouldBlock. New bytes come; nobody has armed, but the kernel owes their edge.
     let again = bench.source.tick(Read);
-    bench.source.would_block(Read, again);
+    bench.source.note(Read, again);
     assert_eq!(bench.reap_and_handle(R), []);
     // Only now does the reader get to its record: the edge is spent, so nothing is owed.
-    bench.source.would_block(Read, tick);
+    bench.source.note(Read, tick);
     bench.arm(R);
     assert_eq!(
         bench.asked(),
@@ -205,7 +205,7 @@ fn the_same_holds_for_a_short_read() {
     let mut bench = Bench::new(Kind::Stream, R);
     bench.reap_and_handle(R);
     let tick = bench.source.tick(Read);
-    bench.source.would_block(Read, tick);
+    bench.source.note(Read, tick);
     bench.reap_and_handle(R);
     bench.asked();
     bench.source.moved_short(Read, tick, 1);
@@ -219,7 +219,7 @@ fn an_edge_reaped_before_a_drain_is_no_event_after_it() {
     let edge = bench.reap(R, none());
     // Another thread takes the bytes and registers, which asks nothing, since the edge is still to be handled.
     let tick = bench.source.tick(Read);
-    bench.source.would_block(Read, tick);
+    bench.source.note(Read, tick);
     bench.arm(R);
     assert_eq!(bench.handle(&edge), []);
     assert_eq!(bench.kernel.looks.get(), 1);
@@ -341,7 +341,7 @@ fn what_is_not_asked_for_is_not_owed() {
     let bench = Bench::new(Kind::Stream, R);
     bench.asked();
     let tick = bench.source.tick(Write);
-    bench.source.would_block(Write, tick);
+    bench.source.note(Write, tick);
     bench.arm(W);
     assert_eq!(bench.asked(), [R | W]);
 }
@@ -463,7 +463,7 @@ fn a_first_registration_that_fails_can_be_tried_again() {
     assert!(!bench.is_armed_and_owed(R));
     bench.kernel.refuses.set(false);
     bench.source.lock().enter(&bench.kernel, key, 9, R).unwrap();
-    assert_eq!(bench.source.lock().key(), Key { slot: 4, stamp: 41 });
+    assert_eq!(bench.source.lock().key, Key { slot: 4, stamp: 41 });
     assert_eq!(bench.reap_and_handle(R), [(9, true, false)]);
 }
 

@@ -1,0 +1,58 @@
+//! `UdpSocket` on Unix.
+//!
+//! A datagram says nothing about the next one, so of a receive or a send only `WouldBlock` is noted. A peek is not noted
+//! at all: with `SO_PEEK_OFF` it begins where the last peek stopped, and its `WouldBlock` says nothing about a receive.
+
+use std::io;
+use std::net::{self, SocketAddr};
+
+use crate::unix::ffi;
+use crate::unix::readiness::Direction::{Read, Write};
+use crate::unix::readiness::Kind;
+use crate::unix::source::Handle;
+
+/// See [`crate::UdpSocket`].
+pub(crate) type UdpSocket = Handle<net::UdpSocket>;
+
+impl UdpSocket {
+    pub(crate) fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
+        socket.set_nonblocking(true)?;
+        Ok(Handle::adopt(socket, Kind::Datagram))
+    }
+
+    pub(crate) fn into_std(self) -> Result<net::UdpSocket, (UdpSocket, io::Error)> {
+        Ok(self.into_socket())
+    }
+
+    pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.source
+            .attempt(Read, |socket| ffi::recv_from(socket, buffer))
+    }
+
+    pub(crate) fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        ffi::peek_from(self.as_std(), buffer)
+    }
+
+    pub(crate) fn send_to(&self, buffer: &[u8], target: &SocketAddr) -> io::Result<usize> {
+        self.source
+            .attempt(Write, |socket| ffi::send_to(socket, buffer, target))
+    }
+
+    pub(crate) fn connect(&self, address: &SocketAddr) -> io::Result<()> {
+        self.as_std().connect(address)
+    }
+
+    pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source
+            .attempt(Read, |socket| ffi::recv(socket, buffer))
+    }
+
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        ffi::peek_datagram(self.as_std(), buffer)
+    }
+
+    pub(crate) fn send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.source
+            .attempt(Write, |socket| ffi::send(socket, buffer))
+    }
+}
