@@ -26,9 +26,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crate::event::Hints;
-#[cfg(not(target_os = "android"))]
 use crate::hooks;
-#[cfg(not(target_os = "android"))]
 use crate::hooks::sync::{AtomicBool, Ordering};
 use crate::interests::Interests;
 use crate::timeout::milliseconds;
@@ -57,7 +55,6 @@ pub(crate) struct Epoll {
     set: OwnedFd,
     notices: File,
     /// Cleared for good by the poller when the call is refused; nobody else looks.
-    #[cfg(not(target_os = "android"))]
     has_pwait2: AtomicBool,
 }
 
@@ -73,7 +70,6 @@ impl Wait for Epoll {
         Ok(Epoll {
             set,
             notices,
-            #[cfg(not(target_os = "android"))]
             has_pwait2: AtomicBool::new(true),
         })
     }
@@ -93,7 +89,6 @@ impl Wait for Epoll {
             Some(Duration::ZERO) => return ffi::epoll_wait(self.set.as_fd(), reaped, 0),
             Some(timeout) => timeout,
         };
-        #[cfg(not(target_os = "android"))]
         if let Some(done) = self.wait_in_nanoseconds(reaped, timeout) {
             return done;
         }
@@ -111,7 +106,6 @@ impl Wait for Epoll {
     }
 }
 
-#[cfg(not(target_os = "android"))]
 impl Epoll {
     /// `None` if the call is refused here: then it is never made again.
     fn wait_in_nanoseconds(
@@ -134,7 +128,6 @@ impl Epoll {
 
 /// Whether a wait failed for a reason that another call for waiting would have, too. Everything else is a refusal of the
 /// call itself: kernels and sandboxes have many codes for that.
-#[cfg(not(target_os = "android"))]
 fn is_about_the_arguments(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

@@ -40,7 +40,6 @@ pub(crate) fn epoll_wait_forced() -> bool {
 }
 
 #[cfg(all(not(minimio_hooks), any(target_os = "linux", target_os = "android")))]
-#[allow(dead_code)] // Android's filter knows one call for waiting only
 pub(crate) const fn epoll_wait_forced() -> bool {
     false
 }

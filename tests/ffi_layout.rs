@@ -160,7 +160,6 @@ same_alignment!(IoSlice<'_>, libc::iovec);
 same_numbers!(epoll_ffi, c_int: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD);
 same_numbers!(epoll_ffi, u32: EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET);
 same_numbers!(epoll_ffi, c_int: EFD_CLOEXEC, EFD_NONBLOCK);
-#[cfg(not(target_os = "android"))]
 same_numbers!(epoll_ffi, c_int: EINTR, EBADF, EFAULT, EINVAL);
 #[cfg(not(target_os = "android"))]
 const _: () = assert!(epoll_ffi::SYS_EPOLL_PWAIT2 == libc::SYS_epoll_pwait2);

@@ -11,7 +11,6 @@ use std::ffi::c_void;
 use std::ffi::{c_int, c_uint};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-#[cfg(not(target_os = "android"))]
 use std::time::Duration;
 
 use crate::hooks::faults::{fault, Call};
@@ -36,13 +35,9 @@ pub(crate) const EFD_NONBLOCK: c_int = 0o4_000;
 #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
 pub(crate) const EFD_NONBLOCK: c_int = 0o200;
 
-#[cfg(not(target_os = "android"))]
 pub(crate) const EINTR: c_int = 4;
-#[cfg(not(target_os = "android"))]
 pub(crate) const EBADF: c_int = 9;
-#[cfg(not(target_os = "android"))]
 pub(crate) const EFAULT: c_int = 14;
-#[cfg(not(target_os = "android"))]
 pub(crate) const EINVAL: c_int = 22;
 
 /// The number of `epoll_pwait2`. Calls this young have one number everywhere, but for the tables of old ABIs that
@@ -148,6 +143,16 @@ pub(crate) fn epoll_wait(
     let (first, most) = (entries.as_mut_ptr(), count_of(entries));
     // SAFETY: no more entries are written than there are.
     count(unsafe { sys_epoll_wait(set.as_raw_fd(), first, most, timeout_ms) })
+}
+
+/// Waits, in nanoseconds. `ENOSYS` before Linux 5.11, and always on Android, whose filter kills whoever tries the call.
+#[cfg(target_os = "android")]
+pub(crate) fn epoll_pwait2(
+    _set: BorrowedFd<'_>,
+    _entries: &mut [epoll_event],
+    _timeout: Duration,
+) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Waits, in nanoseconds. `ENOSYS` before Linux 5.11.

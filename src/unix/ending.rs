@@ -58,12 +58,10 @@ impl Ending {
         }
     }
 
-    /// Goes from the word to the next, and returns what it was.
-    fn change(&self, next: impl Fn(u32) -> u32) -> u32 {
+    /// Goes from the word to the next, if there is one, and returns what the word was.
+    fn change(&self, next: impl Fn(u32) -> Option<u32>) -> u32 {
         self.word
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                Some(next(word))
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
             .unwrap_or_else(|word| word)
     }
 
@@ -72,96 +70,71 @@ impl Ending {
         self.word.load(Ordering::Relaxed) & CODE != 0
     }
 
-    /// Keeps a failure that nobody was told of.
+    /// Keeps a failure that the crate has met and the user was not told of.
     pub(crate) fn keep(&self, code: Code) {
         self.keep_with(code, UNTOLD | UNTAKEN);
     }
 
-    /// Keeps a failure, unless there is one.
+    /// Keeps a failure, unless one is kept already.
     fn keep_with(&self, code: Code, bits: u32) -> u32 {
         let code = u32::try_from(code).unwrap_or(0) & CODE;
-        self.change(|word| {
-            if word & CODE == 0 {
-                word | code | bits
-            } else {
-                word
-            }
-        })
+        self.change(|word| (word & CODE == 0).then_some(word | code | bits))
     }
 
     /// A call gave an end. Returns the failure to tell instead, if there is one.
     pub(crate) fn read_ended(&self) -> Option<Code> {
-        let before = self.change(|word| {
-            if word & CODE == 0 {
-                word | END_TOLD
-            } else if word & END_TOLD == 0 {
-                word & !UNTOLD
-            } else {
-                word
-            }
+        let before = self.change(|word| match word & (CODE | END_TOLD) {
+            0 => Some(word | END_TOLD),
+            told if told & END_TOLD != 0 => None,
+            _ => Some(word & !UNTOLD),
         });
-        (before & END_TOLD == 0).then(|| code(before)).flatten()
+        code(before).filter(|_| before & END_TOLD == 0)
     }
 
-    /// A call in `direction` failed with `code`, which broke the stream. Returns whether to tell it: not where a read has
-    /// told the end before.
+    /// A call in `direction` failed with `code`, which broke the stream. Returns whether the user is to be told: not if a
+    /// read has told the end before, and this is another read.
     pub(crate) fn failed(&self, direction: Direction, code: Code) -> bool {
         let before = self.keep_with(code, UNTAKEN);
         let tells = direction == Direction::Write || before & END_TOLD == 0;
         if tells {
-            self.change(|word| word & !UNTOLD);
+            self.change(|word| Some(word & !UNTOLD));
         }
         tells
     }
 
-    /// A call failed since the stream is not connected any more. Returns the failure to tell instead: to a read always,
-    /// to a write if nobody was told of it.
+    /// A call failed because the stream is not connected any more. Returns the failure to tell instead: a read always
+    /// tells it, and a write if the user was not told of it.
     pub(crate) fn disconnected(&self, direction: Direction) -> Option<Code> {
         let tells = |word: u32| match direction {
             Direction::Read => word & END_TOLD == 0,
             Direction::Write => word & UNTOLD != 0,
         };
-        let before = self.change(|word| if tells(word) { word & !UNTOLD } else { word });
-        if tells(before) {
-            code(before)
-        } else {
-            None
-        }
+        let before = self.change(|word| tells(word).then_some(word & !UNTOLD));
+        code(before).filter(|_| tells(before))
     }
 
-    /// `take_error` has told this, which the kernel had.
+    /// `take_error` has told the user this failure, which the kernel had kept.
     pub(crate) fn taken(&self, told: Code) {
         self.keep_with(told, 0);
-        self.change(|word| {
-            if code(word) == Some(told) {
-                word & !(UNTOLD | UNTAKEN)
-            } else {
-                word
-            }
-        });
+        self.change(|word| (code(word) == Some(told)).then_some(word & !(UNTOLD | UNTAKEN)));
     }
 
     /// What is left for `take_error` to tell.
     pub(crate) fn take(&self) -> Option<Code> {
-        let before = self.change(|word| {
-            if word & UNTAKEN == 0 {
-                word
-            } else {
-                word & !(UNTOLD | UNTAKEN)
-            }
-        });
-        (before & UNTAKEN != 0).then(|| code(before)).flatten()
+        let before =
+            self.change(|word| (word & UNTAKEN != 0).then_some(word & !(UNTOLD | UNTAKEN)));
+        code(before).filter(|_| before & UNTAKEN != 0)
     }
 
-    /// The failure that nobody was told of. Whoever asks tells it.
+    /// The failure that the user was not told of. The caller tells it.
     pub(crate) fn take_untold(&self) -> Option<Code> {
-        let before = self.change(|word| word & !UNTOLD);
-        (before & UNTOLD != 0).then(|| code(before)).flatten()
+        let before = self.change(|word| Some(word & !UNTOLD));
+        code(before).filter(|_| before & UNTOLD != 0)
     }
 
     /// The user has shut the direction.
     pub(crate) fn shut(&self, direction: Direction) {
-        self.change(|word| word | shut_bit(direction));
+        self.change(|word| Some(word | shut_bit(direction)));
     }
 
     #[inline]
@@ -171,7 +144,7 @@ impl Ending {
 
     /// The stream is not connected yet, so that its first failure may be that of its connect.
     pub(crate) fn may_fail_to_connect(&self) {
-        self.change(|word| word | MAY_FAIL);
+        self.change(|word| Some(word | MAY_FAIL));
     }
 
     pub(crate) fn may_have_failed_to_connect(&self) -> bool {

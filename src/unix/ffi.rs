@@ -30,9 +30,7 @@ use std::ffi::{c_int, c_short, c_void};
 use std::io::{self, IoSlice};
 use std::mem::{size_of, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-#[cfg(target_vendor = "apple")]
-use std::os::fd::AsFd;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use crate::hooks::faults::{fault, Call};
 
@@ -142,15 +140,10 @@ pub(crate) fn count(result: impl TryInto<usize>) -> io::Result<usize> {
 /// A TCP socket for that sort of address, non-blocking and close-on-exec.
 pub(crate) fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     let domain = if address.is_ipv4() { AF_INET } else { AF_INET6 };
-    #[cfg(not(target_vendor = "apple"))]
-    let kind = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    #[cfg(target_vendor = "apple")]
-    let kind = SOCK_STREAM;
     // SAFETY: it takes numbers only.
-    let fd = check(unsafe { socket(domain, kind, 0) })?;
+    let fd = check(unsafe { socket(domain, SOCK_STREAM | NEW_FLAGS, 0) })?;
     // SAFETY: the descriptor is new, so nobody else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    #[cfg(target_vendor = "apple")]
     prepare(socket.as_fd())?;
     Ok(socket)
 }
@@ -206,17 +199,10 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAdd
     let mut address = MaybeUninit::<sockaddr_any>::zeroed();
     let mut length = length_of::<sockaddr_any>();
     let listener = listener.as_raw_fd();
-    #[cfg(not(target_vendor = "apple"))]
-    let flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
-    #[cfg(not(target_vendor = "apple"))]
     // SAFETY: address and length may be written for the length of the call, and the length is the room there.
-    let fd = check(unsafe { accept4(listener, address.as_mut_ptr(), &mut length, flags) })?;
-    #[cfg(target_vendor = "apple")]
-    // SAFETY: address and length may be written for the length of the call, and the length is the room there.
-    let fd = check(unsafe { sys_accept(listener, address.as_mut_ptr(), &mut length) })?;
+    let fd = check(unsafe { accept4(listener, address.as_mut_ptr(), &mut length, NEW_FLAGS) })?;
     // SAFETY: the descriptor is new, so nobody else owns it.
     let stream = unsafe { OwnedFd::from_raw_fd(fd) };
-    #[cfg(target_vendor = "apple")]
     prepare(stream.as_fd())?;
     if length == 0 {
         // So Apple's systems hand out a connection that its peer has reset already.

@@ -254,19 +254,12 @@ impl<S: System> Registrator<S> {
 
     pub(crate) fn wake(&self, token: Token) -> io::Result<()> {
         let open = self.queue.wakes.add(token, || self.queue.system.notice());
-        if open {
-            Ok(())
-        } else {
-            Err(error::closed())
-        }
+        open.then_some(()).ok_or_else(error::closed)
     }
 
     pub(crate) fn close_loop(&self) -> io::Result<()> {
-        if self.queue.close() {
-            Ok(())
-        } else {
-            Err(error::closed())
-        }
+        let was_open = self.queue.close();
+        was_open.then_some(()).ok_or_else(error::closed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

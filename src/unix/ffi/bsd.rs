@@ -34,6 +34,12 @@ pub(crate) const MSG_NOSIGNAL: c_int = 0x20000;
 #[cfg(any(target_os = "dragonfly", target_os = "netbsd", target_os = "openbsd"))]
 pub(crate) const MSG_NOSIGNAL: c_int = 0x400;
 
+/// What makes a socket close-on-exec and non-blocking from its first moment; on Apple's systems [`prepare`] does it.
+#[cfg(not(target_vendor = "apple"))]
+pub(super) const NEW_FLAGS: c_int = SOCK_CLOEXEC | SOCK_NONBLOCK;
+#[cfg(target_vendor = "apple")]
+pub(super) const NEW_FLAGS: c_int = 0;
+
 /// What keeps `sendmsg` from raising `SIGPIPE`; on Apple's systems [`forbid_sigpipe`] has done it.
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) const SEND_FLAGS: c_int = MSG_NOSIGNAL;
@@ -110,6 +116,26 @@ extern "C" {
         address: *mut super::sockaddr_any,
         length: *mut socklen_t,
     ) -> c_int;
+}
+
+/// As the other systems have it, but without flags.
+///
+/// # Safety
+/// - `address` and `length` may be written, and `length` says how much room `address` has.
+#[cfg(target_vendor = "apple")]
+pub(super) unsafe fn accept4(
+    fd: c_int,
+    address: *mut super::sockaddr_any,
+    length: *mut socklen_t,
+    _flags: c_int,
+) -> c_int {
+    // SAFETY: the caller vouches for both pointers.
+    unsafe { sys_accept(fd, address, length) }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+pub(super) fn prepare(_new: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(())
 }
 
 /// Makes a new socket close-on-exec and non-blocking, and keeps it from raising `SIGPIPE`.

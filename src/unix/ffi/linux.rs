@@ -55,6 +55,13 @@ mod numbers {
 }
 pub(crate) use numbers::*;
 
+/// What makes a socket close-on-exec and non-blocking from its first moment, so that nothing is left to [`prepare`].
+pub(super) const NEW_FLAGS: c_int = SOCK_CLOEXEC | SOCK_NONBLOCK;
+
+pub(super) fn prepare(_new: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(())
+}
+
 /// What keeps `sendmsg` from raising `SIGPIPE`.
 pub(crate) const SEND_FLAGS: c_int = MSG_NOSIGNAL;
 
