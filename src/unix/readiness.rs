@@ -336,49 +336,12 @@ impl Readiness {
         if edge.stamp != state.key.stamp {
             return;
         }
-        let told = edge.told & state.asked;
-        if told.is_readable() {
-            state.waiting = edge.waiting;
-        }
-        let mark = |direction: Direction| {
-            if edge.odd.contains(direction.interest()) {
-                MARK_ODD
-            } else if direction == Read && edge.waiting > 0 {
-                MARK_COUNTED
-            } else {
-                MARK_PLAIN
-            }
+        self.mark(&mut state, edge);
+        let Some(ready) = self.confirmed(&state, kernel, edge) else {
+            return;
         };
-        for direction in [Read, Write] {
-            let is_told = told.contains(direction.interest());
-            if is_told && self.tick(direction).mark() != mark(direction) {
-                self.move_tick(direction, mark(direction));
-            }
-        }
-
-        let mut ready = edge.ready;
-        if edge.urgent
-            && (ready & state.armed).is_readable()
-            && self.kind == Kind::Stream
-            && !kernel.confirm_beside_urgent()
-        {
-            ready -= Interests::READABLE;
-            if ready.is_empty() {
-                // The urgent byte alone. The direction stays armed, and owed: what comes is an edge.
-                return;
-            }
-        }
-        let unsure = state.unsure(ready, edge.wait);
-        if !unsure.is_empty() {
-            ready = (ready - unsure) | (kernel.confirm(unsure) & unsure);
-            if ready.is_empty() {
-                // The bytes were taken before the registration that waits. It stays armed, and owed.
-                return;
-            }
-        }
-
         let mut hints = edge.hints;
-        // A kernel that has told a failure speaks of an end alone.
+        // A kernel that has reported a failure once speaks of an end alone from then on.
         hints.error |= hints.is_closing() && self.ending.is_broken();
         let quiet = (ready & state.asked) - state.armed;
         let mut pushed = None;
@@ -405,30 +368,74 @@ impl Readiness {
         } else {
             state.wasted.saturating_add(1)
         };
-
         let unwanted_sends = self.kind == Kind::Datagram && quiet.is_writable();
         let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
         if left_over || silence {
-            // To ask anew puts what is left over at the back of the kernel's queue, and asks no more for what nobody
-            // waits for.
-            self.take_notes(&mut state);
-            let wanted = state.armed
-                | if state.wasted >= WASTED_WAKES {
-                    Interests::empty()
-                } else {
-                    state.owed
-                };
-            state.wasted = 0;
-            let asked = state.asked;
-            if state.ask(kernel, Some(asked), wanted).is_err() {
-                // A descriptor that was closed behind our back, or a kernel without memory. What was asked for still
-                // is, so what was not ready stays armed and owed. What was left over stays armed, alone of all not
-                // owed: the next registration asks for it again, and its caller learns of an error.
-                for direction in [Read, Write] {
-                    if (state.armed & state.owed & ready).contains(direction.interest()) {
-                        state.owed -= direction.interest();
-                        self.move_tick(direction, self.tick(direction).mark());
-                    }
+            self.ask_anew(&mut state, kernel, ready);
+        }
+    }
+
+    /// Takes in what an edge says of short transfers.
+    fn mark(&self, state: &mut State, edge: &Edge) {
+        let told = edge.told & state.asked;
+        if told.is_readable() {
+            state.waiting = edge.waiting;
+        }
+        for direction in [Read, Write] {
+            let mark = if edge.odd.contains(direction.interest()) {
+                MARK_ODD
+            } else if direction == Read && edge.waiting > 0 {
+                MARK_COUNTED
+            } else {
+                MARK_PLAIN
+            };
+            if told.contains(direction.interest()) && self.tick(direction).mark() != mark {
+                self.move_tick(direction, mark);
+            }
+        }
+    }
+
+    /// The directions that are ready, without those that are armed and turn out not to hold. Such a direction stays armed
+    /// and owed, since what makes it ready later is an edge. `None` if nothing else is left of the edge.
+    fn confirmed(&self, state: &State, kernel: &impl Kernel, edge: &Edge) -> Option<Interests> {
+        let mut ready = edge.ready;
+        let is_urgent = edge.urgent && self.is_stream() && (ready & state.armed).is_readable();
+        if is_urgent && !kernel.confirm_beside_urgent() {
+            // Only the urgent byte is there.
+            ready -= Interests::READABLE;
+            if ready.is_empty() {
+                return None;
+            }
+        }
+        let unsure = state.unsure(ready, edge.wait);
+        if !unsure.is_empty() {
+            // If it does not hold, the bytes were taken before the registration that waits.
+            ready = (ready - unsure) | (kernel.confirm(unsure) & unsure);
+            if ready.is_empty() {
+                return None;
+            }
+        }
+        Some(ready)
+    }
+
+    /// Asks the kernel anew, after an edge for the directions in `ready`. This puts what did not fit into the batch at the
+    /// back of the kernel's queue. After too many wasted wakes it leaves out what nobody waits for.
+    fn ask_anew(&self, state: &mut State, kernel: &impl Kernel, ready: Interests) {
+        self.take_notes(state);
+        let mut wanted = state.armed;
+        if state.wasted < WASTED_WAKES {
+            wanted |= state.owed;
+        }
+        state.wasted = 0;
+        let asked = state.asked;
+        if state.ask(kernel, Some(asked), wanted).is_err() {
+            // The user has closed the descriptor, or the kernel has no memory. The kernel still has the last asking, so
+            // what was not ready stays armed and owed. What did not fit stays armed without being owed: the next
+            // registration asks for it, and tells its caller if that fails.
+            for direction in [Read, Write] {
+                if (state.armed & state.owed & ready).contains(direction.interest()) {
+                    state.owed -= direction.interest();
+                    self.move_tick(direction, self.tick(direction).mark());
                 }
             }
         }
