@@ -1,0 +1,203 @@
+//! The kernel that the models play: sockets, each with a count of bytes, and a set that reports edges as epoll does.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use super::{R, W};
+use crate::event::Hints;
+use crate::hooks::sync::{lock, AtomicU32, Mutex, Ordering};
+use crate::interests::Interests;
+use crate::unix::queue::System;
+use crate::unix::readiness::{Edge, Key};
+
+/// What a socket holds: the count of bytes in the low bits, and these.
+pub(super) const FIN: u32 = 1 << 16;
+pub(super) const FULL: u32 = 1 << 17;
+pub(super) const BYTES: u32 = FIN - 1;
+
+/// Which interests hold, as `epoll` and `poll(2)` see it.
+pub(super) fn ready(held: u32) -> Interests {
+    let mut ready = Interests::empty();
+    ready.set(R, held & (BYTES | FIN) != 0);
+    ready.set(W, held & FULL == 0);
+    ready
+}
+
+/// A socket of the kernel in miniature. It is changed under its lock, and looked at without.
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) lock: Mutex<()>,
+    pub(super) held: AtomicU32,
+}
+
+/// The kernel's queue: what is watched, and the list of what is ready.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub(super) items: Vec<Option<(Interests, Key)>>,
+    /// Numbers of sockets; `None` is the notice.
+    pub(super) ready: VecDeque<Option<usize>>,
+}
+
+impl Set {
+    pub(super) fn push(&mut self, entry: Option<usize>) {
+        if !self.ready.contains(&entry) {
+            self.ready.push_back(entry);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Fake {
+    pub(super) sockets: Vec<Socket>,
+    pub(super) set: Mutex<Set>,
+}
+
+impl Fake {
+    /// Changes what a socket holds, and reports `interests` if they are asked for, as `ep_poll_callback` does.
+    pub(super) fn change(
+        &self,
+        socket: usize,
+        interests: Interests,
+        change: impl FnOnce(u32) -> u32,
+    ) {
+        let _lock = lock(&self.sockets[socket].lock);
+        let held = self.sockets[socket].held.load(Ordering::Relaxed);
+        self.sockets[socket]
+            .held
+            .store(change(held), Ordering::Relaxed);
+        let mut set = lock(&self.set);
+        if matches!(set.items[socket], Some((asked, _)) if asked.intersects(interests)) {
+            set.push(Some(socket));
+        }
+    }
+
+    pub(super) fn deliver(&self, socket: usize, bytes: u32) {
+        self.change(socket, R, |held| held + bytes);
+    }
+
+    pub(super) fn finish(&self, socket: usize) {
+        self.change(socket, R, |held| held | FIN);
+    }
+
+    pub(super) fn make_room(&self, socket: usize) {
+        self.change(socket, W, |held| held & !FULL);
+    }
+
+    pub(super) fn receive(&self, socket: usize, room: u32) -> io::Result<u32> {
+        let socket = &self.sockets[socket];
+        let _lock = lock(&socket.lock);
+        let held = socket.held.load(Ordering::Relaxed);
+        let count = room.min(held & BYTES);
+        if count == 0 && held & FIN == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        socket.held.store(held - count, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    /// A write of more than there is room for: short, or `WouldBlock`.
+    pub(super) fn send_much(&self, socket: usize) -> io::Result<u32> {
+        let socket = &self.sockets[socket];
+        let _lock = lock(&socket.lock);
+        let held = socket.held.load(Ordering::Relaxed);
+        if held & FULL != 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        socket.held.store(held | FULL, Ordering::Relaxed);
+        Ok(1)
+    }
+
+    pub(super) fn holds(&self, socket: usize) -> Interests {
+        ready(self.sockets[socket].held.load(Ordering::Relaxed))
+    }
+
+    /// `epoll_wait` with no time: each entry as slot and edge, or the notice.
+    pub(super) fn reap(&self, most: usize, wait: u32) -> Vec<Option<(u32, Edge)>> {
+        let mut set = lock(&self.set);
+        let mut reaped = Vec::new();
+        while reaped.len() < most {
+            let Some(entry) = set.ready.pop_front() else {
+                break;
+            };
+            let Some(socket) = entry else {
+                reaped.push(None);
+                continue;
+            };
+            let Some((asked, key)) = set.items[socket] else {
+                continue;
+            };
+            let held = self.sockets[socket].held.load(Ordering::Relaxed);
+            let ready = ready(held) & asked;
+            if ready.is_empty() {
+                continue;
+            }
+            let mut odd = Interests::empty();
+            odd.set(R, held & FIN != 0);
+            let edge = Edge {
+                stamp: key.stamp,
+                wait,
+                told: Interests::all(),
+                ready,
+                odd,
+                waiting: 0,
+                urgent: false,
+                hints: Hints::default(),
+            };
+            reaped.push(Some((key.slot, edge)));
+        }
+        reaped
+    }
+}
+
+pub(super) fn number(fd: BorrowedFd<'_>) -> usize {
+    usize::try_from(fd.as_raw_fd()).unwrap()
+}
+
+impl System for Fake {
+    fn ask(
+        &self,
+        fd: BorrowedFd<'_>,
+        before: Option<Interests>,
+        interests: Interests,
+        key: Key,
+    ) -> io::Result<()> {
+        let socket = number(fd);
+        let mut set = lock(&self.set);
+        match (before, set.items[socket]) {
+            (None, Some(_)) => return Err(ErrorKind::AlreadyExists.into()),
+            (Some(_), None) => return Err(ErrorKind::NotFound.into()),
+            _ => {}
+        }
+        set.items[socket] = Some((interests, key));
+        if self.holds(socket).intersects(interests) {
+            set.push(Some(socket));
+        }
+        Ok(())
+    }
+
+    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests {
+        self.holds(number(fd)) & interests
+    }
+
+    fn leave(&self, fd: BorrowedFd<'_>, _asked: Interests) {
+        let socket = number(fd);
+        let mut set = lock(&self.set);
+        set.items[socket] = None;
+        set.ready.retain(|entry| *entry != Some(socket));
+    }
+
+    fn notice(&self) {
+        lock(&self.set).push(None);
+    }
+}
+
+/// A descriptor of the kernel in miniature: the number of a socket.
+pub(super) struct Descriptor(pub(super) usize);
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: it is a number that only `Fake` looks at, and never the system.
+        unsafe { BorrowedFd::borrow_raw(i32::try_from(self.0).unwrap()) }
+    }
+}
