@@ -1,22 +1,22 @@
 //! The queue of Linux and Android: [`epoll`](https://man7.org/linux/man-pages/man7/epoll.7.html).
 //!
-//! **The idea.** Every source is in the set edge-triggered, for what [`unix::readiness`](crate::unix::readiness) wants
-//! and nothing else, and the 64 bits that epoll hands back with each edge hold the slot of the source and the stamp of
-//! the asking. This file translates: interests to `EPOLL…` bits, those bits to an [`Edge`].
+//! **The idea.** Every source is in the set edge-triggered, for what [`unix::readiness`](crate::unix::readiness) asks
+//! and nothing else. The 64 bits that epoll hands back with each edge hold the slot of the source and the stamp of the
+//! asking. This file translates interests to `EPOLL…` bits, and those bits to an [`Edge`].
 //!
-//! **Wakes.** An eventfd stands in the set edge-triggered. Each write to it is an edge of its own, so it is never read:
-//! a wake costs one `write`. (After 2^64 - 2 writes it is full; then it is read once.)
+//! **Wakes.** An eventfd is in the set edge-triggered. Each write to it is an edge of its own, so it need not be read,
+//! and a wake costs one `write`. (After 2^64 - 2 writes the eventfd is full. Then it is read once.)
 //!
-//! **Waiting.** `epoll_pwait2` takes nanoseconds (Linux 5.11). Where the kernel lacks it, or a sandbox refuses it, with
-//! whatever error, `epoll_wait` takes milliseconds, rounded up. Android's filter kills whoever tries the newer call, so it
-//! is not compiled in there. Both are asked for the rest of a deadline after a signal.
+//! **Waiting.** `epoll_pwait2` takes nanoseconds (Linux 5.11). Where the kernel does not have it, or a sandbox refuses
+//! it with whatever error, `epoll_wait` takes milliseconds, rounded up. Android's filter kills a program that tries the
+//! newer call, so the call is not compiled in there. After a signal either is called again for the rest of the time.
 //!
-//! **Urgent data.** With the urgent byte alone in the socket epoll may say `EPOLLIN` (when memory is short), and no read
-//! gives that byte. So an edge with `EPOLLPRI` is confirmed by a peek at one byte. A peek also takes the error that the
-//! socket keeps; it is kept in the source's [`Ending`].
+//! **Urgent data.** With only the urgent byte in the socket, epoll may report `EPOLLIN` (when memory is short), and no
+//! read gives that byte. So an edge with `EPOLLPRI` is confirmed by a peek at one byte. The peek also takes the error
+//! that the socket may keep, and the source's [`Ending`] keeps it for the user.
 //!
-//! **The price.** An edge may come for something that nobody armed. It is dropped here; from the second in a row on
-//! the kernel is asked to keep such edges to itself.
+//! **The price.** An edge may come for a direction that is not armed. It fires no event. From the second such edge in a
+//! row on, the kernel is asked to report only what is armed.
 
 pub(crate) mod ffi;
 
@@ -54,7 +54,7 @@ const WRITE_BITS: u32 = ffi::EPOLLOUT;
 pub(crate) struct Epoll {
     set: OwnedFd,
     notices: File,
-    /// Cleared for good by the poller when the call is refused; nobody else looks.
+    /// The polling thread clears it for good when the call is refused. No other thread uses it.
     has_pwait2: AtomicBool,
 }
 
@@ -85,7 +85,7 @@ impl Wait for Epoll {
     ) -> io::Result<usize> {
         let timeout = match timeout {
             None => return ffi::epoll_wait(self.set.as_fd(), reaped, -1),
-            // A few ns cheaper than the newer call, which has nothing to add.
+            // A few nanoseconds cheaper than the newer call, which would do the same.
             Some(Duration::ZERO) => return ffi::epoll_wait(self.set.as_fd(), reaped, 0),
             Some(timeout) => timeout,
         };
@@ -107,7 +107,7 @@ impl Wait for Epoll {
 }
 
 impl Epoll {
-    /// `None` if the call is refused here: then it is never made again.
+    /// `None` if the system refuses the call, which is then not made again.
     fn wait_in_nanoseconds(
         &self,
         reaped: &mut [ffi::epoll_event],
@@ -126,8 +126,8 @@ impl Epoll {
     }
 }
 
-/// Whether a wait failed for a reason that another call for waiting would have, too. Everything else is a refusal of the
-/// call itself: kernels and sandboxes have many codes for that.
+/// Whether a wait failed for a reason that `epoll_wait` would have, too. Every other error is taken for a refusal of
+/// the newer call, since kernels and sandboxes have many codes for that.
 fn is_about_the_arguments(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -182,7 +182,7 @@ impl queue::System for Epoll {
         let one = 1_u64.to_ne_bytes();
         let written = (&self.notices).write(&one);
         if matches!(&written, Err(error) if error.kind() == ErrorKind::WouldBlock) {
-            // Full, after 2^64 - 2 notices. A read makes room, and whoever reads writes again, so an edge follows.
+            // The eventfd is full, after 2^64 - 2 notices. A read makes room, and the write that follows makes an edge.
             drop((&self.notices).read(&mut [0; 8]));
             drop((&self.notices).write(&one));
         } else {
@@ -193,8 +193,8 @@ impl queue::System for Epoll {
         }
     }
 
-    /// A write to a socket that was never connected says `EPIPE`, as if the connection had ended; every other system says
-    /// that there is none. Such a socket has hung up, and not been shut.
+    /// A write to a socket that was never connected fails with `EPIPE`, as if the connection had ended. Other systems
+    /// say `ENOTCONN`. Such a socket reports a hang-up, and is not readable as one that has ended would be.
     fn meant(socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
         if error.kind() == ErrorKind::BrokenPipe {
             let found = socket::poll_now(socket, socket::POLLIN).unwrap_or(0);

@@ -1,6 +1,6 @@
-//! The one room with anything in it that is for tests: what they see or break inside, under `--cfg minimio_hooks`, and what
-//! the model checker replaces, under `--cfg loom`. In a user's program all that stands here is compiled away, but for the
-//! names of `std`'s own locks. No part of the API.
+//! Everything in `src` that is for tests: what they see or break inside the crate under `--cfg minimio_hooks`, and what
+//! the model checker replaces under `--cfg loom`. In a user's program nothing of it is compiled, but for the names of
+//! `std`'s locks and empty functions. It is no part of the API.
 
 pub(crate) mod faults;
 #[cfg(all(minimio_hooks, windows))]
@@ -11,7 +11,7 @@ pub(crate) mod sync;
 #[cfg(all(minimio_hooks, windows))]
 pub mod windows;
 
-// The models lie outside `src`: they are no part of the product, and the published package is built without them.
+// The models are outside `src`, since they are no part of the product. The published package is built without them.
 #[cfg(all(loom, test))]
 #[path = "../verify/unix/model.rs"]
 mod model_unix;

@@ -1,18 +1,18 @@
 //! The queue of Apple's systems and the BSDs: [`kqueue`](https://man.freebsd.org/cgi/man.cgi?query=kqueue).
 //!
-//! **The idea.** Every direction of a source is a filter of its own, asked with `EV_CLEAR` (edge-triggered), for what
-//! [`unix::readiness`](crate::unix::readiness) wants and nothing else. The `udata` that comes back with each edge holds
-//! the slot of the source and the stamp of the asking. [`translate`] does that, without system calls; this file submits
-//! and waits.
+//! **The idea.** Every direction of a source is a filter of its own, asked with `EV_CLEAR` (edge-triggered) for what
+//! [`unix::readiness`](crate::unix::readiness) asks and nothing else. The `udata` that comes back with each edge holds
+//! the slot of the source and the stamp of the asking. [`translate`] does that without system calls. This file submits
+//! changes and waits.
 //!
-//! **Wakes.** A user event where the system has them, else a pipe: [`notices`].
+//! **Wakes.** A user event where the system has them, and a pipe elsewhere: [`notices`].
 //!
-//! **Waiting.** `kevent` takes nanoseconds, and the rest of a deadline after a signal. Long waits are cut into days,
-//! since Darwin refuses seconds beyond 31 bits and others count clock ticks in as many.
+//! **Waiting.** `kevent` takes nanoseconds, and is called again for the rest of the time after a signal. Long waits are
+//! cut into days, since Darwin refuses seconds beyond 31 bits and others count clock ticks in as many bits.
 //!
-//! **The price.** Readable and writable come as two events, and room that comes back is told several times: for what
-//! nobody armed, from the second in a row on, the kernel is asked to keep quiet. An asking that failed half-way is
-//! taken back by a second call.
+//! **The price.** Readable and writable come as two events. Room that comes back is reported several times. From the
+//! second report in a row of something that is not armed, the kernel is asked to report only what is armed. An asking
+//! of which one change has failed is taken back by a second call.
 
 pub(crate) mod ffi;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
@@ -73,7 +73,7 @@ impl Wait for Kqueue {
 
     fn translate(&self, entry: &ffi::kevent, wait: u32) -> Reaped {
         if entry.udata == NOTICE {
-            // Before the wakes are looked at, so that one which comes meanwhile is announced anew.
+            // Before the wakes are looked at, so that a wake which comes meanwhile sends a notice that is reported.
             self.notices.received();
             return Reaped::Notice;
         }
@@ -82,7 +82,7 @@ impl Wait for Kqueue {
     }
 }
 
-/// Submits at most two changes. All are tried; the error is that of the first that failed.
+/// Submits at most two changes. The kernel tries all of them, and the error is that of the first that failed.
 fn submit(queue: BorrowedFd<'_>, changes: &[ffi::kevent]) -> io::Result<()> {
     let mut receipts = [ffi::kevent::ZERO; 2];
     if changes.is_empty() {
@@ -90,7 +90,8 @@ fn submit(queue: BorrowedFd<'_>, changes: &[ffi::kevent]) -> io::Result<()> {
     }
     let count = loop {
         match ffi::submit(queue, changes, &mut receipts) {
-            // Changes can be submitted twice: what was added is looked at once more, what was deleted is tolerated.
+            // The changes are submitted again. What was added is looked at once more, and that something is deleted
+            // already is no failure.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             done => break done?,
         }
@@ -112,8 +113,8 @@ impl queue::System for Kqueue {
         let before = before.unwrap_or(Interests::empty());
         let changes = translate::asking(ident(fd), before, interests, key);
         submit(self.queue.as_fd(), &changes).map_err(|error| {
-            // One change may have been made and the other not. Nobody can mend a second failure: the next asking,
-            // whatever it is for, puts all right.
+            // One change may have been made and the other not. If taking it back fails, too, the next asking puts it
+            // right, whatever it is for.
             let back = translate::taking_back(ident(fd), before, interests, key);
             drop(submit(self.queue.as_fd(), &back));
             error
@@ -132,15 +133,15 @@ impl queue::System for Kqueue {
         self.notices.send(self.queue.as_fd());
     }
 
-    /// Two errors stand for others here. On a socket that is being connected `write` (Apple's `read`, too) says that it
-    /// is not connected; and once a connect was refused or a connection reset, `write` says `EPIPE` and leaves the
-    /// reason where `SO_ERROR` finds it.
+    /// Two errors are misleading here. On a socket that is being connected, `write` (and Apple's `read`) fails with
+    /// `ENOTCONN`. When a connect was refused or a connection reset, `write` fails with `EPIPE` and leaves the reason
+    /// where `SO_ERROR` gives it.
     fn meant(socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
         let code = error.raw_os_error();
         if !matches!(code, Some(socket::EPIPE | socket::ENOTCONN)) {
             return error;
         }
-        // In this order, since to ask about the connect may clear the reason.
+        // In this order, since `is_connecting` may clear the reason.
         if let Some(reason) = socket::take_error(socket) {
             return reason;
         }

@@ -1,8 +1,8 @@
-//! What sets and maps by a number have in common: the number is an address, or a token.
+//! Maps whose keys are addresses or tokens.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// Hashes addresses and tokens: both are chosen here or by the user, not by a peer, so mixing the bits is enough.
+/// Hashes addresses and tokens. A peer cannot choose them, so it is enough to mix the bits.
 #[derive(Default)]
 pub(crate) struct NumberHasher(u64);
 
@@ -18,7 +18,7 @@ impl Hasher for NumberHasher {
     }
 
     fn write_usize(&mut self, number: usize) {
-        // 2^64 over the golden ratio, as in Fibonacci hashing; the table looks at the upper bits and the lower ones.
+        // 2^64 divided by the golden ratio, as in Fibonacci hashing. The table uses the upper bits and the lower ones.
         let mixed = (self.0 ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = mixed ^ (mixed >> 32);
     }
@@ -27,5 +27,5 @@ impl Hasher for NumberHasher {
 pub(crate) type NumberMap<T> =
     std::collections::HashMap<usize, T, BuildHasherDefault<NumberHasher>>;
 
-/// What is empty and has room for more than this gives its memory back.
+/// A collection that is empty and has room for more than this gives its memory back.
 pub(crate) const KEPT_CAPACITY: usize = 64;

@@ -1,21 +1,39 @@
-//! What the two Unix backends share: everything but the system's queue itself.
+//! What the two Unix backends share: everything but the queue of the system itself.
 //!
-//! Both epoll and kqueue can be asked for *edges*: a report when a condition comes true. This crate promises
-//! *completions*: each registration yields one event. Between the two stands a state machine in user space
-//! ([`readiness`]), and the rest is plumbing:
+//! epoll and kqueue report *edges*: one report when a condition comes true. This crate promises *completions*: one
+//! event for each registration. A state machine in user space ([`readiness`]) makes the one of the other. The rest
+//! brings calls, edges and wakes to it:
 //!
 //! ```text
-//!   sources    TcpStream, TcpListener, UdpSocket: makes the calls, tells the state machine how they ended
-//!      |    selector         the loop around a wait
+//!   stream, listener, datagrams     the calls of each sort of source
+//!      |
+//!   source     makes a call, and tells the state machine how it ended
+//!      |    selector                the loop around a wait
 //!      |   /
-//!   queue      one Poll: which source sits in which slot, what the wait is numbered, the wakes, the closing
+//!   queue      one Poll: which source sits in which slot, the number of the wait, the wakes, the closing
 //!      |   \
-//!      |    slots, wakes      a table with generations; a set of tokens
+//!      |    slots, wakes            a table with generations; a set of tokens
 //!   readiness  what is armed, and what the kernel still owes
-//!   ending     how a stream has ended, and what is still to be told of it
+//!   ending     how a stream has ended, and what of that the user is still to be told
 //! ```
 //!
-//! A backend adds a type that implements [`queue::System`] and [`selector::Wait`]: it translates, and no more.
+//! A backend adds a type that implements [`queue::System`] and [`selector::Wait`], which translate and do no more.
+//!
+//! # Glossary
+//! The words that are this crate's own:
+//!
+//! | word | meaning |
+//! | --- | --- |
+//! | ask | To tell the kernel which directions of a source to report. It reports at once what holds already. |
+//! | armed | A direction is armed while a registration waits for its event. |
+//! | owed | A direction is owed if the kernel will report whatever makes it ready, now or later. |
+//! | reaped, handled | A wait reaps an edge from the kernel. The edge is handled when it is turned into events. |
+//! | tick | The count of the handled edges of a direction. A call that began at an older tick proves nothing. |
+//! | note | The record that a call has met the end of the data or of the room, with the tick at which the call began. |
+//! | mark | What the last edge of a direction said of short transfers. It is part of the tick. |
+//! | stamp | The count of the askings of a slot. The kernel hands it back with each edge, so an old edge shows. |
+//! | wasted | A wake-up of the polling thread by an edge that fires no event is wasted. |
+//! | notice | What `wake` and `close_loop` put into the queue of the system, so that a wait ends. |
 
 mod datagrams;
 pub(crate) mod ending;
@@ -37,8 +55,8 @@ use std::os::fd::BorrowedFd;
 
 use crate::interests::Interests;
 
-/// Which of `interests` hold right now, by `poll(2)` with a zero time-out: the bits that make an edge ready, and no
-/// pending error is consumed.
+/// Which of `interests` hold right now. `poll(2)` with a time-out of zero knows the same conditions as an edge, and
+/// leaves a pending error where it is.
 pub(crate) fn confirm(fd: BorrowedFd<'_>, interests: Interests) -> Interests {
     let broken = ffi::POLLERR | ffi::POLLHUP;
     let mut events = 0;
@@ -48,7 +66,7 @@ pub(crate) fn confirm(fd: BorrowedFd<'_>, interests: Interests) -> Interests {
     if interests.is_writable() {
         events |= ffi::POLLOUT;
     }
-    // It cannot fail with one descriptor; if it did, the edge is what we know.
+    // This cannot fail with one descriptor. If it did, the edge would be all that is known.
     let found = ffi::poll_now(fd, events).unwrap_or(events);
     let mut ready = Interests::empty();
     ready.set(Interests::READABLE, found & (ffi::POLLIN | broken) != 0);
@@ -56,7 +74,7 @@ pub(crate) fn confirm(fd: BorrowedFd<'_>, interests: Interests) -> Interests {
     ready & interests
 }
 
-/// Whether the connection of a socket is gone, or never was. A look that fails shows nothing.
+/// Whether the connection of a socket is gone or has never been there. If the call fails, this is `false`.
 pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
     let found = ffi::poll_now(socket, 0).unwrap_or(0);
     found & (ffi::POLLERR | ffi::POLLHUP) != 0

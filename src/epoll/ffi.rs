@@ -1,6 +1,7 @@
 //! The system calls of the epoll backend, declared by hand, each with its manual page and a safe wrapper.
 //!
-//! Apart from `hooks` it knows only `std` and `unix::ffi`; `tests/ffi_layout.rs` compares every item with the `libc` crate.
+//! Apart from `hooks` it knows only `std` and `unix::ffi`; `tests/ffi_layout.rs` compares every item with the `libc`
+//! crate.
 
 #![allow(non_camel_case_types)]
 

@@ -1,5 +1,5 @@
-//! Where a test can make a system call fail or move less than it was asked, under `--cfg minimio_hooks`. Elsewhere what
-//! asks here is compiled away.
+//! Lets a test make a system call fail, or move less than it was asked, under `--cfg minimio_hooks`. Without that the
+//! functions here are empty.
 
 #[cfg(minimio_hooks)]
 pub(crate) use injected::fault;

@@ -1,5 +1,5 @@
-//! Which locks, atomics, clock and sockets the backends use: `std`'s, or those of the model checker `loom` and of the kernel
-//! that its models play.
+//! The locks, atomics, clock and sockets that the backends use: those of `std`, or those of the model checker `loom`
+//! and of the kernel that the models play.
 
 #[cfg(all(loom, test))]
 pub(crate) use crate::windows::ffi::{net, Instant};
@@ -26,15 +26,15 @@ pub(crate) use std::{
     time::Instant,
 };
 
-/// Locks, also after a panic of another holder: every critical section here leaves the state sound at each step, so
-/// poisoning would only turn one thread's bug into everybody's.
+/// Locks, even if a thread has panicked while it held the lock. Every critical section in this crate leaves the state
+/// sound at each step, so an error in all other threads would be of no use.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// A `SeqCst` fence, for where nothing but loads came since a [`lock`] was taken.
+/// A `SeqCst` fence, for a place where the thread has only loaded since it took a [`lock`].
 ///
 /// x86 needs no instruction for it: the lock was taken by an atomic read-modify-write, loads and stores are not
 /// reordered with such an instruction there, nor loads with loads (Intel's manual, volume 3, «Memory Ordering»). Only

@@ -1,13 +1,13 @@
 //! The system calls of the kqueue backend, declared by hand, each with its manual page and a safe wrapper.
 //!
 //! The systems agree on the calls and on most numbers, and disagree on the layout of `struct kevent`:
-//! [FreeBSD](https://man.freebsd.org/cgi/man.cgi?query=kqueue),
-//! [macOS, iOS](https://developer.apple.com/library/archive/documentation/System/Conceptual/ManPages_iPhoneOS/man2/kqueue.2.html),
+//! [FreeBSD](https://man.freebsd.org/cgi/man.cgi?query=kqueue), [macOS,
+//! iOS](https://developer.apple.com/library/archive/documentation/System/Conceptual/ManPages_iPhoneOS/man2/kqueue.2.html),
 //! [NetBSD](https://man.netbsd.org/kqueue.2), [OpenBSD](https://man.openbsd.org/kqueue.2),
 //! [DragonFly](https://man.dragonflybsd.org/?command=kqueue&section=2).
 //!
-//! It knows `std` only; `tests/kqueue_layout.rs` holds every item against the `libc` crate. What is pure here is also
-//! compiled for the unit tests of other systems, with OpenBSD's layout.
+//! Apart from `hooks` it knows only `std` and `unix::ffi`; `tests/kqueue_layout.rs` compares every item with the `libc`
+//! crate. What makes no system call is also compiled for the unit tests on Linux, with OpenBSD's layout.
 
 #![allow(non_camel_case_types)]
 
@@ -47,7 +47,8 @@ pub(crate) const EV_CLEAR: flags_t = 0x0020;
 pub(crate) const EV_RECEIPT: flags_t = 0x0040;
 pub(crate) const EV_ERROR: flags_t = 0x4000;
 pub(crate) const EV_EOF: flags_t = 0x8000;
-/// Apple's mark of urgent data. The others have the bit for what a filter likes to do with it, and sockets do nothing.
+/// Apple's mark of urgent data. Other systems leave the meaning of this bit to the filter, and the filters of sockets
+/// do not use it.
 pub(crate) const EV_OOBAND: flags_t = 0x2000;
 
 pub(crate) const ENOENT: c_int = 2;
@@ -68,7 +69,7 @@ pub(crate) struct kevent {
     pub(crate) ext: [u64; 4],
 }
 
-/// The two numbers of a source's key need all of it. (A port to machines of 32 bits would use Apple's `kevent64_s` and
+/// The key of a source needs all 64 bits of `udata`. (A port to machines of 32 bits would use Apple's `kevent64_s` and
 /// FreeBSD's `ext`.)
 const _: () = assert!(
     usize::BITS == 64,

@@ -1,9 +1,9 @@
-//! Notices by a [pipe](https://man.netbsd.org/pipe2.2): NetBSD and OpenBSD, whose released kernels lack `EVFILT_USER` or
-//! did until lately.
+//! Notices by a [pipe](https://man.netbsd.org/pipe2.2), for NetBSD and OpenBSD: their released kernels do not have
+//! `EVFILT_USER`, or have had it only recently.
 //!
-//! Each notice is a byte. The poller takes the bytes out before it looks what they are about, so that a byte which is
-//! written meanwhile is reported anew. They are few: the next notice is sent only after the last was handled, but for
-//! the close's, so the pipe is never full.
+//! Each notice is a byte. The polling thread takes the bytes out before it looks at the wakes, so that a byte which is
+//! written meanwhile is reported anew. The pipe is never full, since the next notice is sent only after the last one
+//! was handled; only the close sends one in between.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -13,7 +13,7 @@ use crate::kqueue::ffi::{self, EV_ADD, EV_CLEAR, EV_RECEIPT};
 use crate::kqueue::submit;
 use crate::kqueue::translate::NOTICE;
 
-/// More than are ever in the pipe.
+/// More bytes than are ever in the pipe.
 const MOST_BYTES: usize = 16;
 
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Notices {
         }
     }
 
-    /// Takes away what announced itself.
+    /// Takes out the bytes that were reported.
     pub(crate) fn received(&self) {
         let mut bytes = [0; MOST_BYTES];
         while matches!(

@@ -1,7 +1,8 @@
-//! From a registration to the changes that are submitted, and from a `kevent` to what the state machine is told. Pure,
-//! and the same on every system, so that its tests run everywhere, fed with what real kernels have answered.
+//! Translates a registration to the changes that are submitted, and a `kevent` to an [`Edge`]. There are no system
+//! calls here and the code is the same on every system, so its tests run everywhere, with what real kernels have
+//! answered.
 //!
-//! A direction is a filter of its own, so an asking is up to two changes and an edge speaks of one direction. The slot
+//! A direction is a filter of its own, so an asking is up to two changes, and an edge is about one direction. The slot
 //! and the stamp of a source travel in `udata`.
 
 use std::ffi::c_int;
@@ -23,7 +24,7 @@ const FILTERS: [(Interests, filter_t); 2] = [
     (Interests::WRITABLE, EVFILT_WRITE),
 ];
 
-/// What one call submits for one source: at most a change a filter.
+/// What one call submits for one source: at most one change for each filter.
 #[derive(Debug)]
 pub(crate) struct Changes {
     list: [kevent; 2],
@@ -52,8 +53,8 @@ impl Deref for Changes {
     }
 }
 
-/// The changes from `before` to `now`. What is asked for again is added again: that replaces `udata`, and the kernel
-/// looks at once whether the condition holds (`EV_ENABLE` would not make NetBSD look).
+/// The changes from `before` to `now`. A filter that is asked for again is added again. This replaces its `udata`, and
+/// makes the kernel look at once whether the condition holds (`EV_ENABLE` would not make NetBSD look).
 pub(crate) fn asking(ident: usize, before: Interests, now: Interests, key: Key) -> Changes {
     let mut changes = Changes::new();
     for (interest, filter) in FILTERS {
@@ -66,8 +67,8 @@ pub(crate) fn asking(ident: usize, before: Interests, now: Interests, key: Key) 
     changes
 }
 
-/// The changes that take back an [`asking`] of which a part failed: what had been asked for `before` is asked for under
-/// the last stamp again, and the rest is not asked for.
+/// The changes that take back an [`asking`] of which a part has failed: what was asked for `before` is asked for again
+/// with the last stamp, and the rest is deleted.
 pub(crate) fn taking_back(ident: usize, before: Interests, now: Interests, key: Key) -> Changes {
     let last = Key {
         slot: key.slot,
@@ -82,7 +83,8 @@ pub(crate) fn leaving(ident: usize, asked: Interests) -> Changes {
     asking(ident, asked, Interests::empty(), nowhere)
 }
 
-/// The first error among the receipts. That there was nothing to delete, or no descriptor to delete it from, is none.
+/// The first error among the receipts. It is no error if there was nothing to delete, or no descriptor to delete it
+/// from.
 pub(crate) fn failure(changes: &[kevent], receipts: &[kevent]) -> Option<c_int> {
     receipts.iter().find_map(|receipt| {
         let code = c_int::try_from(receipt.data).unwrap_or(c_int::MAX);
@@ -96,8 +98,8 @@ pub(crate) fn failure(changes: &[kevent], receipts: &[kevent]) -> Option<c_int> 
     })
 }
 
-/// What a report of a source says, and of which slot. Bits are tested and never compared, since some kernels leave the
-/// bits of the change in.
+/// The slot that a report is about, and what it says. Single bits are tested and `flags` is never compared as a whole,
+/// since some kernels leave the bits of the change in it.
 pub(crate) fn edge(entry: &kevent, wait: u32) -> (u32, Edge) {
     let has = |flag: flags_t| entry.flags & flag != 0;
     let writes = entry.filter == EVFILT_WRITE;
@@ -127,7 +129,7 @@ pub(crate) fn edge(entry: &kevent, wait: u32) -> (u32, Edge) {
             none
         },
         waiting,
-        // A filter of its own counts the bytes, and says nothing of the urgent one.
+        // The filter counts the bytes, without the urgent one.
         urgent: false,
         hints: Hints {
             read_closed: end && !writes,

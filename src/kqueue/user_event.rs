@@ -1,6 +1,6 @@
 //! Notices by [`EVFILT_USER`](https://man.freebsd.org/cgi/man.cgi?query=kqueue): Apple's systems, FreeBSD, DragonFly.
 //!
-//! The event stands in the queue with `EV_CLEAR`. A trigger is reported once, and those before the report merge into it.
+//! The event is in the queue with `EV_CLEAR`. Triggers that come before the report are reported as one.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ impl Notices {
         Ok(Notices)
     }
 
-    /// Sends one. Sending it twice after a signal does no harm.
+    /// Sends one. After a signal it may be sent twice, which does no harm.
     pub(crate) fn send(&self, queue: BorrowedFd<'_>) {
         loop {
             match ffi::trigger_user_event(queue, NOTICE) {
@@ -27,6 +27,6 @@ impl Notices {
         }
     }
 
-    /// There is nothing to take away.
+    /// There is nothing to take out.
     pub(crate) fn received(&self) {}
 }

@@ -1,7 +1,8 @@
 //! `UdpSocket` on Unix.
 //!
-//! A datagram says nothing about the next one, so of a receive or a send only `WouldBlock` is noted. A peek is not noted
-//! at all: with `SO_PEEK_OFF` it begins where the last peek stopped, and its `WouldBlock` says nothing about a receive.
+//! A datagram says nothing about the next one, so of a receive or a send only `WouldBlock` is noted. A peek is not
+//! noted at all: with `SO_PEEK_OFF` it begins where the last peek stopped, and its `WouldBlock` says nothing about a
+//! receive.
 
 use std::io;
 use std::net::{self, SocketAddr};

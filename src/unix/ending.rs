@@ -1,35 +1,38 @@
-//! How a stream has ended, for as long as it lives: the failure that broke it, and the directions that were shut.
+//! How a stream has ended: the failure that broke it, and the directions that the user has shut down.
 //!
-//! **The idea.** A kernel tells a failure once, to whichever call comes first, and from then on a read gives the end of
-//! the stream, as if the peer had sent all that it wanted. A program that reads an answer must not take a reset that its
-//! writer was told of for the end of the answer. So the failure is kept here, and where a read would give an end it
-//! gives the failure. The same goes for a failure that some other look of ours has met, which nobody was told of yet.
+//! **The idea.** A kernel reports the failure of a connection once, to whichever call comes first. From then on a read
+//! gives the end of the stream, as if the peer had sent all that it wanted. So a program could take a reset, of which
+//! only its writer was told, for the end of an answer. Therefore the failure is kept here, and a read that would give
+//! the end gives the failure instead. The same is done with a failure that was reported to a call of the crate and not
+//! of the user.
 //!
-//! **The price.** Nothing while bytes flow: only a call that gives no bytes asks. One relaxed load before each read finds
-//! out whether the reading was shut down on this side (Linux would go on delivering what comes).
+//! **The price.** Nothing while bytes flow, since only a call that moves none looks here. One relaxed load before each
+//! read shows whether the user has shut down the reading (Linux would go on delivering what comes).
 //!
-//! One word holds it all: the failure's code in the low bits, and these bits above it.
+//! One word holds everything: the code of the failure in the low bits, and these bits above it.
 //!
 //! | bit | it is set when | it is cleared when |
 //! | --- | --- | --- |
-//! | `END_TOLD` | a read gave the end of the stream, and no failure was known | never |
-//! | `UNTOLD` | the failure was met by a look of ours, and not by the user | a read, a write or `take_error` has told it |
-//! | `UNTAKEN` | a failure is kept that `take_error` has not told | `take_error` has told it |
-//! | `SHUT_READ`, `SHUT_WRITE` | the user has shut the direction | never |
-//! | `MAY_FAIL` | the stream was not connected yet when we got it | never |
+//! | `END_TOLD` | a read gave the end of the stream while no failure was known | never |
+//! | `UNTOLD` | a call of the crate met the failure, not one of the user's | a read, a write or `take_error` tells it |
+//! | `UNTAKEN` | a failure is kept that `take_error` has not told | `take_error` tells it |
+//! | `SHUT_READ`, `SHUT_WRITE` | the user shuts down the direction | never |
+//! | `MAY_FAIL` | the stream was not yet connected when the crate got it | never |
 //!
 //! # Invariants
-//! 1. **The first failure stays.** A code is written once. Kept by [`keep`](Ending::keep), through which every one goes.
-//! 2. **What a read told first, stays.** After `END_TOLD` every read gives the end; after a failure that a read has told,
-//!    none gives the end. Kept by [`read_ended`](Ending::read_ended) and [`failed`](Ending::failed).
+//! 1. **The first failure stays.** A code is written once. [`keep_with`](Ending::keep_with), which writes all of them,
+//!    keeps this.
+//! 2. **What a read told first, stays.** After `END_TOLD` every read gives the end. After a failure that a read has
+//!    told, no read gives the end. [`read_ended`](Ending::read_ended) and [`failed`](Ending::failed) keep this.
 //!
 //! # Interleavings
-//! Two threads may meet the end and the failure at once: each change is one atomic step from word to word, so one of them
-//! is first, and both tell the same from then on. The word orders nothing else: every access is relaxed.
+//! Two threads may meet the end and the failure at once. Each change is one atomic step from one word to the next, so
+//! one of the two is first, and both go by it from then on. Nothing else is ordered by the word, so every access is
+//! relaxed.
 //!
-//! One window stays. The kernel has told a writer of a reset, which the writer has not recorded yet; a reader on another
-//! thread asks the kernel in this moment, is told of an end, and records that. Then reads say "end" for good, while the
-//! writer is told of the reset. To close it, a lock would have to be held over every read and write.
+//! One gap remains. The kernel has reported a reset to a writer, which has not recorded it yet. At this moment a reader
+//! on another thread asks the kernel, is given the end, and records that. From then on reads give the end, while the
+//! writer is told of the reset. To close the gap, a lock would have to be held over every read and write.
 
 use crate::hooks::sync::{AtomicU32, Ordering};
 use crate::unix::readiness::Direction;
@@ -91,8 +94,8 @@ impl Ending {
         code(before).filter(|_| before & END_TOLD == 0)
     }
 
-    /// A call in `direction` failed with `code`, which broke the stream. Returns whether the user is to be told: not if a
-    /// read has told the end before, and this is another read.
+    /// A call in `direction` failed with `code`, which broke the stream. Returns whether the user is to be told: not if
+    /// a read has told the end before, and this is another read.
     pub(crate) fn failed(&self, direction: Direction, code: Code) -> bool {
         let before = self.keep_with(code, UNTAKEN);
         let tells = direction == Direction::Write || before & END_TOLD == 0;

@@ -1,12 +1,12 @@
 //! The socket calls that the Unix backends share.
 //!
 //! `std` does not have all of them: a socket that is non-blocking and close-on-exec from its first moment (on Apple's
-//! systems from its second), a vectored send that raises no `SIGPIPE`, and `poll(2)`. These are declared here, each with
-//! its manual page, and each has a safe wrapper. [`transfers`] has the calls that move data, most of which `std` makes.
-//! What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
+//! systems from its second), a vectored send that raises no `SIGPIPE`, and `poll(2)`. These are declared here, each
+//! with its manual page, and each has a safe wrapper. [`transfers`] has the calls that move data, most of which `std`
+//! makes. What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
 //!
-//! The wrappers are where `hooks` makes a call fail or move less than it was asked. Apart from `hooks` this module knows
-//! `std` only; `tests/ffi_layout.rs` and `tests/kqueue_layout.rs` compare every item with the `libc` crate.
+//! The wrappers are where `hooks` makes a call fail or move less than it was asked. Apart from `hooks` this module
+//! knows `std` only; `tests/ffi_layout.rs` and `tests/kqueue_layout.rs` compare every item with the `libc` crate.
 
 #![allow(non_camel_case_types)]
 
@@ -169,8 +169,8 @@ pub(crate) fn breaks_connection(code: c_int) -> bool {
         )
 }
 
-/// Whether a connect that fails so has met its peer, or nobody: a condition like any other end of a connect, and no fault
-/// of the call.
+/// Whether a connect that fails so has met its peer, or nobody: a condition like any other end of a connect, and no
+/// fault of the call.
 pub(crate) fn is_refusal(code: c_int) -> bool {
     matches!(code, ECONNREFUSED | ECONNRESET | ECONNABORTED | ETIMEDOUT)
 }
@@ -233,8 +233,8 @@ fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<
     count(unsafe { sendmsg(socket.as_raw_fd(), message, SEND_FLAGS) })
 }
 
-/// Which of `events`, and of `POLLERR` and `POLLHUP`, hold right now. If nothing is ready, a pending signal makes the call
-/// fail although it does not wait. The signal's handler has run by then, so the call is made again.
+/// Which of `events`, and of `POLLERR` and `POLLHUP`, hold right now. If nothing is ready, a pending signal makes the
+/// call fail although it does not wait. The signal's handler has run by then, so the call is made again.
 pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
     let mut one = pollfd {
         fd: fd.as_raw_fd(),

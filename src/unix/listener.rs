@@ -42,8 +42,8 @@ impl TcpListener {
 /// How many connections that were reset while they waited one call passes over.
 const MOST_RESET: usize = 64;
 
-/// Accepts the first connection that was not reset while it waited. Some kernels report each that was reset, and the user
-/// can do nothing with such a report. `None` if all connections were reset, as far as this has looked.
+/// Accepts the first connection that was not reset while it waited. Some kernels report each that was reset, and the
+/// user can do nothing with such a report. `None` if all connections were reset, as far as this has looked.
 fn accept_living<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
     for _ in 0..MOST_RESET {
         match accept() {

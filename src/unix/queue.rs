@@ -1,17 +1,17 @@
-//! One `Poll`, as the sources and the registrators share it: what is registered, the wakes and the closing.
+//! The queue of one `Poll`: which sources are registered, the wakes, and the closing.
 //!
-//! It lives as long as the last `Poll`, `Registrator` or registered source that knows it, so the system's queue is not
-//! closed, nor its descriptor's number used again, under any of them.
+//! The `Poll`, its `Registrator`s and its registered sources share it. It lives until the last of them is dropped, so
+//! that none of them can be left with a closed queue, or with another file under the number of the queue's descriptor.
 //!
 //! # Invariants
-//! 1. **Out of the queue before closed.** A source leaves the table and the system's queue before its descriptor is
-//!    closed (a duplicate of the descriptor would keep an epoll registration firing). Kept by [`Queue::leave`], which
-//!    the sources' `Drop` calls.
-//! 2. **In the table means alive.** The table holds a reference, so an edge that is being handled has its source.
-//!    Handling happens under the table's lock, so once `leave` has returned no edge of the source can fire any more.
+//! 1. **Out of the queue before closed.** A source leaves the table and the queue of the system before its descriptor
+//!    is closed, since a duplicate of the descriptor would keep an epoll registration alive. The `Drop` of a handle
+//!    keeps this, by [`Queue::leave`].
+//! 2. **In the table means alive.** The table holds a reference to each source. An edge is handled under the lock of
+//!    the table, so when `leave` has returned, no edge of the source can fire an event any more.
 //!
 //! # Lock order
-//! The table, then a source's state; the table, then the wakes. No lock is held over a call that blocks.
+//! The table, then the state of a source; the table, then the wakes. No lock is held over a call that blocks.
 
 use std::fmt;
 use std::io;
@@ -29,7 +29,7 @@ use crate::unix::slots::Slots;
 use crate::unix::source::{Socket, Source};
 use crate::unix::wakes::Wakes;
 
-/// The system's queue, as a backend translates it.
+/// The queue of the system, as a backend translates it.
 pub(crate) trait System: fmt::Debug + Send + Sync {
     /// See [`Kernel::ask`].
     fn ask(
@@ -45,8 +45,8 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
         unix::confirm(fd, interests)
     }
 
-    /// See [`Kernel::confirm_beside_urgent`]. A failure that it meets is kept in `ending`. A system whose edges do not
-    /// overstate has nothing to confirm.
+    /// See [`Kernel::confirm_beside_urgent`]. A failure that this meets is kept in `ending`. A system whose edges never
+    /// say too much has nothing to confirm.
     fn confirm_beside_urgent(&self, _fd: BorrowedFd<'_>, _ending: &Ending) -> bool {
         true
     }
@@ -54,10 +54,10 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
     /// Takes a descriptor out, which was asked for `asked`.
     fn leave(&self, fd: BorrowedFd<'_>, asked: Interests);
 
-    /// Puts a notice to the poller into the queue; several may merge. It must not block.
+    /// Puts a notice into the queue. Several may come as one. This must not block.
     fn notice(&self);
 
-    /// The error of a call that moves data, where it is not the one that the system gave.
+    /// The error that a call which moves data should have had, where the system gives a misleading one.
     fn meant(_socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
         error
     }
@@ -69,8 +69,8 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
 /// See the head of this module.
 pub(crate) struct Queue<S> {
     system: S,
-    /// The number of the current or last wait. Written by the poller alone, read by whoever arms; the fences in
-    /// `begin_wait` and `Readiness::arm` order it.
+    /// The number of the present or last wait. Only the polling thread writes it, and a thread that arms reads it. The
+    /// fences in `begin_wait` and `Readiness::arm` order the two.
     wait_number: AtomicU32,
     table: Mutex<Slots<Arc<Source<S, dyn Socket>>>>,
     wakes: Wakes,
@@ -109,7 +109,7 @@ impl<S: System> Queue<S> {
     pub(crate) fn begin_wait(&self) -> u32 {
         let wait = next_wait(self.wait_number.load(Ordering::Relaxed));
         self.wait_number.store(wait, Ordering::Relaxed);
-        // Pairs with the fence in `Readiness::arm`, which is free on x86.
+        // This pairs with the fence in `Readiness::arm`, which is free on x86.
         fence(Ordering::SeqCst);
         wait
     }
@@ -159,7 +159,7 @@ impl<S: System> Queue<S> {
     }
 }
 
-// Not derived: the table's sources point back here, and a Poll of 10,000 sources is no text.
+// Not derived, since the sources in the table point back to the queue.
 impl<S: fmt::Debug> fmt::Debug for Queue<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
@@ -168,7 +168,7 @@ impl<S: fmt::Debug> fmt::Debug for Queue<S> {
     }
 }
 
-/// What a wait has reaped is handled through this; meanwhile no source comes or goes.
+/// Handles what a wait has reaped. While it exists, no source enters or leaves the queue.
 pub(crate) struct Batch<'a, S> {
     queue: &'a Queue<S>,
     table: MutexGuard<'a, Slots<Arc<Source<S, dyn Socket>>>>,
@@ -182,9 +182,9 @@ impl<S: System> Batch<'_, S> {
         }
     }
 
-    /// Handles a notice. `behind` entries of the wait are still to be handled and keep one place in the batch each, so
-    /// that a flood of wakes starves no source; and the notice comes in the order of the system's queue, so that no
-    /// flood of sources starves a wake.
+    /// Handles a notice. `behind` is how many entries of the wait come after it. A place in the batch is left for each
+    /// of them, so that many wakes do not starve a source. Many sources do not starve a wake either, since the notice
+    /// has its turn in the queue of the system.
     pub(crate) fn notice(&self, behind: usize, events: &mut Events) {
         let limit = events.room().saturating_sub(behind).max(1);
         self.queue
@@ -266,13 +266,13 @@ impl<S: System> Registrator<S> {
         self.queue.is_closed()
     }
 
-    // The other backend lends; the facade asks both alike.
+    // Only Windows lends memory to the kernel.
     pub(crate) fn lent_bytes(&self) -> usize {
         0
     }
 }
 
-/// The system's queue, for one source. In most calls it is not asked anything.
+/// The queue of the system, for one source.
 struct At<'a, S, T: ?Sized> {
     system: &'a S,
     source: &'a Source<S, T>,

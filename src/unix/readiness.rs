@@ -1,58 +1,61 @@
-//! The readiness state machine: from the kernel's edges to one event a registration. It makes no system call.
+//! The readiness state machine: it turns the kernel's edges into one event for each registration. It makes no system
+//! call.
 //!
-//! **The idea.** The kernel is asked edge-triggered and which interest is *armed* is kept here. Each direction of a
-//! source has one more bit, *owed*: whatever makes it ready, now or later, will still be reported by the kernel. To arm
-//! a direction that is owed costs nothing; to arm another asks the kernel anew, which reports at once if the condition
-//! holds. The price is a lock that is taken once an edge and once a registration, and hardly ever contended. The end of
-//! a read or write is noted without it.
+//! **The idea.** The kernel is asked for edges, and which interest is *armed* is kept here. Each direction of a source
+//! has one more bit: it is *owed* if the kernel will report whatever makes it ready, now or later. Arming a direction
+//! that is owed costs nothing. Arming another one asks the kernel anew, which reports at once if the condition holds
+//! already. The head of [`unix`](crate::unix) explains these and the other words.
+//!
+//! **The price.** One lock for each source, which is taken once for an edge and once for a registration, and is hardly
+//! ever contended. The end of a read or write is noted without the lock.
 //!
 //! **How a direction comes to be owed.**
 //!
 //! | what happens | owed becomes |
 //! | --- | --- |
-//! | the kernel is asked (anew) for it | yes: it reports what holds now or comes later |
-//! | an edge of it is handled | no |
+//! | the kernel is asked for the direction | yes: it reports what holds now and what comes later |
+//! | an edge of the direction is handled | no |
 //! | a call ended in `WouldBlock` | yes: the condition is gone, so its return is an edge |
-//! | a call on a stream moved fewer bytes than it was given room for | yes, unless the last edge was *odd* |
-//! | a call filled its buffer, moved a datagram, accepted, met the end; any peek | as it was: nothing is known |
+//! | a call on a stream moved fewer bytes than it had room for | yes, unless the last edge was *odd* |
+//! | a call filled its buffer, moved a datagram, accepted, or met the end | as it was: nothing is known |
+//! | a peek, whatever it returned | as it was: with `SO_PEEK_OFF` a read might still give bytes |
 //!
-//! A peek says nothing even by `WouldBlock`: with `SO_PEEK_OFF` it goes on from where the last one stopped, and a read
-//! would still give bytes. A call of the user's own is believed only if the system agrees (`Source::try_io`).
+//! A call of the user's own is believed only if the system agrees (`Source::try_io`).
 //!
-//! An edge is *odd* in a direction if it spoke of a hang-up, an error or urgent data: then a short read does not mean
-//! that the stream is empty (3 bytes and a FIN are read as 3 bytes, and no further edge comes). The BSDs have no mark for
-//! urgent data but count the bytes that wait: there a short read of fewer than were counted is not the end of them.
+//! An edge is *odd* in a direction if it told of a hang-up, an error or urgent data. After such an edge a short read
+//! does not mean that the stream is empty: 3 bytes and the end of the stream come as one edge, a read gives the 3
+//! bytes, and the end makes no edge of its own. The BSDs do not mark urgent data, but count the bytes that wait. There
+//! a short read has met the end only if it took all the bytes that were counted.
 //!
-//! An edge may also say more than is true: with urgent data in the socket Linux may call the urgent byte alone "readable",
-//! and no read gives that byte. Such an edge is confirmed, too ([`Kernel::confirm_beside_urgent`]).
+//! An edge may also say too much. With urgent data in the socket, Linux may report the urgent byte alone as readable,
+//! and no read gives that byte. So such an edge is confirmed ([`Kernel::confirm_beside_urgent`]).
 //!
 //! # Invariants
-//! 1. **armed implies owed.** What waits for an event is something that the kernel will report. Kept by
-//!    [`arm`](Readiness::arm) (it asks unless owed) and [`edge`](Readiness::edge) (clears both, or neither, or asks;
-//!    if the kernel refuses that, the next registration makes it good).
-//! 2. **owed implies asked.** `asked` is the interest set that the kernel has. Kept by whoever sets `owed`.
-//! 3. **A note is of its tick.** A direction is owed, too, if `drained` holds its present tick: a call that began when no
-//!    later edge had been handled met the end. Kept by [`note`](Readiness::note), which writes the tick from before the
-//!    call, and [`edge`](Readiness::edge), which moves the tick. A note that is lost (two readers write over each other)
-//!    costs a question to the kernel, no event. Whoever decides by `owed` takes the notes in first.
-//! 4. **One stamp an asking.** The kernel hands the stamp of the last asking back with each edge, so an edge that was
-//!    reaped before that asking is known, and void: the asking reported again whatever held.
+//! 1. **Armed implies owed.** The kernel will report whatever a registration waits for. [`arm`](Readiness::arm) keeps
+//!    this by asking for what is not owed, and [`edge`](Readiness::edge) by clearing both bits, or neither, or asking
+//!    anew. If the kernel refuses that last asking, the next registration makes up for it.
+//! 2. **Owed implies asked.** `asked` is what the kernel was last asked for. Whoever sets `owed` keeps this.
+//! 3. **A note is of its tick.** A direction is also owed if `drained` holds its present tick: a call that began after
+//!    the last edge was handled has met the end. [`note`](Readiness::note) writes the tick from before the call, and
+//!    [`edge`](Readiness::edge) moves the tick. Two readers may write over each other's note. What is lost so costs a
+//!    question to the kernel, and no event. Notes are taken into `owed` before anything is decided by it.
+//! 4. **One stamp an asking.** The kernel hands back the stamp of the last asking with each edge. An edge that was
+//!    reaped before that asking has an older stamp, and is ignored, since the asking has reported again whatever held.
 //!
 //! # Interleavings
-//! Others read, write and register while the polling thread handles what it has reaped. Two orders are dangerous.
+//! Other threads read, write and register while the polling thread handles what it has reaped. Two orders are
+//! dangerous.
 //!
-//! * *An edge is handled between a call and the record of its end.* A reader gets `WouldBlock`; new bytes come, their
-//!   edge is reaped and handled (owed: no); the reader now records "owed". Nothing is owed any more, so the next
-//!   registration would wait for ever. So every direction has a [`Tick`], which an edge moves: it is taken before the
-//!   call, and a note of an old tick says nothing.
-//! * *An edge is reaped before a drain and handled after it.* The poller reaps an edge; a reader takes the bytes and
-//!   registers; the poller handles the edge and would report bytes that are gone. So each wait has a number, arming
-//!   records the number it saw, and an edge of that same wait is unsure: [`Kernel::confirm`] looks, under the lock. The
-//!   number is written before the wait and read after the state is locked, each with a `SeqCst` fence (or what does for
-//!   one) between it and what follows: an arming that does not see the number of a wait comes before that wait reaps
-//!   anything.
-//!
-//! The tests at the end walk through these, step by step.
+//! * *An edge is handled between a call and the record of its end.* A reader gets `WouldBlock`. New bytes come, and
+//!   their edge is reaped and handled, so that the direction is not owed any more. If the reader now recorded that it
+//!   is owed, the next registration would wait for ever. So every direction has a [`Tick`], which is read before the
+//!   call and which an edge moves, and a note of an older tick is ignored.
+//! * *An edge is reaped before a reader drains the socket, and handled after it.* The reader takes the bytes and
+//!   registers, and the edge would report bytes that are gone. So each wait has a number, and arming records the number
+//!   that it sees. An edge of that same wait is unsure, and [`Kernel::confirm`] asks the system under the lock. The
+//!   polling thread writes the number before the wait, and the arming thread reads it after it has locked the state. A
+//!   `SeqCst` fence on either side orders this: if an arming does not see the number of a wait, it came before that
+//!   wait reaped anything.
 
 use std::io;
 
@@ -108,7 +111,7 @@ pub(crate) enum Kind {
     Datagram,
 }
 
-/// What the kernel hands back with each edge: which slot of the queue it is about, and which asking it answers.
+/// What the kernel hands back with each edge: which slot of the queue the edge is about, and which asking it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) slot: u32,
@@ -121,23 +124,23 @@ pub(crate) struct Edge {
     pub(crate) stamp: u32,
     /// The number of the wait that reaped it.
     pub(crate) wait: u32,
-    /// The directions that the report speaks of: both with epoll, one with kqueue.
+    /// The directions that the report is about: both with epoll, one with kqueue.
     pub(crate) told: Interests,
     pub(crate) ready: Interests,
     /// The directions with a hang-up, an error or urgent data.
     pub(crate) odd: Interests,
     /// How many bytes waited to be read, if the system counts them instead of marking urgent data; else 0.
     pub(crate) waiting: u64,
-    /// It speaks of urgent data, and of no error or hang-up. Then "readable" may mean the urgent byte alone, which no
-    /// read gives.
+    /// The report tells of urgent data, and of no error or hang-up. Then "readable" may mean the urgent byte alone,
+    /// which no read gives.
     pub(crate) urgent: bool,
     pub(crate) hints: Hints,
 }
 
 /// What the state machine needs of the system, for one source.
 pub(crate) trait Kernel {
-    /// Asks for edges of `interests`, and no others, to come with `key`; reports at once what holds. `before` is what
-    /// was asked for until now, `None` if the source was never in the queue.
+    /// Asks for edges of `interests` and no others, which are to come with `key`. What holds already is reported at
+    /// once. `before` is what was asked for until now, or `None` if the source was never in the queue.
     fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()>;
 
     /// Which of `interests` hold right now.
@@ -147,8 +150,8 @@ pub(crate) trait Kernel {
     fn confirm_beside_urgent(&self) -> bool;
 }
 
-/// How many edges of a direction had been handled, see the head of this module, and what the last one said of short
-/// transfers: one of the `MARK`s, in the lowest bits.
+/// How many edges of a direction were handled by a certain moment, and in the lowest bits what the last one said of
+/// short transfers: one of the `MARK`s.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tick(u32);
 
@@ -157,10 +160,10 @@ const MARKS: u32 = 0b11;
 const MARK_PLAIN: u32 = 0;
 /// A short transfer proves nothing.
 const MARK_ODD: u32 = 1;
-/// The edge counted the bytes that wait. A short read of fewer has met something else.
+/// The edge counted the bytes that wait. A short read has met the end only if it took all of them.
 const MARK_COUNTED: u32 = 2;
 
-/// No tick is this: it would have a mark that there is not.
+/// No tick is this number, since there is no mark with these bits.
 const NO_TICK: u32 = u32::MAX;
 
 impl Tick {
@@ -173,11 +176,11 @@ impl Tick {
     }
 }
 
-/// Two wakes that fired nothing are allowed, since the second may have been on its way when the first came.
+/// How many wasted wakes in a row make the crate ask for less. The second may have been on its way when the first came.
 const WASTED_WAKES: u8 = 2;
 
-/// An arming that the kernel was asked for: edges that were reaped earlier are void by their stamp. No wait has this
-/// number.
+/// Instead of the number of a wait, if the kernel was asked at the arming: then an edge that was reaped earlier has an
+/// old stamp. No wait has this number.
 const SURE: u32 = 0;
 
 /// The number of the wait after `wait`.
@@ -191,11 +194,11 @@ pub(crate) fn next_wait(wait: u32) -> u32 {
 /// The state of one source.
 #[derive(Debug)]
 pub(crate) struct Readiness {
-    /// Moved by the poller when it handles an edge (release, under the lock), read by whoever is about to make a call
-    /// (acquire): a call that comes after the handling sees it moved.
+    /// The polling thread moves a tick when it handles an edge (release, under the lock). A thread that is about to
+    /// make a call reads it (acquire), so a call after the handling sees the tick moved.
     ticks: [AtomicU32; 2],
-    /// The tick at which a call began that met the end, or [`NO_TICK`]. Written after the call (release) and read under
-    /// the lock (acquire): who sees the note comes after the call.
+    /// The notes: the tick at which a call began that met the end, or [`NO_TICK`]. The thread of the call writes it
+    /// after the call (release). It is read under the lock (acquire), so whoever sees the note comes after the call.
     drained: [AtomicU32; 2],
     kind: Kind,
     pub(crate) ending: Ending,
@@ -213,11 +216,11 @@ pub(crate) struct State {
     owed: Interests,
     /// What the kernel was last asked for.
     pub(crate) asked: Interests,
-    /// Of the bytes that the last edge counted, how many no short read has moved.
+    /// How many of the bytes that the last edge counted were not taken by short reads.
     waiting: u64,
-    /// Edges in a row that fired nothing.
+    /// How many edges in a row have fired no event.
     wasted: u8,
-    /// The direction whose turn it is when the batch has room for one event only.
+    /// The direction whose turn it is if the batch has room for one event only.
     first: Direction,
 }
 
@@ -250,7 +253,7 @@ impl Readiness {
         lock(&self.state)
     }
 
-    /// To be taken **before** a call whose end is to be recorded.
+    /// Must be read **before** a call whose end is to be noted.
     pub(crate) fn tick(&self, direction: Direction) -> Tick {
         Tick(self.ticks[direction.index()].load(Ordering::Acquire))
     }
@@ -261,7 +264,7 @@ impl Readiness {
         self.drained[direction.index()].store(tick.0, Ordering::Release);
     }
 
-    /// Records that a call on a stream which began at `tick` moved some bytes, and fewer than it had room for.
+    /// Notes that a call on a stream which began at `tick` has moved some bytes, and fewer than it had room for.
     #[inline]
     pub(crate) fn moved_short(&self, direction: Direction, tick: Tick, moved: usize) {
         let met_the_end = match tick.mark() {
@@ -282,7 +285,7 @@ impl Readiness {
         is_of_this_count && !state.left_after(moved)
     }
 
-    /// Takes the notes in: see the invariants. The lock is held, so no tick moves.
+    /// Makes owed what is noted. The lock is held, so no tick moves.
     fn take_notes(&self, state: &mut State) {
         for direction in [Read, Write] {
             let drained = self.drained[direction.index()].load(Ordering::Acquire);
@@ -293,15 +296,15 @@ impl Readiness {
         }
     }
 
-    /// Moves the tick, which makes what was noted void. The lock is held: nobody else writes it.
+    /// Moves the tick, so that what was noted means nothing any more. The lock is held, so nobody else writes the tick.
     fn move_tick(&self, direction: Direction, mark: u32) {
-        // The old tick alone makes the note void, but 2^30 edges later it would be valid again.
+        // The note has an old tick now, but 2^30 edges later that tick would come again.
         self.drained[direction.index()].store(NO_TICK, Ordering::Relaxed);
         let next = self.tick(direction).after(mark);
         self.ticks[direction.index()].store(next.0, Ordering::Release);
     }
 
-    /// Arms `interests` of a source that is in the queue. `wait_number` is the queue's. On an error nothing changes.
+    /// Arms `interests` of a source that is in the queue, whose `wait_number` this is. On an error nothing changes.
     pub(crate) fn arm(
         &self,
         kernel: &impl Kernel,
@@ -311,8 +314,8 @@ impl Readiness {
     ) -> io::Result<()> {
         let mut state = self.lock();
         self.take_notes(&mut state);
-        // Pairs with the fence in `Queue::begin_wait`: if that wait's number is not seen here, what it reaps is later
-        // than everything that this thread has read from the source, or seen noted.
+        // This pairs with the fence in `Queue::begin_wait`: if the number of a wait is not seen here, that wait reaps
+        // after all that this thread has read from the source or has seen noted.
         fence_after_lock();
         let mut wait = wait_number.load(Ordering::Relaxed);
         if !state.owed.contains(state.armed | interests) {
@@ -395,8 +398,8 @@ impl Readiness {
         }
     }
 
-    /// The directions that are ready, without those that are armed and turn out not to hold. Such a direction stays armed
-    /// and owed, since what makes it ready later is an edge. `None` if nothing else is left of the edge.
+    /// The directions that are ready, without those that are armed and turn out not to hold. Such a direction stays
+    /// armed and owed, since what makes it ready later is an edge. `None` if nothing else is left of the edge.
     fn confirmed(&self, state: &State, kernel: &impl Kernel, edge: &Edge) -> Option<Interests> {
         let mut ready = edge.ready;
         let is_urgent = edge.urgent && self.is_stream() && (ready & state.armed).is_readable();
@@ -418,8 +421,8 @@ impl Readiness {
         Some(ready)
     }
 
-    /// Asks the kernel anew, after an edge for the directions in `ready`. This puts what did not fit into the batch at the
-    /// back of the kernel's queue. After too many wasted wakes it leaves out what nobody waits for.
+    /// Asks the kernel anew, after an edge for the directions in `ready`. This puts what did not fit into the batch at
+    /// the back of the kernel's queue. After too many wasted wakes it leaves out what nobody waits for.
     fn ask_anew(&self, state: &mut State, kernel: &impl Kernel, ready: Interests) {
         self.take_notes(state);
         let mut wanted = state.armed;
@@ -486,14 +489,15 @@ impl State {
         }
     }
 
-    /// Whether a short read of `moved` bytes left some behind that were counted: then it stopped at urgent data.
+    /// Whether a short read of `moved` bytes has left bytes behind that were counted: then it has stopped at urgent
+    /// data.
     fn left_after(&mut self, moved: usize) -> bool {
         let counted = self.waiting;
         self.waiting = counted.saturating_sub(u64::try_from(moved).unwrap_or(u64::MAX));
         self.waiting > 0
     }
 
-    /// Which of the ready directions were armed while the wait that reaped them was on.
+    /// Which of the ready directions are armed, and were armed during the wait that reaped them.
     fn unsure(&self, ready: Interests, wait: u32) -> Interests {
         let mut unsure = Interests::empty();
         for direction in [Read, Write] {
@@ -505,7 +509,8 @@ impl State {
     }
 }
 
-/// Puts an event into the batch, or adds to the one that this edge has just put there if the token is the same.
+/// Puts an event into the batch. If this edge has just put one there with the same token, the interest is added to that
+/// one. `false` if the batch is full.
 fn deliver(
     events: &mut Events,
     pushed: &mut Option<Token>,

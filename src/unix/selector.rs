@@ -1,9 +1,9 @@
-//! The waiting end of a queue: the loop around a backend's wait, written once for both.
+//! The waiting end of a queue: the loop around the wait of a backend, written once for both.
 //!
 //! # Invariants
-//! 1. **The deadline decides.** Neither a signal nor an edge that fired nothing ends the wait early or lengthens it.
-//! 2. **0 means that nothing was there.** Edges that fired nothing may have filled the buffer and hidden others, so only
-//!    a wait with room to spare may end it.
+//! 1. **The deadline decides.** A signal, or an edge that fires no event, neither ends the wait early nor lengthens it.
+//! 2. **0 means that nothing was there.** Edges that fire no event may fill the buffer while others wait behind them.
+//!    So only a wait that has left room in the buffer may end the loop.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -19,9 +19,9 @@ use crate::unix::readiness::Edge;
 /// The most entries that one wait reaps.
 const MOST_REAPED: usize = 1024;
 
-/// What a selector needs of the system's queue, beside what the sources do.
+/// What a selector needs of the queue of the system, beside what the sources need.
 pub(crate) trait Wait: System + Sized {
-    /// What the system fills in for each thing that it reports.
+    /// What the system fills in for each report.
     type Entry: Copy + Send + Sync;
     const BLANK: Self::Entry;
 
@@ -29,18 +29,18 @@ pub(crate) trait Wait: System + Sized {
 
     fn fd(&self) -> BorrowedFd<'_>;
 
-    /// Waits once, at most for `timeout`; less is allowed, since it is called again until the time is up.
+    /// Waits once, at most for `timeout`. It may return earlier with nothing, and is called again until the time is up.
     fn wait(&self, reaped: &mut [Self::Entry], timeout: Option<Duration>) -> io::Result<usize>;
 
-    /// What an entry says that the wait with this number has reaped.
+    /// What an entry says that was reaped by the wait with this number.
     fn translate(&self, entry: &Self::Entry, wait: u32) -> Reaped;
 }
 
 /// What an entry says.
 pub(crate) enum Reaped {
-    /// Of [`System::notice`].
+    /// That [`System::notice`] was called.
     Notice,
-    /// Of the source in that slot.
+    /// An edge of the source in that slot.
     Edge(u32, Edge),
 }
 
@@ -62,8 +62,8 @@ impl<S: Wait> Selector<S> {
         Registrator::new(&self.queue)
     }
 
-    /// Fills the batch, which is empty and has room. Returns 0 when the time is over, or when the loop is closed and
-    /// nothing is left in the queue.
+    /// Fills the batch, which is empty and has a capacity. Returns 0 when the time is up, or when the loop is closed
+    /// and nothing is left in the queue.
     pub(crate) fn select(
         &mut self,
         events: &mut Events,
@@ -80,7 +80,7 @@ impl<S: Wait> Selector<S> {
             let wait = self.queue.begin_wait();
             let count = match system.wait(&mut self.reaped[..room], left) {
                 Ok(count) => count,
-                // A signal. Its time counts.
+                // A signal has ended the wait. The time until then counts.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
                     left = deadline.remaining();
                     continue;
@@ -122,7 +122,7 @@ impl<S: Wait> fmt::Debug for Selector<S> {
 
 impl<S: Wait> Drop for Selector<S> {
     fn drop(&mut self) {
-        // That it was closed before is no matter.
+        // It does not matter if the loop was closed before.
         self.queue.close();
     }
 }

@@ -1,12 +1,12 @@
-//! A table of what is registered: each thing in a slot of its own, named by a small number.
+//! A table of what is registered: each entry has a slot of its own, which a small number names.
 //!
-//! The kernel hands a slot's number back with each edge. A slot is used again, so the number alone could name the
-//! wrong source: the stamp that goes with it does not start anew with the next owner but goes on, so no two askings of
-//! a slot share a stamp (until 2^32 of them have been made).
+//! The kernel hands back the number of the slot with each edge. A slot is used again, so an old edge could be taken for
+//! one of the slot's new owner. The stamp that comes with the number prevents this: a new owner goes on from the stamp
+//! of the last one, so that no two askings of a slot have the same stamp (until there have been 2^32 of them).
 
 use crate::unix::readiness::Key;
 
-/// The table. To insert allocates only when there are more things at once than ever before.
+/// See the head of this module. An insertion allocates only if there are more entries than ever before.
 #[derive(Debug)]
 pub(crate) struct Slots<T> {
     entries: Vec<Entry<T>>,
@@ -31,8 +31,8 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The slot that the next [`insert`](Slots::insert) takes and the stamp that it goes on from; `None` when all
-    /// 2^32 - 1 are taken.
+    /// The slot that the next [`insert`](Slots::insert) fills, and the stamp that its owner goes on from. `None` if all
+    /// 2^32 - 1 slots are taken.
     pub(crate) fn vacant(&self) -> Option<Key> {
         match self.entries.get(self.free as usize) {
             Some(Entry::Free { stamp, .. }) => Some(Key {
@@ -66,7 +66,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Frees a slot; its next owner goes on from the stamp in `key`.
+    /// Frees a slot, whose next owner goes on from the stamp in `key`.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let entry = self.entries.get_mut(key.slot as usize)?;
         if let Entry::Free { .. } = entry {

@@ -1,9 +1,9 @@
 //! What all sources on Unix have in common: a socket, its readiness, and the queue that it belongs to.
 //!
-//! **The idea.** A call that moves data is made straight on the socket, whatever any poll is doing. How the call ended is
-//! a fact about the kernel: `WouldBlock` means that the kernel will report the next data or room. [`Source`] makes the
-//! calls and tells the state machine these facts. A new sort of source is a type that `std` has, a [`Kind`], and one
-//! method for each of its calls: see [`stream`](crate::unix::stream), [`listener`](crate::unix::listener) and
+//! **The idea.** A call that moves data is made straight on the socket, whatever any poll is doing. How the call ended
+//! is a fact about the kernel: `WouldBlock` means that the kernel will report the next data or room. [`Source`] makes
+//! the calls and tells the state machine these facts. A new sort of source is a type that `std` has, a [`Kind`], and
+//! one method for each of its calls: see [`stream`](crate::unix::stream), [`listener`](crate::unix::listener) and
 //! [`datagrams`](crate::unix::datagrams).
 //!
 //! **The price.** A source is one allocation, since the table of its queue points to it, and a handle is a pointer.
@@ -39,7 +39,8 @@ impl<S: queue::System, T: Socket> Source<S, T> {
         })
     }
 
-    /// Makes a call of which only `WouldBlock` says anything about what comes next: an accept, or the call for a datagram.
+    /// Makes a call of which only `WouldBlock` says anything about what comes next: an accept, or the call for a
+    /// datagram.
     pub(crate) fn attempt<R>(
         &self,
         direction: Direction,
@@ -53,9 +54,9 @@ impl<S: queue::System, T: Socket> Source<S, T> {
         result
     }
 
-    /// Makes a call of the user's own. Its `WouldBlock` need not mean "not ready": the call may have used only a part of
-    /// the data, or have told of the state of another library. So it is noted only if the system agrees. What is not noted
-    /// costs at most a question to the kernel at the next registration.
+    /// Makes a call of the user's own. Its `WouldBlock` need not mean "not ready": the call may have used only a part
+    /// of the data, or have told of the state of another library. So it is noted only if the system agrees. What is not
+    /// noted costs at most a question to the kernel at the next registration.
     fn try_io<R>(
         &self,
         interest: Interests,

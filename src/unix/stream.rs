@@ -1,8 +1,8 @@
 //! `TcpStream` on Unix.
 //!
-//! A read or write that moved fewer bytes than it had room for has met the end of what there was, or of the room. So the
-//! state machine is told of it as of a `WouldBlock`, and a program that reads with a large buffer needs one call a message.
-//! A call that moved nothing asks [`Ending`] what the user is told.
+//! A read or write that moved fewer bytes than it had room for has met the end of what there was, or of the room. So
+//! the state machine is told of it as of a `WouldBlock`, and a program that reads with a large buffer needs one call a
+//! message. A call that moved nothing asks [`Ending`] what the user is told.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{self, Shutdown, SocketAddr};
@@ -120,8 +120,8 @@ impl TcpStream {
         }
     }
 
-    /// A failure that the new owner of the socket would not learn of, since the kernel has forgotten it, or would take for
-    /// that of a call of its own, since it is that of a connect and the user was not told of it.
+    /// A failure that the new owner of the socket would not learn of, since the kernel has forgotten it, or would take
+    /// for that of a call of its own, since it is that of a connect and the user was not told of it.
     fn untold_failure(&self) -> Option<io::Error> {
         if let Some(code) = self.ending().take_untold() {
             return Some(io::Error::from_raw_os_error(code));

@@ -1,14 +1,15 @@
 //! The tokens of wakes that no poll has handed out yet, and whether the loop is closed.
 //!
-//! **The idea.** Waiting tokens stand in a line, each once; the kernel's queue holds one notice for all of them. Who adds to
-//! an empty line sends the notice, who adds to another need not: it is still on its way. The poller that receives the
-//! notice takes as many tokens as fit and, if some remain, sends the notice once more, so that it goes to the back of
-//! the kernel's queue and no source waits for a flood of wakes.
+//! **The idea.** The tokens stand in a line, each of them once, and one notice in the queue of the system stands for
+//! all of them. A thread that adds a token to an empty line sends the notice. A thread that adds to another line need
+//! not, since the notice is still on its way. The polling thread that receives the notice takes as many tokens as fit.
+//! If some remain, it sends the notice again, which so goes to the back of the queue, and no source waits for a flood
+//! of wakes.
 //!
 //! # Invariant
-//! **Not empty implies noticed**: whenever the lock is free and the line is not empty, a notice is in the kernel's queue
-//! or in the hands of the poller. So the notice is sent under the lock (it never blocks): a thread whose `wake` has
-//! returned can count on it, also when another thread's `wake` added the first token.
+//! **Not empty implies noticed**: while the lock is free and the line is not empty, a notice is in the queue of the
+//! system, or the polling thread is about to handle one. So the notice is sent under the lock, and it never blocks. A
+//! thread whose `wake` has returned can rely on the notice even if another thread has added the first token.
 
 use std::collections::VecDeque;
 
@@ -21,16 +22,17 @@ use crate::numbers::{NumberMap, KEPT_CAPACITY};
 #[derive(Debug)]
 pub(crate) struct Wakes {
     state: Mutex<State>,
-    /// Set once, under the lock, so that a wake which found it unset is over. Read by everybody without the lock; the
-    /// poller learns of it by the notice.
+    /// Set once, under the lock, so that each wake which found it unset has added its token by then. It is read without
+    /// the lock, too. The polling thread learns of it by the notice.
     closed: AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The first in the line. Mostly it is the only one, and touches neither the line nor the set.
+    /// The first in the line. It is mostly the only one, and then neither `line` nor `waiting` is used.
     first: Option<Token>,
-    /// The others, in the order in which they came: so none that is woken all the time starves another.
+    /// The others, in the order in which they came, so that a token which is woken all the time does not starve
+    /// another.
     line: VecDeque<Token>,
     /// What stands in `line`.
     waiting: NumberMap<()>,
@@ -48,7 +50,7 @@ impl Wakes {
         }
     }
 
-    /// Adds `token`, and calls `notice` if none is on its way. `false` if the loop is closed.
+    /// Adds `token`, and calls `notice` if no notice is on its way. `false` if the loop is closed.
     pub(crate) fn add(&self, token: Token, notice: impl FnOnce()) -> bool {
         let mut state = lock(&self.state);
         if self.is_closed() {
@@ -76,7 +78,8 @@ impl Wakes {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Hands out at most `limit` tokens, and no more than fit. For the poller, when it has received a notice.
+    /// Hands out at most `limit` tokens, and no more than fit. The polling thread calls this when it has received a
+    /// notice.
     pub(crate) fn take(&self, events: &mut Events, limit: usize, notice: impl FnOnce()) {
         let mut state = lock(&self.state);
         for _ in 0..limit.min(events.room()) {

@@ -1,19 +1,19 @@
-//! Models of the Unix half for [`loom`](https://docs.rs/loom), which runs each in every interleaving of its threads within
-//! the bound of [`PREEMPTIONS`].
+//! Models of the Unix half for [`loom`](https://docs.rs/loom), which runs each in every interleaving of its threads
+//! within the bound of [`PREEMPTIONS`].
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib model_unix`
 //!
 //! **What is real**: `readiness.rs`, `queue.rs`, `slots.rs`, `wakes.rs`, `ending.rs` and the `Source` of `source.rs`.
 //!
-//! **What is played**: the kernel ([`kernel`]), the reads and writes of `stream.rs` ([`World::read`], [`World::fill`]: take
-//! the tick, make the call, record how it ended) and the loop of `selector.rs` ([`World::poll`]: number the wait, reap,
-//! handle). The kernel is as weak as the real one: its set has a lock of its own, and a wait reads what a socket holds
-//! without the socket's lock, by a relaxed load. So only the fences of the crate put a wait after a receive.
+//! **What is played**: the kernel ([`kernel`]), the reads and writes of `stream.rs` ([`World::read`], [`World::fill`]:
+//! take the tick, make the call, record how it ended) and the loop of `selector.rs` ([`World::poll`]: number the wait,
+//! reap, handle). The kernel is as weak as the real one: its set has a lock of its own, and a wait reads what a socket
+//! holds without the socket's lock, by a relaxed load. So only the fences of the crate put a wait after a receive.
 //!
-//! **What is checked**: no event is lost (at the end nothing is armed whose condition holds), none comes twice, none comes
-//! without its condition, none comes after `deregister` or a drop has returned, no wake is lost, and the poller does not
-//! sleep while there is something to do. `verify/mutants/unix-*.patch` break the rules behind this one by one, and name the
-//! check that notices.
+//! **What is checked**: no event is lost (at the end nothing is armed whose condition holds), none comes twice, none
+//! comes without its condition, none comes after `deregister` or a drop has returned, no wake is lost, and the poller
+//! does not sleep while there is something to do. `verify/mutants/unix-*.patch` break the rules behind this one by one,
+//! and name the check that notices.
 //!
 //! **What is not checked**: the order that `OnceLock` and `Arc` give, since `std`'s are used here, and which counts as
 //! given. There are at most three threads beside the poller, each with few operations, and no wait blocks.
@@ -100,7 +100,7 @@ impl World {
         self.queue.leave(&self.sources[source]);
     }
 
-    /// As `sources.rs` reads from a stream.
+    /// As `stream.rs` reads.
     fn read(&self, source: usize, room: u32) -> io::Result<u32> {
         let readiness = &self.sources[source].readiness;
         let tick = readiness.tick(Direction::Read);
@@ -115,7 +115,7 @@ impl World {
         result
     }
 
-    /// As `sources.rs` writes to a stream, and more than it takes.
+    /// As `stream.rs` writes, and more than there is room for.
     fn fill(&self, source: usize) {
         let readiness = &self.sources[source].readiness;
         let tick = readiness.tick(Direction::Write);

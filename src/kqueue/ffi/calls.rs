@@ -69,8 +69,8 @@ fn count_of(entries: &[kevent]) -> count_t {
     count_t::try_from(entries.len()).unwrap_or(count_t::MAX)
 }
 
-/// Makes a queue, close-on-exec. Set a moment later, but a child never has the queue of its parent: `fork` leaves it
-/// out, so there is no moment at which another thread's child could carry it through `exec`.
+/// Makes a queue, close-on-exec. It becomes so a moment after it was made. A child of another thread cannot carry it
+/// through `exec` in between, since a child does not inherit the queue of its parent.
 pub(crate) fn kqueue() -> io::Result<OwnedFd> {
     // SAFETY: it takes nothing.
     let fd = check(unsafe { sys_kqueue() })?;
@@ -81,8 +81,8 @@ pub(crate) fn kqueue() -> io::Result<OwnedFd> {
     Ok(queue)
 }
 
-/// Submits changes, each with `EV_RECEIPT`, for which there is a receipt each. It neither waits nor takes events, since
-/// the receipts leave no room for any. Returns how many were filled.
+/// Submits changes with `EV_RECEIPT`, each of which gets a receipt. The call neither waits nor takes events, since the
+/// receipts leave no room for any. Returns how many receipts there are.
 pub(crate) fn submit(
     queue: BorrowedFd<'_>,
     changes: &[kevent],
@@ -138,8 +138,8 @@ pub(crate) fn add_user_event(queue: BorrowedFd<'_>, udata: usize) -> io::Result<
     change_user_event(queue, EV_ADD | EV_CLEAR, 0, udata)
 }
 
-/// Triggers it; triggers that were not reported yet merge. Nothing but the trigger may be said: with `EV_CLEAR` in it
-/// FreeBSD cancels it. And `udata` must be said again: it is overwritten.
+/// Triggers the user event. Triggers that were not reported yet are reported as one. The change must have no other
+/// flag: FreeBSD cancels the trigger if it has `EV_CLEAR`. And it must have the `udata`, which it overwrites.
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 pub(crate) fn trigger_user_event(queue: BorrowedFd<'_>, udata: usize) -> io::Result<()> {
     change_user_event(queue, 0, NOTE_TRIGGER, udata)

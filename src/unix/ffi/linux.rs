@@ -72,8 +72,8 @@ pub(crate) type nfds_t = std::ffi::c_ulong;
 
 pub(crate) type sa_family_t = u16;
 
-/// [`sendmsg`](https://man7.org/linux/man-pages/man2/sendmsg.2.html), as the kernel reads it. musl declares the two lengths
-/// with 32 bits and pads them, on either side of the number, to what stands here.
+/// [`sendmsg`](https://man7.org/linux/man-pages/man2/sendmsg.2.html), as the kernel reads it. musl declares the two
+/// lengths with 32 bits and pads them, on either side of the number, to what stands here.
 #[repr(C)]
 pub(crate) struct msghdr {
     pub(crate) msg_name: *mut c_void,
@@ -91,8 +91,8 @@ extern "C" {
     pub(crate) fn sys_recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
 }
 
-/// What a read would find: the number of bytes, which is at most 1 here, or 0 for the end, or an error. Bytes stay in the
-/// socket, but an error does not.
+/// What a read would find: the number of bytes, which is at most 1 here, or 0 for the end, or an error. Bytes stay in
+/// the socket, but an error does not.
 pub(crate) fn peek_one(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let mut byte = 0_u8;
     // SAFETY: there is room for the one byte.
@@ -107,7 +107,8 @@ pub(crate) fn peek_one(socket: BorrowedFd<'_>) -> io::Result<usize> {
 }
 
 /// Whether a peek at this socket begins where the last peek stopped
-/// ([`SO_PEEK_OFF`](https://man7.org/linux/man-pages/man7/socket.7.html)). Such a peek does not show what a read would find.
+/// ([`SO_PEEK_OFF`](https://man7.org/linux/man-pages/man7/socket.7.html)). Such a peek does not show what a read would
+/// find.
 pub(crate) fn peeks_on(socket: BorrowedFd<'_>) -> bool {
     super::number_option(socket, SOL_SOCKET, SO_PEEK_OFF).is_some_and(|offset| offset >= 0)
 }

@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use super::IOV_MAX;
 use crate::hooks::faults::{fault, granted, within, within_mut, Call};
 
-/// The most bytes that one call is handed. Systems cut off more (Linux just below 2 GiB), and what they cut off must not
-/// look as if the call had met an end.
+/// The most bytes that one call is handed. Systems cut off more (Linux just below 2 GiB), and what they cut off must
+/// not look as if the call had met an end.
 const MOST_BYTES: usize = 1 << 30;
 
 /// What a call has done.
@@ -92,8 +92,8 @@ fn total(lengths: impl Iterator<Item = usize>) -> usize {
     lengths.fold(0, usize::saturating_add)
 }
 
-/// How many buffers are empty before the first that is not. A vectored call takes a limited number of buffers, and empty
-/// ones in front could use all of it.
+/// How many buffers are empty before the first that is not. A vectored call takes a limited number of buffers, and
+/// empty ones in front could use all of it.
 fn count_empty(lengths: impl Iterator<Item = usize>) -> usize {
     lengths.take_while(|&length| length == 0).count()
 }
