@@ -1,15 +1,12 @@
 //! The system calls of the epoll backend, declared by hand, each with its manual page and a safe wrapper.
 //!
-//! Apart from `hooks` it knows only `std` and `unix::ffi`; `tests/ffi_layout.rs` compares every item with the `libc`
-//! crate.
+//! Apart from `hooks` it knows only `std` and `unix::ffi`. Every item is compared with the `libc` crate.
 
 #![allow(non_camel_case_types)]
 
-#[cfg(not(target_os = "android"))]
-use std::ffi::c_long;
-#[cfg(not(target_os = "android"))]
-use std::ffi::c_void;
 use std::ffi::{c_int, c_uint};
+#[cfg(not(target_os = "android"))]
+use std::ffi::{c_long, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;

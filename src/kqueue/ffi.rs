@@ -1,20 +1,20 @@
 //! The system calls of the kqueue backend, declared by hand, each with its manual page and a safe wrapper.
 //!
 //! The systems agree on the calls and on most numbers, and disagree on the layout of `struct kevent`:
-//! [FreeBSD](https://man.freebsd.org/cgi/man.cgi?query=kqueue), [macOS,
-//! iOS](https://developer.apple.com/library/archive/documentation/System/Conceptual/ManPages_iPhoneOS/man2/kqueue.2.html),
+//! [FreeBSD](https://man.freebsd.org/cgi/man.cgi?query=kqueue),
+//! [macOS, iOS](https://developer.apple.com/library/archive/documentation/System/Conceptual/ManPages_iPhoneOS/man2/kqueue.2.html),
 //! [NetBSD](https://man.netbsd.org/kqueue.2), [OpenBSD](https://man.openbsd.org/kqueue.2),
 //! [DragonFly](https://man.dragonflybsd.org/?command=kqueue&section=2).
 //!
-//! Apart from `hooks` it knows only `std` and `unix::ffi`; `tests/kqueue_layout.rs` compares every item with the `libc`
-//! crate. What makes no system call is also compiled for the unit tests on Linux, with OpenBSD's layout.
+//! Apart from `hooks` it knows only `std` and `unix::ffi`. Every item is compared with the `libc` crate. What makes no
+//! system call is also compiled for the unit tests on Linux, with OpenBSD's layout.
 
 #![allow(non_camel_case_types)]
 
 use std::ffi::c_int;
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "ffi/calls.rs"] // said, since the test's own `#[path]` would move it
+#[path = "ffi/calls.rs"] // written out, since this file is also included by a path
 mod calls;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use calls::*;

@@ -6,12 +6,12 @@
 //! makes. What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
 //!
 //! The wrappers are where `hooks` makes a call fail or move less than it was asked. Apart from `hooks` this module
-//! knows `std` only; `tests/ffi_layout.rs` and `tests/kqueue_layout.rs` compare every item with the `libc` crate.
+//! knows `std` only. Every item is compared with the `libc` crate.
 
 #![allow(non_camel_case_types)]
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-#[path = "ffi/linux.rs"] // said, since the test's own `#[path]` would move it
+#[path = "ffi/linux.rs"] // written out, since this file is also included by a path
 mod linux;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use linux::*;

@@ -186,6 +186,11 @@ fn a_reader_that_asks_anew_overtakes_the_poller() {
 }
 
 #[test]
+fn bytes_that_a_reader_took_before_it_asked_anew_make_no_event() {
+    a_reader_asks_anew_before_the_edge_is_handled(false);
+}
+
+#[test]
 fn bytes_come_while_a_reader_finds_nothing_and_registers() {
     bytes_come_while_a_reader_registers(1, 2);
 }

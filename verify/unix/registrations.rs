@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{explore, join, spawn, World, R};
-use crate::hooks::sync::{AtomicBool, Ordering};
+use crate::hooks::sync::{lock, AtomicBool, Ordering};
 
 /// Two threads register a source that is known to the queue, or is not, and bytes come.
 fn two_threads_register(known: bool) {
@@ -92,6 +92,8 @@ fn no_event_after_a_drop() {
             said.extend(now);
         }
         join([thread]);
+        let watched = lock(&world.kernel().set).items[0].is_some();
+        assert!(!watched, "the kernel still watches what was dropped");
         said.extend(world.poll(8).0);
         assert!(
             !said.contains(&(2, R)),
