@@ -127,9 +127,15 @@ impl World {
 
     /// As `select` polls once, without waiting. Returns how many entries were reaped, too.
     fn poll(&self, capacity: usize) -> (Said, usize) {
+        self.poll_and(capacity, || ())
+    }
+
+    /// The same, with something to do between reaping and handling.
+    fn poll_and(&self, capacity: usize, when_reaped: impl FnOnce()) -> (Said, usize) {
         let mut events = Events::with_capacity(capacity);
         let wait = self.queue.begin_wait();
         let reaped = self.kernel().reap(capacity, wait);
+        when_reaped();
         let batch = self.queue.batch();
         for (index, entry) in reaped.iter().enumerate() {
             match entry {
