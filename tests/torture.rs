@@ -168,9 +168,18 @@ impl Hall {
         self.issued.lock().unwrap().insert(token, issued);
         self.registrations
             .fetch_add(interests.iter().count(), Ordering::SeqCst);
-        self.registrator
+        match self
+            .registrator
             .register(&self.ends[end].stream, token, interests)
-            .unwrap();
+        {
+            // A worker that found nothing more to read, while another one read the end and all was over.
+            Err(error) if is_closed(&error) && self.over.load(Ordering::SeqCst) => {
+                self.issued.lock().unwrap().remove(&token);
+                self.registrations
+                    .fetch_sub(interests.iter().count(), Ordering::SeqCst);
+            }
+            result => result.unwrap(),
+        }
     }
 
     /// Records that the event of an interest has come. Panics if it must not come.
