@@ -5,10 +5,13 @@
 pub(crate) mod faults;
 #[cfg(all(minimio_hooks, windows))]
 pub(crate) mod guard;
+#[cfg(all(minimio_hooks, windows))]
+pub(crate) mod pages;
 #[cfg_attr(not(windows), allow(dead_code))] // the Unix half has none
 pub(crate) mod rules;
 pub(crate) mod sync;
-#[cfg(all(minimio_hooks, windows))]
+#[cfg(any(windows, all(loom, test)))]
+#[cfg_attr(not(minimio_hooks), allow(unreachable_pub))] // The tests see it under these hooks alone.
 pub mod windows;
 
 // The models are outside `src`, since they are no part of the product. The published package is built without them.

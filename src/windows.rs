@@ -48,7 +48,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Events;
-use crate::hooks::faults::{refused, Call};
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{net, thread};
 use crate::interests::{Interests, Token};
@@ -222,11 +221,7 @@ fn code_of<R>(result: &io::Result<R>) -> Option<ffi::Code> {
 /// `std` would not notice. Then it is closed without that time, which sends the bytes in the background. To ask for the time
 /// first would cost every close a call.
 fn close_connection(stream: net::TcpStream) {
-    let open = match refused(Call::Close) {
-        Ok(()) => ffi::close_socket(stream.into()),
-        Err(_) => Some(stream.into()),
-    };
-    if let Some(socket) = open.filter(|_| holds(Rule::ClosedAnyway)) {
+    if let Some(socket) = ffi::close_socket(stream.into()).filter(|_| holds(Rule::ClosedAnyway)) {
         ffi::set_graceful_close(ffi::socket_of(&socket));
         ffi::close_socket(socket);
     }

@@ -5,6 +5,39 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../src/windows/ffi.rs"]
 mod ffi;
+#[cfg(minimio_hooks)]
+#[allow(dead_code)]
+#[path = "../src/hooks/pages.rs"]
+mod pages;
+
+/// What `ffi` finds in the crate: no call is made to fail here.
+mod hooks {
+    pub(crate) mod faults {
+        #[derive(Clone, Copy)]
+        pub(crate) enum Call {
+            Accept,
+            Close,
+            Connect,
+            Listen,
+            Post,
+            Receive,
+            Send,
+            SendAtOnce,
+            Socket,
+            Wait,
+        }
+
+        #[allow(clippy::unnecessary_wraps)]
+        pub(crate) fn fault(_: Call) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        #[allow(clippy::unnecessary_wraps)]
+        pub(crate) fn refused(_: Call) -> Result<(), i32> {
+            Ok(())
+        }
+    }
+}
 
 use std::mem::{align_of, size_of};
 use windows_sys::Win32::Foundation as foundation;
@@ -317,6 +350,7 @@ fn functions_have_the_systems_signatures() {
 #[cfg(minimio_hooks)]
 #[test]
 fn memory_calls_are_the_systems() {
+    use crate::pages as ffi;
     use windows_sys::Win32::System::Memory as memory;
 
     same_function!(VirtualAlloc, memory::VirtualAlloc, (_, _, _, _));

@@ -138,7 +138,7 @@ fn a_stream_given_back_in_mid_connect_leaves_nothing() {
 fn a_wait_that_cannot_start_is_an_error_of_register() {
     leaves_nothing(|mut poll, registrator, mut events| {
         let (stream, rest) = under_way();
-        fail(Call::Connect, WSAENOBUFS, 1);
+        fail(Call::Wait, WSAENOBUFS, 1);
         let refused = registrator.register(&stream, 1, BOTH).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(WSAENOBUFS));
         assert_eq!(live_operations(), 0);

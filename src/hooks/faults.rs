@@ -15,7 +15,7 @@ pub(crate) use none::{fault, Call};
 pub(crate) use none::{granted, within, within_mut};
 
 /// The same by the code alone, as Windows' overlapped calls tell it.
-#[cfg(any(windows, all(loom, test)))]
+#[cfg(windows)]
 pub(crate) fn refused(call: Call) -> Result<(), i32> {
     fault(call).map_err(|error| error.raw_os_error().unwrap_or(0))
 }
@@ -91,7 +91,7 @@ mod injected {
         Watch,
         /// To change what is asked of it.
         WatchAnew,
-        /// To wait for what the queue has.
+        /// To wait for what the queue has (Unix), or to have a handle waited for (Windows).
         Wait,
         /// To read, receive, peek or accept.
         Receive,
@@ -101,7 +101,7 @@ mod injected {
         Accept,
         /// To listen with the largest backlog (Windows).
         Listen,
-        /// To connect, or to wait for the end of a connect (Windows).
+        /// To connect (Windows).
         Connect,
         /// To make a socket for an accept (Windows).
         Socket,

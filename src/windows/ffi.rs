@@ -26,9 +26,6 @@ mod address;
 mod codes;
 #[path = "ffi/extensions.rs"]
 mod extensions;
-#[cfg(minimio_hooks)]
-#[path = "ffi/memory.rs"]
-mod memory;
 #[path = "ffi/sockets.rs"]
 mod sockets;
 #[path = "ffi/waits.rs"]
@@ -37,11 +34,10 @@ mod waits;
 use core::ffi::c_void;
 use std::io;
 
+use crate::hooks::faults::{fault, Call};
 pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use extensions::*;
-#[cfg(minimio_hooks)]
-pub(crate) use memory::*;
 pub(crate) use sockets::*;
 pub(crate) use waits::*;
 
@@ -284,6 +280,7 @@ pub(crate) fn post_queued_completion_status(
     key: usize,
     pointer: usize,
 ) -> io::Result<()> {
+    fault(Call::Post)?;
     // SAFETY: the port is open, being borrowed; the pointer is passed through and never followed.
     let posted =
         unsafe { PostQueuedCompletionStatus(port.0, bytes, key, pointer as *mut WSAOVERLAPPED) };

@@ -19,6 +19,7 @@ use std::ptr::NonNull;
 use std::slice;
 
 use super::ffi::WSABUF;
+use crate::hooks;
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{AtomicUsize, Ordering};
 
@@ -65,24 +66,23 @@ impl Lending {
             .lent
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .is_ok();
-        #[cfg(all(loom, test))]
-        super::ffi::count_lent(|lent| if fits { lent + bytes } else { lent });
+        if fits {
+            hooks::windows::lent(bytes);
+        }
         fits
     }
 
     /// Counts `bytes` as lent whatever the bound says.
     pub(super) fn exceed(&self, bytes: usize) {
         self.lent.fetch_add(bytes, Ordering::Relaxed);
-        #[cfg(all(loom, test))]
-        super::ffi::count_lent(|lent| lent + bytes);
+        hooks::windows::lent(bytes);
     }
 
     /// Counts `bytes` as back.
     pub(super) fn release(&self, bytes: usize) {
         let before = self.lent.fetch_sub(bytes, Ordering::Relaxed);
         debug_assert!(before >= bytes, "what comes back was lent");
-        #[cfg(all(loom, test))]
-        super::ffi::count_lent(|lent| lent - bytes);
+        hooks::windows::given_back(bytes);
     }
 
     pub(super) fn lent_bytes(&self) -> usize {
@@ -239,11 +239,9 @@ impl LentBuffer {
         self.start = (self.start + len).min(self.end);
     }
 
-    /// Tells the model's kernel that we are about to use, change or free the memory.
-    #[inline]
+    /// Says that we are about to use, change or free the memory.
     fn touch(&self) {
-        #[cfg(all(loom, test))]
-        super::ffi::touched(self.memory.as_ptr() as usize, self.capacity);
+        hooks::windows::touched(self.memory.as_ptr(), self.capacity);
     }
 
     /// Gives the memory up.
@@ -259,11 +257,10 @@ impl LentBuffer {
     }
 }
 
-/// Zeroed memory; dangling for none. Where tests look inside, it stands between guard pages.
+/// Zeroed memory; dangling for none.
 fn allocate(capacity: usize) -> NonNull<u8> {
-    #[cfg(minimio_hooks)]
-    if capacity > 0 {
-        return crate::hooks::guard::allocate(capacity);
+    if let Some(guarded) = hooks::windows::allocate_guarded(capacity) {
+        return guarded;
     }
     let memory = Box::into_raw(vec![0u8; capacity].into_boxed_slice()).cast::<u8>();
     NonNull::new(memory).unwrap_or(NonNull::dangling())
@@ -274,17 +271,13 @@ fn allocate(capacity: usize) -> NonNull<u8> {
 /// # Safety
 /// - `memory` came from [`allocate`] with this `capacity`, more than 0, and nobody uses it any more.
 unsafe fn deallocate(memory: NonNull<u8>, capacity: usize) {
-    #[cfg(minimio_hooks)]
     // SAFETY: the caller's duty.
-    unsafe {
-        crate::hooks::guard::free(memory, capacity);
+    if unsafe { hooks::windows::free_guarded(memory, capacity) } {
+        return;
     }
-    #[cfg(not(minimio_hooks))]
-    {
-        let memory = std::ptr::slice_from_raw_parts_mut(memory.as_ptr(), capacity);
-        // SAFETY: the caller's duty: it came from `Box::into_raw` with this length.
-        drop(unsafe { Box::from_raw(memory) });
-    }
+    let memory = std::ptr::slice_from_raw_parts_mut(memory.as_ptr(), capacity);
+    // SAFETY: the caller's duty: it came from `Box::into_raw` with this length.
+    drop(unsafe { Box::from_raw(memory) });
 }
 
 impl Drop for LentBuffer {

@@ -23,7 +23,7 @@ use super::stream::TcpStream;
 use super::{call_and_then, close_connection, still_lent, would_block, Registrator};
 use crate::error;
 use crate::event::{Event, Hints};
-use crate::hooks::faults::{refused, Call};
+use crate::hooks;
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, net, thread, Mutex, MutexGuard};
 use crate::interests::{Interests, Token};
@@ -180,10 +180,8 @@ impl Shared {
                 .functions
                 .insert(ffi::AcceptFunctions::of(self.socket)?),
         };
-        refused(Call::Socket)?;
         let socket = ffi::wsa_socket(self.family)?;
         let launch = port.launch(&self.accept, |operation| {
-            refused(Call::Accept)?;
             let accepted = ffi::socket_of(&socket);
             // SAFETY: the operation and the room for addresses are held by the flight; the accepted socket is kept until
             // the packet, right below, and the listening one is open: the lock is held, and it is not closed.
@@ -222,11 +220,8 @@ impl Shared {
         let stream = net::TcpStream::from(socket);
         let peer = stream.peer_addr().ok().or_else(|| {
             let functions = accepting.functions?;
-            #[cfg(all(loom, test))]
-            ffi::touched(
-                self.addresses.get() as usize,
-                std::mem::size_of::<ffi::AcceptAddresses>(),
-            );
+            let addresses_bytes = std::mem::size_of::<ffi::AcceptAddresses>();
+            hooks::windows::touched(self.addresses.get(), addresses_bytes);
             // SAFETY: the lock is held and the accept has ended, so the room for addresses is ours.
             let addresses = unsafe { &*self.addresses.get() };
             ffi::accepted_peer(&functions, addresses)
@@ -312,8 +307,7 @@ fn listening_socket(address: &SocketAddr) -> Result<net::TcpListener, ffi::Code>
     let socket = ffi::socket_of(&listener);
     ffi::bind_socket(socket, address)?;
     // `SOMAXCONN` is no more than 200.
-    refused(Call::Listen)
-        .and_then(|()| ffi::listen_socket(socket, ffi::LARGEST_BACKLOG))
+    ffi::listen_socket(socket, ffi::LARGEST_BACKLOG)
         .or_else(|_| ffi::listen_socket(socket, ffi::SOMAXCONN))?;
     Ok(listener)
 }

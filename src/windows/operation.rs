@@ -29,6 +29,7 @@ use super::ffi;
 use super::port::Port;
 use super::status::{self, Outcome};
 use crate::event::Events;
+use crate::hooks;
 use crate::hooks::rules::{holds, Rule};
 use crate::interests::Token;
 
@@ -58,8 +59,7 @@ unsafe impl Send for Operation {}
 
 impl Operation {
     pub(super) fn new(owner: Weak<dyn Owner>, kind: Kind) -> Operation {
-        #[cfg(all(loom, test))]
-        ffi::operation_made();
+        hooks::windows::operation_made();
         Operation {
             overlapped: UnsafeCell::new(ffi::WSAOVERLAPPED::zeroed()),
             owner,
@@ -92,8 +92,8 @@ impl Operation {
     /// # Safety
     /// - The operation is not in flight, and nobody else is about to start it.
     pub(super) unsafe fn reset(&self) {
-        #[cfg(all(loom, test))]
-        ffi::touched(self.address(), std::mem::size_of::<ffi::WSAOVERLAPPED>());
+        let block_bytes = std::mem::size_of::<ffi::WSAOVERLAPPED>();
+        hooks::windows::touched(self.as_overlapped(), block_bytes);
         // SAFETY: the caller's duty leaves the block to us alone.
         unsafe { self.overlapped.get().write(ffi::WSAOVERLAPPED::zeroed()) };
     }
@@ -105,23 +105,14 @@ impl Operation {
     pub(super) unsafe fn ended(&self, bytes: u32) -> Packet {
         // SAFETY: the caller's duty leaves the block to us alone.
         let block = unsafe { self.overlapped.get().read() };
-        #[cfg(minimio_hooks)]
-        if let Some(status) = crate::hooks::windows::replaced_status() {
-            let mut block = block;
-            block.Internal = status as usize;
-            return Packet { block, bytes: 0 };
-        }
-        Packet {
-            block,
-            bytes: bytes as usize,
-        }
+        let (block, bytes) = hooks::windows::outcome_of(block, bytes as usize);
+        Packet { block, bytes }
     }
 }
 
-#[cfg(all(loom, test))]
 impl Drop for Operation {
     fn drop(&mut self) {
-        ffi::operation_dropped(self.address());
+        hooks::windows::operation_dropped(self.address());
     }
 }
 

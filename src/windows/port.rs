@@ -33,7 +33,7 @@ use super::operation::{Kind, Operation, Owner, Sink};
 use super::wakes::Wakes;
 use crate::error;
 use crate::event::Event;
-use crate::hooks::faults::{fault, Call};
+use crate::hooks;
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::Instant;
 use crate::hooks::sync::{lock, thread, AtomicUsize, Mutex, Ordering, RwLock};
@@ -157,7 +157,6 @@ impl Port {
     }
 
     fn post(&self, key: usize, pointer: usize) -> io::Result<()> {
-        fault(Call::Post)?;
         ffi::post_queued_completion_status(&self.port, 0, key, pointer)
     }
 
@@ -206,8 +205,7 @@ impl Port {
             }
             flights.operations.insert(address, owner);
         }
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::operation_started();
+        hooks::windows::operation_started();
         // SAFETY: it is in the table by our own entry, so it was not in flight; the lock of its direction, which the
         // caller holds, keeps others from starting it.
         unsafe { operation.reset() };
@@ -215,8 +213,7 @@ impl Port {
             Ok(()) => Launch::Flying,
             Err(code) => {
                 let owner = lock(&self.flights).operations.remove(&address);
-                #[cfg(minimio_hooks)]
-                crate::hooks::windows::operation_ended();
+                hooks::windows::operation_ended();
                 // Not the last reference: the caller has one. Still, no lock is held while it goes.
                 drop(owner);
                 Launch::Failed(code)
@@ -308,12 +305,7 @@ impl Port {
     pub(super) fn handle(self: &Arc<Self>, entry: &ffi::OVERLAPPED_ENTRY, sink: Sink<'_>) -> bool {
         let pointer = entry.lpOverlapped as usize;
         match entry.lpCompletionKey {
-            #[cfg(minimio_hooks)]
-            key @ (KEY_OPERATION | KEY_SIGNAL) if crate::hooks::windows::is_late() => {
-                let bytes = entry.dwNumberOfBytesTransferred;
-                let again = ffi::post_queued_completion_status(&self.port, bytes, key, pointer);
-                assert!(again.is_ok(), "a late packet is not a lost one: {again:?}");
-            }
+            KEY_OPERATION | KEY_SIGNAL if hooks::windows::is_put_back(&self.port, entry) => {}
             KEY_OPERATION => self.take(entry, sink),
             KEY_SIGNAL => self.take_signal(pointer, sink),
             KEY_NOTE => {
@@ -349,8 +341,7 @@ impl Port {
             flights.handling += 1;
             owner
         };
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::operation_ended();
+        hooks::windows::operation_ended();
         // SAFETY: it was in the table: so it is an operation of ours, with the state block as its first field, and its
         // source is held by `owner`.
         let operation = unsafe { &*entry.lpOverlapped.cast::<Operation>() };
@@ -381,8 +372,7 @@ impl Port {
         flights.last_wait += 1;
         let number = flights.last_wait;
         flights.waits.insert(number, owner);
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::operation_started();
+        hooks::windows::operation_started();
         Some(number)
     }
 
@@ -392,9 +382,8 @@ impl Port {
         let owner = flights.waits.remove(&number);
         let last = flights.was_the_last();
         drop(flights);
-        #[cfg(minimio_hooks)]
         if owner.is_some() {
-            crate::hooks::windows::operation_ended();
+            hooks::windows::operation_ended();
         }
         if last {
             drop(self.nudge());
@@ -418,8 +407,7 @@ impl Port {
             flights.handling += 1;
             owner
         };
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::operation_ended();
+        hooks::windows::operation_ended();
         owner.signalled(number, self, sink);
         self.handled(owner);
     }
@@ -461,9 +449,7 @@ impl Port {
 
     /// Has the socket of `owner` closed some time from now at the latest.
     pub(super) fn defer_close(&self, owner: Weak<dyn Owner>) {
-        let limit = DEFERRED_CLOSE;
-        #[cfg(minimio_hooks)]
-        let limit = crate::hooks::windows::deferred_close().unwrap_or(limit);
+        let limit = hooks::windows::deferred_close(DEFERRED_CLOSE);
         {
             let mut deferred = lock(&self.deferred);
             deferred.push_back((Instant::now() + limit, owner));
@@ -532,16 +518,14 @@ impl Port {
             flights.reaper = true;
         }
         let port = Arc::clone(self);
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::reaper_started();
+        hooks::windows::reaper_started();
         let spawned = thread::Builder::new()
             .name("minimio reaper".into())
             .spawn(move || port.reap());
         // Without a thread the rest stays in the table for ever, and so does its memory: lost, but never wrong. Reads and
         // writes on what still lives go on taking its packets.
-        #[cfg(minimio_hooks)]
         if spawned.is_err() {
-            crate::hooks::windows::reaper_ended();
+            hooks::windows::reaper_ended();
         }
         drop(spawned);
     }
@@ -565,8 +549,7 @@ impl Port {
             }
         }
         drop(self);
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::reaper_ended();
+        hooks::windows::reaper_ended();
     }
 }
 

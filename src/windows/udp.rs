@@ -202,12 +202,11 @@ impl UdpSocket {
     }
 
     pub(crate) fn send_to(&self, bytes: &[u8], target: &SocketAddr) -> io::Result<usize> {
-        self.shared
-            .send(bytes, Some(target), || self.as_std().send_to(bytes, target))
+        self.shared.send(self.as_std(), bytes, Some(target))
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.shared.send(bytes, None, || self.as_std().send(bytes))
+        self.shared.send(self.as_std(), bytes, None)
     }
 
     pub(crate) fn connect(&self, address: &SocketAddr) -> io::Result<()> {

@@ -47,6 +47,7 @@ use std::sync::Arc;
 use super::ffi;
 use super::operation::Owner;
 use super::port::Port;
+use crate::hooks;
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{AtomicBool, Ordering};
 
@@ -60,13 +61,10 @@ struct Block {
     ran: AtomicBool,
 }
 
-#[cfg(any(minimio_hooks, all(loom, test)))]
 impl Drop for Block {
     fn drop(&mut self) {
-        #[cfg(all(loom, test))]
-        ffi::block_dropped(self as *const Block as usize);
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::wait_dropped();
+        let block: *const Block = self;
+        hooks::windows::wait_dropped(block.cast());
     }
 }
 
@@ -100,11 +98,8 @@ impl Wait {
             object,
             ran: AtomicBool::new(false),
         });
-        #[cfg(minimio_hooks)]
-        crate::hooks::windows::wait_made();
         let context = Arc::into_raw(Arc::clone(&block));
-        #[cfg(all(loom, test))]
-        ffi::block_made(context as usize);
+        hooks::windows::wait_made(context.cast());
         // SAFETY: the object lives in the block. The callback may run once, with this context, on any thread; it has a
         // reference of its own to the block ("two references").
         let registered = unsafe { ffi::register_wait::<Block>(&block.object, context.cast()) };
@@ -142,8 +137,7 @@ impl Drop for Wait {
             return;
         }
         if holds(Rule::UnregisteredIsReleased) {
-            #[cfg(all(loom, test))]
-            ffi::reference_released(Arc::strong_count(&self.block));
+            hooks::windows::reference_released(Arc::strong_count(&self.block));
             let context = Arc::as_ptr(&self.block);
             // SAFETY: it is the reference that `start` gave to the callback, which has not run and never will.
             unsafe { Arc::decrement_strong_count(context) };
@@ -158,8 +152,7 @@ impl ffi::OnSignal for Block {
         let block = unsafe { Arc::from_raw(context.cast::<Block>().cast_const()) };
         block.ran.store(true, Ordering::SeqCst);
         block.port.post_signal(block.number);
-        #[cfg(all(loom, test))]
-        ffi::callback_returns(context as usize);
+        hooks::windows::callback_returns(context);
         drop(block);
     }
 }

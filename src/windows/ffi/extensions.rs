@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use super::codes::{Code, WSAEINVAL};
 use super::sockets::{checked, owed_if, set_option, WSAIoctl, SOL_SOCKET};
 use super::{size_of_u32, BOOL, DWORD, SOCKADDR_STORAGE, SOCKET, WSAOVERLAPPED};
+use crate::hooks::faults::{refused, Call};
 
 /// [AcceptEx](https://learn.microsoft.com/windows/win32/api/mswsock/nf-mswsock-acceptex)
 pub(crate) const SO_UPDATE_ACCEPT_CONTEXT: i32 = 0x700b;
@@ -155,6 +156,7 @@ pub(crate) unsafe fn accept_ex(
     addresses: *mut AcceptAddresses,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
+    refused(Call::Accept)?;
     let address_len = ACCEPT_ADDRESS_LEN_U32;
     let mut received = 0;
     let call = functions.accept_ex;
@@ -228,6 +230,7 @@ pub(crate) unsafe fn connect_ex(
     target: &(SOCKADDR_STORAGE, i32),
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
+    refused(Call::Connect)?;
     let function = extension(socket, &WSAID_CONNECTEX)?;
     // SAFETY: the system gave it for the identifier of this very function, and it is not null.
     let call = unsafe { core::mem::transmute::<*const c_void, ConnectEx>(function) };

@@ -5,7 +5,7 @@
 use core::ffi::c_void;
 use core::ptr;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 pub(crate) use std::os::windows::io::OwnedSocket;
 use std::os::windows::io::{AsRawSocket, FromRawSocket, IntoRawSocket, RawSocket};
 use std::sync::OnceLock;
@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use super::codes::*;
 use super::{size_of_i32, size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
 use super::{SOCKADDR_STORAGE, STORAGE_LEN};
+use crate::hooks::faults::{fault, refused, Call};
 
 pub(crate) const INVALID_SOCKET: SOCKET = SOCKET(usize::MAX);
 pub(super) const SOCKET_ERROR: i32 = -1;
@@ -276,6 +277,7 @@ pub(crate) fn start_winsock() -> io::Result<()> {
 
 /// Makes a TCP socket for overlapped use that no child process inherits. It blocks, as all do at first.
 pub(crate) fn wsa_socket(family: u16) -> Result<OwnedSocket, Code> {
+    refused(Call::Socket)?;
     let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
     // SAFETY: numbers only, and no protocol information.
     let socket = unsafe {
@@ -307,6 +309,7 @@ pub(crate) unsafe fn wsa_recv(
     buffer: WSABUF,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
+    refused(Call::Receive)?;
     let mut flags = 0;
     // No place for the byte count: with an overlapped operation it could be wrong, and the packet has it.
     // SAFETY: the caller's duties; the `WSABUF` itself and the flags are captured before the call returns.
@@ -332,6 +335,7 @@ pub(crate) unsafe fn wsa_send(
     buffer: WSABUF,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
+    refused(Call::Send)?;
     // SAFETY: the caller's duties; the `WSABUF` itself is captured before the call returns.
     owed(unsafe { WSASend(socket, &buffer, 1, ptr::null_mut(), 0, operation, None) })
 }
@@ -367,6 +371,7 @@ pub(crate) unsafe fn wsa_recv_from(
     envelope: *mut Envelope,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
+    refused(Call::Receive)?;
     // SAFETY: the caller's duty: it is valid, and no operation in flight has it.
     unsafe { envelope.write(Envelope::new()) };
     // SAFETY: the place was just written.
@@ -397,6 +402,7 @@ pub(crate) unsafe fn wsa_recv_from(
 /// # Safety
 /// As [`wsa_recv`].
 pub(crate) unsafe fn wsa_peek(socket: SOCKET, operation: *mut WSAOVERLAPPED) -> Result<(), Code> {
+    refused(Call::Receive)?;
     let nothing = WSABUF {
         len: 0,
         buf: ptr::NonNull::dangling().as_ptr(),
@@ -435,6 +441,7 @@ pub(crate) unsafe fn wsa_send_to(
     target: Option<&SocketAddr>,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
+    refused(Call::Send)?;
     let target = target.map(SOCKADDR_STORAGE::from_std);
     let (name, name_len) = match &target {
         Some((name, len)) => (name as *const SOCKADDR_STORAGE, *len),
@@ -492,6 +499,9 @@ pub(crate) fn linger(socket: SOCKET) -> Option<u16> {
 
 /// Closes a socket. It comes back if it is still open: a linger time is set, it is non-blocking, and bytes are unsent.
 pub(crate) fn close_socket(socket: OwnedSocket) -> Option<OwnedSocket> {
+    if refused(Call::Close).is_err() {
+        return Some(socket);
+    }
     let raw = socket.into_raw_socket();
     #[allow(clippy::cast_possible_truncation)] // It has a pointer's width on every target.
     // SAFETY: we owned it, and nobody uses it any more.
@@ -607,6 +617,7 @@ pub(crate) fn bind_socket(socket: SOCKET, address: &SocketAddr) -> Result<(), Co
 
 /// Makes a bound socket listen, with that backlog.
 pub(crate) fn listen_socket(socket: SOCKET, backlog: i32) -> Result<(), Code> {
+    refused(Call::Listen)?;
     // SAFETY: numbers only.
     checked(unsafe { listen(socket, backlog) })
 }
@@ -652,5 +663,18 @@ pub(crate) fn recv_from(
         Ok(()) => Ok((usize::try_from(count).unwrap_or(0), from.to_std())),
         Err(WSAEMSGSIZE) => Ok((buffer.len(), from.to_std())),
         Err(code) => Err(code),
+    }
+}
+
+/// Sends a datagram without an operation: to the peer that the socket is connected to, or to `target`.
+pub(crate) fn send_at_once(
+    socket: &UdpSocket,
+    bytes: &[u8],
+    target: Option<&SocketAddr>,
+) -> io::Result<usize> {
+    fault(Call::SendAtOnce)?;
+    match target {
+        Some(target) => socket.send_to(bytes, target),
+        None => socket.send(bytes),
     }
 }

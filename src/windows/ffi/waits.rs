@@ -6,6 +6,7 @@ use core::ptr;
 use super::codes::Code;
 use super::sockets::{checked, last_error, SOCKET_ERROR};
 use super::{close_handle, BOOL, DWORD, FALSE, HANDLE, INFINITE, NO_HANDLE, SOCKET};
+use crate::hooks::faults::{refused, Call};
 
 /// [BOOLEAN](https://learn.microsoft.com/windows/win32/winprog/windows-data-types): one byte, unlike [`BOOL`].
 pub(crate) type BOOLEAN = u8;
@@ -123,6 +124,7 @@ pub(crate) unsafe fn register_wait<C: OnSignal>(
     object: &WaitObject,
     context: *const c_void,
 ) -> Result<RegisteredWait, Code> {
+    refused(Call::Wait)?;
     let mut wait = NO_HANDLE;
     let flags = WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD;
     // SAFETY: the caller's duties; the place for the handle is writable.

@@ -45,7 +45,6 @@ use super::super::waits::{Started, Wait};
 use super::super::would_block;
 use super::sending::Sending;
 use super::{Shared, TcpStream};
-use crate::hooks::faults::{refused, Call};
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, net, MutexGuard, Ordering};
 
@@ -274,7 +273,6 @@ impl Shared {
         // Before the start: the packet may be taken before it returns, and waits for the lock.
         self.connect.store(IN_FLIGHT, Ordering::SeqCst);
         let launch = port.launch(&self.send, |operation| {
-            refused(Call::Connect)?;
             // SAFETY: the operation is held by its flight, and so is the name, which never changes. The socket is open:
             // the direction is locked and not closed.
             unsafe { ffi::connect_ex(self.socket, &self.target_name, operation) }
@@ -352,7 +350,7 @@ impl Shared {
         let Some(me) = self.me.upgrade() else {
             return Ok(FOREIGN);
         };
-        let started = refused(Call::Connect).and_then(|()| Wait::start(port, me, event));
+        let started = Wait::start(port, me, event);
         match started {
             Ok(Started::On(wait)) => {
                 sending.connect_wait = Some(wait);

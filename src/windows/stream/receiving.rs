@@ -40,7 +40,6 @@ use super::broken::breaks_connection;
 use super::{Shared, FOLLOWS_TRAFFIC};
 use crate::error;
 use crate::event::{Event, Hints};
-use crate::hooks::faults::{refused, Call};
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
@@ -233,7 +232,6 @@ impl Shared {
         receiving.buffer.prepare(lent);
         let memory = receiving.buffer.lend();
         let launch = port.launch(&self.receive, |operation| {
-            refused(Call::Receive)?;
             // SAFETY: the operation is held by its flight, and the buffer by the source ("hands off what is lent": it is
             // taken back when the packet is handled). The socket is open: the direction is locked and not closed.
             unsafe { ffi::wsa_recv(self.socket, memory, operation) }

@@ -29,7 +29,6 @@ use super::super::{call_and_then, close_connection, would_block};
 use super::broken::breaks_connection;
 use super::Shared;
 use crate::event::{Event, Hints};
-use crate::hooks::faults::{refused, Call};
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, net, MutexGuard};
 use crate::interests::{Interests, Token};
@@ -234,12 +233,9 @@ impl Shared {
         operation: *mut ffi::WSAOVERLAPPED,
     ) -> Result<(), ffi::Code> {
         let rest = sending.copy.lend_rest();
-        let started = refused(Call::Send).and_then(|()| {
-            // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is
-            // taken back when the packet is handled). The socket is open: the direction is locked, and not closed or an
-            // orphan's.
-            unsafe { ffi::wsa_send(self.socket, rest, operation) }
-        });
+        // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is taken
+        // back when the packet is handled). The socket is open: the direction is locked, and not closed or an orphan's.
+        let started = unsafe { ffi::wsa_send(self.socket, rest, operation) };
         if started.is_err() {
             sending.copy.take_back();
         }

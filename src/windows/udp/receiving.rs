@@ -12,7 +12,7 @@ use super::super::{call_and_then, would_block};
 use super::Shared;
 use crate::error;
 use crate::event::{Event, Hints};
-use crate::hooks::faults::{refused, Call};
+use crate::hooks;
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
@@ -157,7 +157,6 @@ impl Shared {
         receiving.failed = None;
         let memory = receiving.buffer.lend();
         let launch = port.launch(&self.receive, |operation| {
-            refused(Call::Receive)?;
             if lent == 0 {
                 // SAFETY: the operation is held by the flight. The socket is open: the direction is locked and not closed.
                 return unsafe { ffi::wsa_peek(self.socket, operation) };
@@ -203,11 +202,8 @@ impl Shared {
             }
             Ok(_) | Err(ffi::WSAEMSGSIZE) => {
                 receiving.buffer.received(packet.bytes());
-                #[cfg(all(loom, test))]
-                ffi::touched(
-                    self.envelope.get() as usize,
-                    std::mem::size_of::<ffi::Envelope>(),
-                );
+                let envelope_bytes = std::mem::size_of::<ffi::Envelope>();
+                hooks::windows::touched(self.envelope.get(), envelope_bytes);
                 // SAFETY: the lock is held and the receive has ended, so the envelope is ours.
                 let from = unsafe { (*self.envelope.get()).from };
                 receiving.held = Some(from.to_std().unwrap_or_else(unknown_sender));

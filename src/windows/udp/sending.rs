@@ -11,7 +11,6 @@ use super::super::port::{Launch, Port};
 use super::super::{call_and_then, would_block};
 use super::Shared;
 use crate::event::{Event, Hints};
-use crate::hooks::faults::{fault, refused, Call};
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, net, MutexGuard};
 use crate::interests::{Interests, Token};
@@ -85,12 +84,12 @@ impl Shared {
 
     pub(super) fn send(
         &self,
+        socket: &net::UdpSocket,
         bytes: &[u8],
         target: Option<&SocketAddr>,
-        direct: impl Fn() -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut sending = self.send_direction()?;
-        match fault(Call::SendAtOnce).and_then(|()| direct()) {
+        match ffi::send_at_once(socket, bytes, target) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.send_copy(&mut sending, bytes, target)
             }
@@ -158,7 +157,6 @@ impl Shared {
         sending.lent = bytes.len();
         let memory = sending.copy.lend_rest();
         let launch = port.launch(&self.send, |operation| {
-            refused(Call::Send)?;
             // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is taken
             // back when the packet is handled). The socket is open: the source is in use.
             unsafe { ffi::wsa_send_to(self.socket, memory, target, operation) }

@@ -187,6 +187,17 @@ pub(crate) fn recv_from(
     })
 }
 
+pub(crate) fn send_at_once(
+    socket: &UdpSocket,
+    bytes: &[u8],
+    target: Option<&SocketAddr>,
+) -> io::Result<usize> {
+    match target {
+        Some(target) => socket.send_to(bytes, target),
+        None => socket.send(bytes),
+    }
+}
+
 pub(crate) fn ignore_icmp_errors(socket: SOCKET) {
     step(|state| state.check_open(socket.0));
 }

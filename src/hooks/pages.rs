@@ -1,9 +1,13 @@
-//! Pages of memory, for guards around what is lent. Under `--cfg minimio_hooks` alone.
+//! Pages of memory, for the guards around what is lent.
+#![allow(non_snake_case, clippy::upper_case_acronyms)] // The words of the system.
 
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
-use super::{BOOL, DWORD, FALSE};
+type BOOL = i32;
+type DWORD = u32;
+
+const FALSE: BOOL = 0;
 
 /// [VirtualAlloc](https://learn.microsoft.com/windows/win32/api/memoryapi/nf-memoryapi-virtualalloc)
 pub(crate) const MEM_COMMIT: DWORD = 0x1000;
