@@ -335,7 +335,6 @@ fn functions_have_the_systems_signatures() {
     same_function!(bind, winsock::bind, (_, _, _));
     same_function!(listen, winsock::listen, (_, _));
     same_function!(connect, winsock::connect, (_, _, _));
-    same_function!(recv, winsock::recv, (_, _, _, _));
     same_function!(closesocket, winsock::closesocket, (_));
     same_function!(recvfrom, winsock::recvfrom, (_, _, _, _, _, _));
     same_pointer!(ffi::AcceptEx, winsock::LPFN_ACCEPTEX);

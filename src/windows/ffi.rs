@@ -38,6 +38,7 @@ use crate::hooks::faults::{fault, Call};
 pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use extensions::*;
+use sockets::checked_bool;
 pub(crate) use sockets::*;
 pub(crate) use waits::*;
 
@@ -251,26 +252,16 @@ pub(crate) fn get_queued_completion_status_ex(
     }
     let count = u32::try_from(entries.len()).unwrap_or(u32::MAX);
     let mut removed = 0;
+    let place = entries.as_mut_ptr();
     // SAFETY: `entries` is writable for `count` entries, and `removed` for one number; the port is open, being borrowed.
-    let done = unsafe {
-        GetQueuedCompletionStatusEx(
-            port.0,
-            entries.as_mut_ptr(),
-            count,
-            &mut removed,
-            timeout_ms,
-            FALSE,
-        )
+    let returned = unsafe {
+        GetQueuedCompletionStatusEx(port.0, place, count, &mut removed, timeout_ms, FALSE)
     };
-    if done == FALSE {
-        let error = io::Error::last_os_error();
-        return if error.raw_os_error() == Some(WAIT_TIMEOUT) {
-            Ok(0)
-        } else {
-            Err(error)
-        };
+    match done(returned) {
+        Ok(()) => Ok(removed as usize),
+        Err(error) if error.raw_os_error() == Some(WAIT_TIMEOUT) => Ok(0),
+        Err(error) => Err(error),
     }
-    Ok(removed as usize)
 }
 
 /// Posts a packet. The system does not look at the three numbers: `pointer` need not be one.
@@ -282,12 +273,12 @@ pub(crate) fn post_queued_completion_status(
 ) -> io::Result<()> {
     fault(Call::Post)?;
     // SAFETY: the port is open, being borrowed; the pointer is passed through and never followed.
-    let posted =
-        unsafe { PostQueuedCompletionStatus(port.0, bytes, key, pointer as *mut WSAOVERLAPPED) };
-    if posted == FALSE {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    done(unsafe { PostQueuedCompletionStatus(port.0, bytes, key, pointer as *mut _) })
+}
+
+/// What a call of the kernel's says that returns a `BOOL`.
+fn done(returned: BOOL) -> io::Result<()> {
+    checked_bool(returned).map_err(io::Error::from_raw_os_error)
 }
 
 /// Closes a handle.
@@ -296,10 +287,7 @@ pub(crate) fn post_queued_completion_status(
 /// - The caller owns `handle`, and nobody uses it any more.
 pub(crate) unsafe fn close_handle(handle: HANDLE) -> io::Result<()> {
     // SAFETY: the caller's duty.
-    if unsafe { CloseHandle(handle) } == FALSE {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    done(unsafe { CloseHandle(handle) })
 }
 
 /// Asks for the operation on `socket` to end early. Its packet comes in any case, with whatever outcome won.

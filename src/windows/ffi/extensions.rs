@@ -7,7 +7,7 @@ use core::ptr;
 use std::net::SocketAddr;
 
 use super::codes::{Code, WSAEINVAL};
-use super::sockets::{checked, owed_if, set_option, WSAIoctl, SOL_SOCKET};
+use super::sockets::{ioctl, owed_if, set_option};
 use super::{size_of_u32, BOOL, DWORD, SOCKADDR_STORAGE, SOCKET, WSAOVERLAPPED};
 use crate::hooks::faults::{refused, Call};
 
@@ -94,43 +94,33 @@ pub(crate) struct AcceptFunctions {
 
 impl AcceptFunctions {
     pub(crate) fn of(listener: SOCKET) -> Result<AcceptFunctions, Code> {
-        let accept_ex = extension(listener, &WSAID_ACCEPTEX)?;
-        let get_sockaddrs = extension(listener, &WSAID_GETACCEPTEXSOCKADDRS)?;
         Ok(AcceptFunctions {
-            // SAFETY: the system gave it for the identifier of this very function, and it is not null.
-            accept_ex: unsafe { core::mem::transmute::<*const c_void, AcceptEx>(accept_ex) },
+            // SAFETY: the identifier is that of this very function.
+            accept_ex: unsafe { extension::<AcceptEx>(listener, &WSAID_ACCEPTEX) }?,
             // SAFETY: as above.
             get_sockaddrs: unsafe {
-                core::mem::transmute::<*const c_void, GetAcceptExSockaddrs>(get_sockaddrs)
-            },
+                extension::<GetAcceptExSockaddrs>(listener, &WSAID_GETACCEPTEXSOCKADDRS)
+            }?,
         })
     }
 }
 
-/// Asks the socket's provider for an extension function. Never null.
-fn extension(socket: SOCKET, id: &GUID) -> Result<*const c_void, Code> {
-    let mut function: *const c_void = ptr::null();
-    let mut returned_bytes = 0;
-    let function_place: *mut *const c_void = &mut function;
-    // SAFETY: the identifier is readable and the pointer writable for the sizes given; it does not overlap.
-    let returned = unsafe {
-        WSAIoctl(
+/// Asks the socket's provider for an extension function.
+///
+/// # Safety
+/// - `F` is a function pointer, of the type of the function that `id` identifies.
+unsafe fn extension<F>(socket: SOCKET, id: &GUID) -> Result<F, Code> {
+    let mut function: Option<F> = None;
+    // SAFETY: an identifier is what it takes. It writes the function or null, which is `None`.
+    unsafe {
+        ioctl(
             socket,
             SIO_GET_EXTENSION_FUNCTION_POINTER,
-            (id as *const GUID).cast(),
-            size_of_u32::<GUID>(),
-            function_place.cast(),
-            size_of_u32::<*const c_void>(),
-            &mut returned_bytes,
-            ptr::null_mut(),
-            None,
+            id,
+            &mut function,
         )
-    };
-    checked(returned)?;
-    if function.is_null() {
-        return Err(WSAEINVAL);
-    }
-    Ok(function)
+    }?;
+    function.ok_or(WSAEINVAL)
 }
 
 /// Room for the two addresses that `AcceptEx` writes, in a form of its own.
@@ -157,7 +147,7 @@ pub(crate) unsafe fn accept_ex(
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
     refused(Call::Accept)?;
-    let address_len = ACCEPT_ADDRESS_LEN_U32;
+    let (data_len, address_len) = (0, ACCEPT_ADDRESS_LEN_U32);
     let mut received = 0;
     let call = functions.accept_ex;
     // SAFETY: the caller's duties; room for no data and two addresses is what the lengths say.
@@ -166,7 +156,7 @@ pub(crate) unsafe fn accept_ex(
             listener,
             accepted,
             addresses.cast(),
-            0,
+            data_len,
             address_len,
             address_len,
             &mut received,
@@ -212,12 +202,7 @@ pub(crate) fn accepted_peer(
 /// Makes an accepted socket a full one: its names, options and `shutdown` work only after this.
 pub(crate) fn update_accept_context(accepted: SOCKET, listener: SOCKET) -> Result<(), Code> {
     // The option's value is the listening socket itself.
-    set_option(
-        accepted,
-        SOL_SOCKET,
-        SO_UPDATE_ACCEPT_CONTEXT,
-        &listener.0.to_ne_bytes(),
-    )
+    set_option(accepted, SO_UPDATE_ACCEPT_CONTEXT, &listener)
 }
 
 /// Starts to connect the bound socket to `target`. `Ok`: a packet is owed.
@@ -231,24 +216,15 @@ pub(crate) unsafe fn connect_ex(
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
     refused(Call::Connect)?;
-    let function = extension(socket, &WSAID_CONNECTEX)?;
-    // SAFETY: the system gave it for the identifier of this very function, and it is not null.
-    let call = unsafe { core::mem::transmute::<*const c_void, ConnectEx>(function) };
+    // SAFETY: the identifier is that of this very function.
+    let call = unsafe { extension::<ConnectEx>(socket, &WSAID_CONNECTEX) }?;
+    let (name, name_len) = target;
+    let (no_data, no_count) = (ptr::null(), ptr::null_mut());
     // SAFETY: the caller's duties; nothing is sent along.
-    owed_if(unsafe {
-        call(
-            socket,
-            &target.0,
-            target.1,
-            ptr::null(),
-            0,
-            ptr::null_mut(),
-            operation,
-        )
-    })
+    owed_if(unsafe { call(socket, name, *name_len, no_data, 0, no_count, operation) })
 }
 
 /// Makes a socket connected by `ConnectEx` a full one: its names and `shutdown` work only after this.
 pub(crate) fn update_connect_context(socket: SOCKET) -> Result<(), Code> {
-    set_option(socket, SOL_SOCKET, SO_UPDATE_CONNECT_CONTEXT, &[])
+    set_option(socket, SO_UPDATE_CONNECT_CONTEXT, &())
 }

@@ -203,8 +203,6 @@ extern "system" {
     pub(crate) fn connect(s: SOCKET, name: *const SOCKADDR_STORAGE, namelen: i32) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockname>
     pub(crate) fn getsockname(s: SOCKET, name: *mut SOCKADDR_STORAGE, namelen: *mut i32) -> i32;
-    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recv>
-    pub(crate) fn recv(s: SOCKET, buf: *mut u8, len: i32, flags: i32) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-closesocket>
     pub(crate) fn closesocket(s: SOCKET) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recvfrom>
@@ -232,20 +230,25 @@ pub(super) fn checked(returned: i32) -> Result<(), Code> {
     Ok(())
 }
 
+/// What a call says that returns a `BOOL`.
+pub(super) fn checked_bool(returned: BOOL) -> Result<(), Code> {
+    if returned == FALSE {
+        return Err(last_error());
+    }
+    Ok(())
+}
+
 /// What an overlapped call says: whether a packet is owed. It is after success at once, too.
 fn owed(returned: i32) -> Result<(), Code> {
-    match checked(returned) {
-        Err(WSA_IO_PENDING) => Ok(()),
-        other => other,
-    }
+    owed_if(BOOL::from(returned != SOCKET_ERROR))
 }
 
 /// The same for the calls that return a `BOOL`.
 pub(super) fn owed_if(returned: BOOL) -> Result<(), Code> {
-    if returned == FALSE {
-        return owed(SOCKET_ERROR);
+    match checked_bool(returned) {
+        Err(WSA_IO_PENDING) => Ok(()),
+        other => other,
     }
-    Ok(())
 }
 
 /// A length as Winsock takes it. Longer memory is used in part.
@@ -279,17 +282,9 @@ pub(crate) fn start_winsock() -> io::Result<()> {
 pub(crate) fn wsa_socket(family: u16) -> Result<OwnedSocket, Code> {
     refused(Call::Socket)?;
     let flags = WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT;
+    let (family, no_info) = (i32::from(family), ptr::null());
     // SAFETY: numbers only, and no protocol information.
-    let socket = unsafe {
-        WSASocketW(
-            i32::from(family),
-            SOCK_STREAM,
-            IPPROTO_TCP,
-            ptr::null(),
-            0,
-            flags,
-        )
-    };
+    let socket = unsafe { WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, no_info, 0, flags) };
     if socket == INVALID_SOCKET {
         return Err(last_error());
     }
@@ -309,21 +304,37 @@ pub(crate) unsafe fn wsa_recv(
     buffer: WSABUF,
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
+    // SAFETY: the caller's duties.
+    unsafe { start_receive(socket, buffer, 0, operation) }
+}
+
+/// Starts to wait for a datagram, without memory: it stays where it is. `Ok`: a packet is owed, as of [`wsa_recv_from`].
+///
+/// # Safety
+/// As [`wsa_recv`].
+pub(crate) unsafe fn wsa_peek(socket: SOCKET, operation: *mut WSAOVERLAPPED) -> Result<(), Code> {
+    let nothing = WSABUF {
+        len: 0,
+        buf: ptr::NonNull::dangling().as_ptr(),
+    };
+    // SAFETY: the caller's duties; there is no memory.
+    owed_if_cut(unsafe { start_receive(socket, nothing, MSG_PEEK, operation) })
+}
+
+/// # Safety
+/// As [`wsa_recv`].
+unsafe fn start_receive(
+    socket: SOCKET,
+    buffer: WSABUF,
+    flags: i32,
+    operation: *mut WSAOVERLAPPED,
+) -> Result<(), Code> {
     refused(Call::Receive)?;
-    let mut flags = 0;
+    let mut flags = flags as DWORD;
     // No place for the byte count: with an overlapped operation it could be wrong, and the packet has it.
+    let no_count = ptr::null_mut();
     // SAFETY: the caller's duties; the `WSABUF` itself and the flags are captured before the call returns.
-    owed(unsafe {
-        WSARecv(
-            socket,
-            &buffer,
-            1,
-            ptr::null_mut(),
-            &mut flags,
-            operation,
-            None,
-        )
-    })
+    owed(unsafe { WSARecv(socket, &buffer, 1, no_count, &mut flags, operation, None) })
 }
 
 /// Starts a send from `buffer`. `Ok`: a packet is owed.
@@ -373,59 +384,25 @@ pub(crate) unsafe fn wsa_recv_from(
 ) -> Result<(), Code> {
     refused(Call::Receive)?;
     // SAFETY: the caller's duty: it is valid, and no operation in flight has it.
-    unsafe { envelope.write(Envelope::new()) };
-    // SAFETY: the place was just written.
-    let flags = unsafe { ptr::addr_of_mut!((*envelope).flags) };
-    // SAFETY: as above.
-    let from = unsafe { ptr::addr_of_mut!((*envelope).from) };
-    // SAFETY: as above.
-    let from_len = unsafe { ptr::addr_of_mut!((*envelope).from_len) };
+    let envelope = unsafe { &mut *envelope };
+    *envelope = Envelope::new();
+    let Envelope {
+        from,
+        from_len,
+        flags,
+    } = envelope;
+    let (no_count, none) = (ptr::null_mut(), None);
     // SAFETY: the caller's duties; the `WSABUF` itself is captured before the call returns.
-    let returned = unsafe {
+    owed_if_cut(owed(unsafe {
         WSARecvFrom(
-            socket,
-            &buffer,
-            1,
-            ptr::null_mut(),
-            flags,
-            from,
-            from_len,
-            operation,
-            None,
+            socket, &buffer, 1, no_count, flags, from, from_len, operation, none,
         )
-    };
-    owed_or_cut(returned)
-}
-
-/// Starts to wait for a datagram, without memory: it stays where it is. `Ok`: a packet is owed, as of [`wsa_recv_from`].
-///
-/// # Safety
-/// As [`wsa_recv`].
-pub(crate) unsafe fn wsa_peek(socket: SOCKET, operation: *mut WSAOVERLAPPED) -> Result<(), Code> {
-    refused(Call::Receive)?;
-    let nothing = WSABUF {
-        len: 0,
-        buf: ptr::NonNull::dangling().as_ptr(),
-    };
-    let mut flags = MSG_PEEK as DWORD;
-    // SAFETY: the caller's duties; the `WSABUF` itself and the flags are captured before the call returns.
-    let returned = unsafe {
-        WSARecv(
-            socket,
-            &nothing,
-            1,
-            ptr::null_mut(),
-            &mut flags,
-            operation,
-            None,
-        )
-    };
-    owed_or_cut(returned)
+    }))
 }
 
 /// What an overlapped receive of a datagram says: that it is longer than the buffer is no failure.
-fn owed_or_cut(returned: i32) -> Result<(), Code> {
-    match owed(returned) {
+fn owed_if_cut(started: Result<(), Code>) -> Result<(), Code> {
+    match started {
         Err(WSAEMSGSIZE) => Ok(()),
         other => other,
     }
@@ -444,21 +421,14 @@ pub(crate) unsafe fn wsa_send_to(
     refused(Call::Send)?;
     let target = target.map(SOCKADDR_STORAGE::from_std);
     let (name, name_len) = match &target {
-        Some((name, len)) => (name as *const SOCKADDR_STORAGE, *len),
+        Some((name, len)) => (ptr::addr_of!(*name), *len),
         None => (ptr::null(), 0),
     };
+    let (no_count, none) = (ptr::null_mut(), None);
     // SAFETY: the caller's duties; the `WSABUF` itself and the address are captured before the call returns.
     owed(unsafe {
         WSASendTo(
-            socket,
-            &buffer,
-            1,
-            ptr::null_mut(),
-            0,
-            name,
-            name_len,
-            operation,
-            None,
+            socket, &buffer, 1, no_count, 0, name, name_len, operation, none,
         )
     })
 }
@@ -480,21 +450,13 @@ fn set_linger(socket: SOCKET, on: u16, seconds: u16) -> Result<(), Code> {
         l_onoff: on,
         l_linger: seconds,
     };
-    let bytes = [linger.l_onoff.to_ne_bytes(), linger.l_linger.to_ne_bytes()].concat();
-    set_option(socket, SOL_SOCKET, SO_LINGER, &bytes)
+    set_option(socket, SO_LINGER, &linger)
 }
 
 /// The linger time in seconds, if one is set: 0 makes closing reset the connection.
 pub(crate) fn linger(socket: SOCKET) -> Option<u16> {
-    let mut linger = LINGER {
-        l_onoff: 0,
-        l_linger: 0,
-    };
-    let mut len = size_of_i32::<LINGER>();
-    let place: *mut LINGER = &mut linger;
-    // SAFETY: the value is writable for the length, and so is the length.
-    let returned = unsafe { getsockopt(socket, SOL_SOCKET, SO_LINGER, place.cast(), &mut len) };
-    (checked(returned).is_ok() && linger.l_onoff != 0).then_some(linger.l_linger)
+    let [on, on_high, low, high] = option_of(socket, SO_LINGER).ok()?;
+    (on != 0 || on_high != 0).then_some(u16::from_ne_bytes([low, high]))
 }
 
 /// Closes a socket. It comes back if it is still open: a linger time is set, it is non-blocking, and bytes are unsent.
@@ -511,50 +473,40 @@ pub(crate) fn close_socket(socket: OwnedSocket) -> Option<OwnedSocket> {
     (closed == Err(WSAEWOULDBLOCK)).then(|| unsafe { OwnedSocket::from_raw_socket(raw) })
 }
 
-pub(super) fn set_option(
-    socket: SOCKET,
-    level: i32,
-    option: i32,
-    value: &[u8],
-) -> Result<(), Code> {
-    let place = if value.is_empty() {
-        ptr::null()
-    } else {
-        value.as_ptr()
+/// Sets an option of the level `SOL_SOCKET`. The options without a value take a `T` without a size.
+pub(super) fn set_option<T>(socket: SOCKET, option: i32, value: &T) -> Result<(), Code> {
+    let len = size_of_i32::<T>();
+    let place = match len {
+        0 => ptr::null(),
+        _ => ptr::addr_of!(*value).cast(),
     };
     // SAFETY: the value is readable for its length, and not kept.
-    checked(unsafe { setsockopt(socket, level, option, place, len_i32(value.len())) })
+    checked(unsafe { setsockopt(socket, SOL_SOCKET, option, place, len) })
+}
+
+/// The bytes of an option of the level `SOL_SOCKET`.
+fn option_of(socket: SOCKET, option: i32) -> Result<[u8; 4], Code> {
+    let mut value = [0; 4];
+    let mut len = len_i32(value.len());
+    let place = value.as_mut_ptr();
+    // SAFETY: the value is writable for the length, and so is the length.
+    checked(unsafe { getsockopt(socket, SOL_SOCKET, option, place, &mut len) })?;
+    Ok(value)
 }
 
 /// Whether the socket has a connection, also one that was made by `ConnectEx` and is no full one yet. The system's word for
 /// it is the time since. An error: the socket's provider does not know the option.
 pub(crate) fn is_connected(socket: SOCKET) -> Result<bool, Code> {
     const NOT_CONNECTED: u32 = u32::MAX;
-    let mut seconds = [0; 4];
-    let mut len = len_i32(seconds.len());
-    // SAFETY: the value is writable for the length, and so is the length.
-    let returned = unsafe {
-        getsockopt(
-            socket,
-            SOL_SOCKET,
-            SO_CONNECT_TIME,
-            seconds.as_mut_ptr(),
-            &mut len,
-        )
-    };
-    checked(returned)?;
+    let seconds = option_of(socket, SO_CONNECT_TIME)?;
     Ok(u32::from_ne_bytes(seconds) != NOT_CONNECTED)
 }
 
 /// The error that the socket keeps, if it keeps one.
 pub(crate) fn pending_error(socket: SOCKET) -> Option<Code> {
-    let mut code = [0; 4];
-    let mut len = len_i32(code.len());
-    // SAFETY: the value is writable for the length, and so is the length.
-    let returned = unsafe { getsockopt(socket, SOL_SOCKET, SO_ERROR, code.as_mut_ptr(), &mut len) };
     // In the middle of a connect it may not be asked, which is no error of the connect.
-    checked(returned).ok()?;
-    Some(Code::from_ne_bytes(code)).filter(|&code| code != 0)
+    let code = Code::from_ne_bytes(option_of(socket, SO_ERROR).ok()?);
+    (code != 0).then_some(code)
 }
 
 /// The address that the socket is bound to; none, if it is not bound.
@@ -569,43 +521,53 @@ pub(crate) fn bound_address(socket: SOCKET) -> Option<SocketAddr> {
 /// Lets the socket, which will be bound and then connected, share its port with others that go elsewhere. Windows knows
 /// the option from version 10 on; without it each has a port of its own.
 pub(crate) fn share_port(socket: SOCKET) {
-    let on: BOOL = 1;
-    let _ = set_option(socket, SOL_SOCKET, SO_REUSE_UNICASTPORT, &on.to_ne_bytes());
+    const ON: BOOL = 1;
+    let _ = set_option(socket, SO_REUSE_UNICASTPORT, &ON);
 }
 
 /// Keeps ICMP errors from failing the receives of a UDP socket. Providers that do not know the options have no such
 /// failures to switch off.
 pub(crate) fn ignore_icmp_errors(socket: SOCKET) {
     for option in [SIO_UDP_CONNRESET, SIO_UDP_NETRESET] {
-        let off: BOOL = FALSE;
-        let place: *const BOOL = &off;
-        let mut returned_bytes = 0;
-        // SAFETY: the value is readable for its size; there is no output.
-        let _ = unsafe {
-            WSAIoctl(
-                socket,
-                option,
-                place.cast(),
-                size_of_u32::<BOOL>(),
-                ptr::null_mut(),
-                0,
-                &mut returned_bytes,
-                ptr::null_mut(),
-                None,
-            )
-        };
+        // SAFETY: there is no output.
+        let _ = unsafe { ioctl(socket, option, &FALSE, &mut ()) };
     }
+}
+
+/// Makes a call of the socket's provider that is none of Winsock's own.
+///
+/// # Safety
+/// - `code` takes an `I`, and what it writes is an `O`.
+pub(super) unsafe fn ioctl<I, O>(
+    socket: SOCKET,
+    code: DWORD,
+    input: &I,
+    output: &mut O,
+) -> Result<(), Code> {
+    let (input, output) = (ptr::addr_of!(*input), ptr::addr_of_mut!(*output));
+    let (input_size, output_size) = (size_of_u32::<I>(), size_of_u32::<O>());
+    let mut returned_bytes = 0;
+    // SAFETY: the caller's duty; the input is readable and the output writable for their sizes.
+    checked(unsafe {
+        WSAIoctl(
+            socket,
+            code,
+            input.cast(),
+            input_size,
+            output.cast(),
+            output_size,
+            &mut returned_bytes,
+            ptr::null_mut(),
+            None,
+        )
+    })
 }
 
 /// How an operation failed, in the words of the system: for a status that is not in our table. It must have ended.
 pub(crate) fn wsa_get_overlapped_result(socket: SOCKET, ended: &WSAOVERLAPPED) -> Result<(), Code> {
     let (mut bytes, mut flags) = (0, 0);
     // SAFETY: it only reads the block, whose packet was taken, and does not wait.
-    let done = unsafe { WSAGetOverlappedResult(socket, ended, &mut bytes, FALSE, &mut flags) };
-    if done == FALSE {
-        return Err(last_error());
-    }
-    Ok(())
+    checked_bool(unsafe { WSAGetOverlappedResult(socket, ended, &mut bytes, FALSE, &mut flags) })
 }
 
 /// Binds a socket.
@@ -631,14 +593,11 @@ pub(crate) fn connect_socket(socket: SOCKET, address: &SocketAddr) -> Result<(),
 
 /// What a plain receive would find, without taking it: the number of bytes, at most 1.
 pub(crate) fn peek_one(socket: SOCKET) -> Result<usize, Code> {
-    let mut byte = 0u8;
-    // SAFETY: one byte is writable.
-    let count = unsafe { recv(socket, &mut byte, 1, MSG_PEEK) };
-    checked(count)?;
-    Ok(usize::try_from(count).unwrap_or(0))
+    recv_from(socket, &mut [0], true).map(|(count, _)| count)
 }
 
-/// Receives a datagram without waiting: how much of it fitted, and from whom. What does not fit is cut off.
+/// Receives without waiting: how much fitted, and from whom. What a datagram has beyond that is cut off. Of a stream no
+/// sender is told.
 pub(crate) fn recv_from(
     socket: SOCKET,
     buffer: &mut [u8],
@@ -647,23 +606,15 @@ pub(crate) fn recv_from(
     let mut from = SOCKADDR_STORAGE::zeroed();
     let mut from_len = STORAGE_LEN;
     let flags = if peek { MSG_PEEK } else { 0 };
-    let len = len_i32(buffer.len());
+    let (place, len) = (buffer.as_mut_ptr(), len_i32(buffer.len()));
     // SAFETY: the buffer is writable for the length, and so is the address.
-    let count = unsafe {
-        recvfrom(
-            socket,
-            buffer.as_mut_ptr(),
-            len,
-            flags,
-            &mut from,
-            &mut from_len,
-        )
+    let count = unsafe { recvfrom(socket, place, len, flags, &mut from, &mut from_len) };
+    let count = match checked(count) {
+        Ok(()) => usize::try_from(count).unwrap_or(0),
+        Err(WSAEMSGSIZE) => buffer.len(),
+        Err(code) => return Err(code),
     };
-    match checked(count) {
-        Ok(()) => Ok((usize::try_from(count).unwrap_or(0), from.to_std())),
-        Err(WSAEMSGSIZE) => Ok((buffer.len(), from.to_std())),
-        Err(code) => Err(code),
-    }
+    Ok((count, from.to_std()))
 }
 
 /// Sends a datagram without an operation: to the peer that the socket is connected to, or to `target`.

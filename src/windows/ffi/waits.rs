@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use super::codes::Code;
-use super::sockets::{checked, last_error, SOCKET_ERROR};
+use super::sockets::{checked, checked_bool, last_error};
 use super::{close_handle, BOOL, DWORD, FALSE, HANDLE, INFINITE, NO_HANDLE, SOCKET};
 use crate::hooks::faults::{refused, Call};
 
@@ -129,18 +129,10 @@ pub(crate) unsafe fn register_wait<C: OnSignal>(
     let flags = WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD;
     // SAFETY: the caller's duties; the place for the handle is writable.
     let registered = unsafe {
-        RegisterWaitForSingleObject(
-            &mut wait,
-            object.0,
-            call_back::<C>,
-            context,
-            INFINITE,
-            flags,
-        )
+        let callback = call_back::<C>;
+        RegisterWaitForSingleObject(&mut wait, object.0, callback, context, INFINITE, flags)
     };
-    if registered == FALSE {
-        return Err(last_error());
-    }
+    checked_bool(registered)?;
     Ok(RegisteredWait(wait))
 }
 
@@ -148,10 +140,7 @@ pub(crate) unsafe fn register_wait<C: OnSignal>(
 /// which is `ERROR_IO_PENDING`: it is being called.
 pub(crate) fn unregister_wait(wait: RegisteredWait) -> Result<(), Code> {
     // SAFETY: the handle came from `register_wait`, and whoever had it gave it away: this is its last use.
-    if unsafe { UnregisterWaitEx(wait.0, NO_HANDLE) } == FALSE {
-        return Err(last_error());
-    }
-    Ok(())
+    checked_bool(unsafe { UnregisterWaitEx(wait.0, NO_HANDLE) })
 }
 
 /// Has `event` signalled when a connect of the socket ends, or at once if one has ended. The socket becomes non-blocking.
@@ -175,12 +164,11 @@ pub(crate) fn ended_connect(socket: SOCKET, event: &WaitObject) -> Option<Result
         iErrorCode: [0; FD_MAX_EVENTS],
     };
     // SAFETY: the record is writable; the event is open, being borrowed.
-    let asked = unsafe { WSAEnumNetworkEvents(socket, event.0, &mut events) };
+    let asked = checked(unsafe { WSAEnumNetworkEvents(socket, event.0, &mut events) });
     // That it cannot be asked says nothing of the connect.
-    if asked == SOCKET_ERROR || events.lNetworkEvents & FD_CONNECT == 0 {
-        return None;
-    }
-    Some(match events.iErrorCode[FD_CONNECT_BIT] {
+    asked.ok()?;
+    let ended = events.lNetworkEvents & FD_CONNECT != 0;
+    ended.then_some(match events.iErrorCode[FD_CONNECT_BIT] {
         0 => Ok(()),
         code => Err(code),
     })
