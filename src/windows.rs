@@ -1,31 +1,47 @@
 //! The backend for Windows: one completion port, and documented calls only.
 //!
-//! A completion port does not say that something *can* be done, it says that something *was* done: so whatever is to be
-//! waited for has to be started first, into memory that is the kernel's until the port hands back a packet. Registering
-//! `READABLE` on a stream therefore lends a buffer and starts a receive; its packet is the event, and `read` serves the
-//! bytes that came with it. The other directions follow the same idea: a listener starts an accept, a stream that is to be
-//! connected starts a connect, a write that finds the socket full starts a send of a copy, and the end of that send is
-//! the writable event. An interest whose condition already holds needs no operation, and gets a packet that we post.
+//! A completion port does not say that something *can* be done, it says that something *was* done. So what a program wants
+//! to wait for has to be started first, with memory that belongs to the kernel until the port hands out a packet.
+//! Registering `READABLE` on a stream therefore lends a buffer to the kernel and starts a receive; the packet of that
+//! receive is the event, and `read` serves the bytes that came with it. The other directions follow the same idea: a
+//! listener starts an accept, and a stream that is to be connected starts a connect. A write that finds the socket full
+//! starts a send of a copy, and the end of that send is the writable event. An interest whose condition already holds
+//! needs no operation: for it we post a packet ourselves.
 //!
-//! The price: memory is bound while nothing happens ([`lending`] puts a bound on it); what was started cannot be called
-//! back, only waited for ([`operation`] says who owns it until then); and the bytes are in our buffer, so a `read` must
-//! look there first and never past a receive that is in flight, or it would overtake it ([`stream`]).
+//! The price: memory is bound while nothing happens ([`lending`] puts a bound on it). What was started cannot be called
+//! back, only cancelled and waited for ([`operation`] says who owns it until then). And received bytes are in our buffer, so
+//! a `read` must look there first. While a receive is in flight it must not ask the socket, or later bytes would overtake
+//! those of the receive ([`stream`]).
+//!
+//! # Words
+//! - **flight**: an operation from its start until its packet was taken. The port has a table of all flights.
+//! - **lent**: memory that the kernel may write to or read from until the flight has ended.
+//! - **note**, **wake**, **signal**, **nudge**: the packets that we post ourselves; the head of [`port`] says what for.
+//! - **pump**: to take and handle packets on a thread that does not poll, without waiting for any.
+//! - **reaper**: a thread that takes the packets that are still to come when the `Poll` was dropped.
+//! - **membership**: to which port a source belongs. Windows ties a socket to one port for life.
+//! - **raided**: of a receive that lends no memory, that somebody has read from the socket since it started. Its end does
+//!   not prove that there is still something to read.
+//! - **orphan**: the socket of a source that was dropped during a send. Its **deferred close** comes when the send ends.
 //!
 //! # What the first version had wrong
-//! The crate began as an exercise, and its Windows part showed the principle with one `WSARecv`. From it this one learned
-//! what else belongs to it:
-//! - "Pending" is what is expected, but success at once is an answer too and brings a packet just the same ([`ffi`]).
-//! - The tie of a socket to a port lasts for life; making it again with each registration is an error.
-//! - The completion key names the socket. Which operation ended, only its address tells ([`operation`]).
-//! - An event that still points to an operation when the user looks at it points to freed memory one day: events here are
-//!   copies. Failed operations have packets too, and are not events of success.
-//! - The memory of an operation belongs to the kernel until its packet is taken, whatever is dropped before. So does a
-//!   buffer, which is lent to one receive at a time. A list that only grows is safe, but is a leak.
-//! - What `read` gives is what the packet's byte count says, from where the last read stopped: not the whole buffer, not
-//!   what an earlier message left in it, and no end of stream where there is none.
-//! - A wake or a close is a packet without a pointer. The port stays open as long as anybody has it: closing it under a
-//!   thread that waits there need not even wake it.
-//! - Nothing panics in `drop`, and no connect blocks.
+//! The crate began as an exercise whose Windows part showed the principle with one `WSARecv`. These are the mistakes of that
+//! version, and what this one does instead:
+//! - It took "pending" for the only good answer. A call may also succeed at once, and then its packet comes just the same
+//!   ([`ffi`]).
+//! - It tied the socket to the port with each registration. The tie lasts for life, and making it again is an error.
+//! - It took the completion key for the operation. The key names the socket; which operation has ended, only the address
+//!   of its state block tells ([`operation`]).
+//! - Its events pointed to the operation, which may have been freed when the user looks at the event. Events here are
+//!   copies. It also took every packet for a success, but failed operations have packets, too.
+//! - It freed memory while the kernel had it, or kept all of it in a list that only grew. The memory of an operation and
+//!   its buffer belong to the kernel until the packet is taken, whatever is dropped before, and a buffer is lent to one
+//!   receive at a time.
+//! - Its `read` gave the whole buffer, or what an earlier message had left in it, or an end of stream where there was
+//!   none. What `read` gives here is what the packet's byte count says, from where the last read has stopped.
+//! - It closed the port under a thread that waited there, which need not even wake that thread. Here a wake or a close is
+//!   a packet without a pointer, and the port stays open as long as anybody has it.
+//! - It panicked in `drop`, and its connect blocked.
 //!
 //! # Manual
 //! [I/O completion ports](https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports),
@@ -44,6 +60,7 @@ mod waits;
 mod wakes;
 
 use std::io;
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,8 +98,7 @@ impl Selector {
         }
     }
 
-    /// Takes no more packets than there is room for events, since each makes at most one: so nothing is left over that
-    /// would have to be kept.
+    /// Takes no more packets than there is room for events. Each packet makes at most one event, so none is left over.
     pub(crate) fn select(
         &mut self,
         events: &mut Events,
@@ -93,17 +109,16 @@ impl Selector {
         if self.packets.len() < room {
             self.packets.resize(room, ffi::OVERLAPPED_ENTRY::zeroed());
         }
-        // Packets without an event that were taken when the time was over.
+        // How many packets without an event were taken after the time was over.
         let mut late = 0;
         loop {
-            // Asked before the wait: what was queued when the loop was closed is still handed out.
+            // Asked before the wait, so that the packets that were on the port when the loop was closed still become events.
             let closed = self.port.wakes().is_closed();
-            // And what was accepted before, although it may not be queued yet.
+            // So does a wake that was accepted before, although its packet may not be on the port yet.
             let awaited = closed && self.port.wakes().is_posting();
-            let timeout = if closed {
-                Some(Duration::ZERO)
-            } else {
-                deadline.remaining()
+            let timeout = match closed {
+                true => Some(Duration::ZERO),
+                false => deadline.remaining(),
             };
             let count = self.port.wait(&mut self.packets[..room], timeout)?;
             for packet in &self.packets[..count] {
@@ -112,14 +127,14 @@ impl Selector {
             if !events.is_empty() {
                 return Ok(events.len());
             }
-            // The system may wake a little early, by its clock tick: the deadline decides.
             if awaited {
                 thread::yield_now();
                 continue;
             }
+            // The system may end the wait a little early, by a tick of its clock, so the deadline is asked again.
             if closed || deadline.remaining() == Some(Duration::ZERO) {
-                // An event may be behind packets without one; but they may also go on coming (a listener that meets
-                // nothing but dead connections tries again by a note), and the time is over.
+                // There may be an event behind packets without one, so we go on. But not for ever: packets without an event
+                // may come as fast as we take them, for instance from a listener that meets only dead connections.
                 late += count;
                 if count == 0 || late > MAX_PACKETS {
                     return Ok(0);
@@ -159,7 +174,8 @@ impl Registrator {
     }
 }
 
-/// Arms what `interests` names, or nothing: if `send` fails, `restore` arms for receiving what `receive` said was armed.
+/// Arms what `interests` names, or nothing at all. `receive` returns what was armed before; if `send` fails, `restore` gets
+/// it back, to arm that again.
 fn arm(
     interests: Interests,
     receive: impl FnOnce() -> io::Result<Option<Token>>,
@@ -182,32 +198,15 @@ fn arm(
     Ok(())
 }
 
-/// Makes `call`, a call of the user's own, and then `end`, with the code of its failure; `end` also after a panic.
+/// Makes `call`, a call of the user's own, and then `end`, with the system's code of its failure; `end` also after a panic.
 fn call_and_then<R>(
     call: impl FnOnce() -> io::Result<R>,
     end: impl FnOnce(Option<ffi::Code>),
 ) -> io::Result<R> {
-    struct Guard<F: FnOnce(Option<ffi::Code>)> {
-        end: Option<F>,
-        failed: Option<ffi::Code>,
-    }
-
-    impl<F: FnOnce(Option<ffi::Code>)> Drop for Guard<F> {
-        fn drop(&mut self) {
-            if let Some(end) = self.end.take() {
-                end(self.failed);
-            }
-        }
-    }
-
-    let mut guard = Guard {
-        end: Some(end),
-        failed: None,
-    };
-    let result = call();
-    guard.failed = code_of(&result);
-    drop(guard);
-    result
+    // What a panic may have left half done is the user's own, and the user gets the panic.
+    let result = catch_unwind(AssertUnwindSafe(call));
+    end(result.as_ref().ok().and_then(code_of));
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The system's code of a failure, if it is one of the system's.
@@ -217,9 +216,9 @@ fn code_of<R>(result: &io::Result<R>) -> Option<ffi::Code> {
 
 /// Closes the socket of a connection, whatever its linger time.
 ///
-/// With a time, Windows does not close a non-blocking socket that has unsent bytes: the call fails, the socket stays open, and
-/// `std` would not notice. Then it is closed without that time, which sends the bytes in the background. To ask for the time
-/// first would cost every close a call.
+/// If a linger time is set, Windows does not close a non-blocking socket that has unsent bytes: the call fails and the socket
+/// stays open, which `std` would not notice. Then the time is taken away and the socket closed again, so that the system
+/// sends the bytes in the background. Asking for the time first would cost every close one more call.
 fn close_connection(stream: net::TcpStream) {
     if let Some(socket) = ffi::close_socket(stream.into()).filter(|_| holds(Rule::ClosedAnyway)) {
         ffi::set_graceful_close(ffi::socket_of(&socket));
@@ -232,7 +231,7 @@ fn would_block() -> io::Error {
     io::Error::from_raw_os_error(ffi::WSAEWOULDBLOCK)
 }
 
-/// The error of giving back a source that the kernel still has something of.
+/// The error of giving back a source that has memory lent to the kernel or holds something unread.
 fn still_lent() -> io::Error {
     io::Error::new(
         io::ErrorKind::WouldBlock,

@@ -111,7 +111,7 @@ impl Wait {
             Err(code) => {
                 // SAFETY: it came from `into_raw`, and nothing was registered that would take it.
                 drop(unsafe { Arc::from_raw(context) });
-                drop(port.forget_signal(number));
+                port.forget_signal(number);
                 Err(code)
             }
         }
@@ -142,7 +142,7 @@ impl Drop for Wait {
             // SAFETY: it is the reference that `start` gave to the callback, which has not run and never will.
             unsafe { Arc::decrement_strong_count(context) };
         }
-        drop(self.block.port.forget_signal(self.block.number));
+        self.block.port.forget_signal(self.block.number);
     }
 }
 

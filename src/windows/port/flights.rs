@@ -1,0 +1,258 @@
+//! The table of what is in flight on a port, and the start and the end of a flight.
+//!
+//! An entry of the table holds its source, so that the operation and its memory stay where the kernel expects them. That
+//! an operation is in the table also is the only proof that the pointer of a packet is one of ours: somebody who has a
+//! duplicate of a socket can start operations of his own, whose packets come here, too.
+//!
+//! # Invariants
+//! - **Gone means no more starts**: `gone` stands under the lock of the table. After it is set no operation starts, and
+//!   every operation that has started before is in the table when [`abandon`](Port::abandon) goes through the sources. The
+//!   only exception is the rest of a send, which may start while the packet of its first part is handled.
+//! - **Handling counts**: `handling` is how many packets were taken and are being handled. Each may start another
+//!   operation (that rest), so the port is idle only when it is 0.
+//! - **The last tells the reaper**: whoever makes the port idle while a reaper waits nudges it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Port, KEY_NOTE, KEY_SIGNAL};
+use crate::hooks;
+use crate::hooks::rules::{holds, Rule};
+use crate::hooks::sync::{lock, MutexGuard};
+use crate::numbers::NumberMap;
+use crate::windows::ffi;
+use crate::windows::operation::{Kind, Operation, Owner, Sink};
+
+/// Notes on their way, by the address of their direction's operation.
+type Notes = NumberMap<(Arc<dyn Owner>, Kind)>;
+
+/// See the head of this module.
+#[derive(Default)]
+pub(super) struct Flights {
+    /// By their addresses.
+    operations: NumberMap<Arc<dyn Owner>>,
+    notes: Notes,
+    /// Waits for a handle, by their numbers: those that are on, and those whose signal's packet was not taken yet.
+    waits: NumberMap<Arc<dyn Owner>>,
+    /// The number of the last of them.
+    last_wait: usize,
+    /// Packets of operations and signals that were taken and are being handled.
+    handling: usize,
+    /// The `Poll` is gone.
+    gone: bool,
+    /// A reaper waits until all is over.
+    reaper: bool,
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::windows) enum Launch {
+    /// A packet is owed.
+    Flying,
+    /// The `Poll` is gone: nothing was started.
+    Gone,
+    /// The system refused: there will be no packet.
+    Failed(ffi::Code),
+}
+
+impl Flights {
+    fn is_idle(&self) -> bool {
+        self.operations.is_empty()
+            && (self.waits.is_empty() || !holds(Rule::WaitsCount))
+            && (self.handling == 0 || !holds(Rule::HandlingCounts))
+    }
+
+    /// Whether the `Poll` is gone, and whether there is a reaper.
+    pub(super) fn ending(&self) -> (bool, bool) {
+        (self.gone, self.reaper)
+    }
+
+    /// The `Poll` goes. Returns what the notes have held: nobody takes them any more.
+    pub(super) fn end(&mut self) -> Notes {
+        self.gone = true;
+        if !holds(Rule::FlightHolds) {
+            self.operations.clear();
+        }
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Whether a reaper has something to wait for. If so, it counts as waiting from now on.
+    pub(super) fn needs_reaper(&mut self) -> bool {
+        self.reaper = !self.is_idle();
+        self.reaper
+    }
+}
+
+impl Port {
+    /// Starts `operation` by calling `start`, which returns `Ok` if and only if a packet is owed.
+    ///
+    /// It is called under the lock of the operation's direction. A packet may be taken before this returns; the thread that
+    /// has taken it waits for that lock, and finds the state that the caller leaves.
+    pub(in crate::windows) fn launch(
+        &self,
+        operation: &Operation,
+        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
+    ) -> Launch {
+        self.start(operation, start, false)
+    }
+
+    /// The same for what goes on with an operation whose packet is being handled: that may be after the end.
+    pub(in crate::windows) fn relaunch(
+        &self,
+        operation: &Operation,
+        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
+    ) -> Launch {
+        self.start(operation, start, true)
+    }
+
+    fn start(
+        &self,
+        operation: &Operation,
+        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
+        even_if_gone: bool,
+    ) -> Launch {
+        let Some(owner) = operation.owner() else {
+            return Launch::Gone;
+        };
+        let address = operation.address();
+        {
+            let mut flights = lock(&self.flights);
+            if flights.gone && !even_if_gone && holds(Rule::GoneUnderLock) {
+                return Launch::Gone;
+            }
+            if flights.operations.contains_key(&address) && holds(Rule::OneFlight) {
+                debug_assert!(
+                    false,
+                    "one flight: an operation in flight is not started again"
+                );
+                return Launch::Failed(ffi::WSAEINVAL);
+            }
+            flights.operations.insert(address, owner);
+        }
+        hooks::windows::operation_started();
+        // SAFETY: it is in the table by our own entry, so it was not in flight; the lock of its direction, which the
+        // caller holds, keeps others from starting it.
+        unsafe { operation.reset() };
+        match start(operation.as_overlapped()) {
+            Ok(()) => Launch::Flying,
+            Err(code) => {
+                let owner = lock(&self.flights).operations.remove(&address);
+                hooks::windows::operation_ended();
+                // Not the last reference: the caller has one. Still, no lock is held while it goes.
+                drop(owner);
+                Launch::Failed(code)
+            }
+        }
+    }
+
+    /// Handles the packet of an operation, if it is one of ours, or of a wait's signal.
+    pub(super) fn land(self: &Arc<Self>, entry: &ffi::OVERLAPPED_ENTRY, sink: Sink<'_>) {
+        let number = entry.lpOverlapped as usize;
+        let is_signal = entry.lpCompletionKey == KEY_SIGNAL;
+        let owner = {
+            let mut flights = lock(&self.flights);
+            let table = match is_signal {
+                true => &mut flights.waits,
+                false => &mut flights.operations,
+            };
+            // An operation that is not ours: somebody has a duplicate of the socket. Nothing is known of that pointer, so
+            // it is not followed.
+            let Some(owner) = table.remove(&number) else {
+                debug_assert!(!is_signal, "the signal of a wait that is not in the table");
+                return;
+            };
+            flights.handling += 1;
+            owner
+        };
+        hooks::windows::operation_ended();
+        if is_signal {
+            owner.signalled(number, self, sink);
+        } else {
+            // SAFETY: it was in the table: so it is an operation of ours, with the state block as its first field, and its
+            // source is held by `owner`.
+            let operation = unsafe { &*entry.lpOverlapped.cast::<Operation>() };
+            // SAFETY: its packet was taken right now. Its direction still counts it as in flight, so nobody starts it.
+            let packet = unsafe { operation.ended(entry.dwNumberOfBytesTransferred) };
+            owner.completed(operation.kind(), packet, self, sink);
+        }
+        // May be the last reference: the source's memory goes, and no lock is held.
+        drop(owner);
+        let mut flights = lock(&self.flights);
+        flights.handling -= 1;
+        self.tell_reaper(flights);
+    }
+
+    /// Nudges the reaper, if it waits for what was just taken out of the table.
+    fn tell_reaper(&self, flights: MutexGuard<'_, Flights>) {
+        let was_the_last = flights.reaper && flights.is_idle() && holds(Rule::ReaperNudged);
+        drop(flights);
+        if was_the_last {
+            drop(self.nudge());
+        }
+    }
+
+    /// Posts a note for the direction of `operation`. Nothing is posted, and that is no error, when the `Poll` is gone.
+    pub(in crate::windows) fn note(&self, operation: &Operation) -> io::Result<()> {
+        if !self.expect_note(operation) {
+            return Ok(());
+        }
+        let posted = self.post(KEY_NOTE, operation.address());
+        if posted.is_err() {
+            drop(self.take_note(operation.address()));
+        }
+        posted
+    }
+
+    /// The same for an interest that was armed before: nobody is there to be told of a failure.
+    pub(in crate::windows) fn note_surely(&self, operation: &Operation) {
+        if self.expect_note(operation) {
+            self.post_or_keep(KEY_NOTE, operation.address());
+        }
+    }
+
+    /// Enters a note that is about to be posted, unless the `Poll` is gone.
+    fn expect_note(&self, operation: &Operation) -> bool {
+        let Some(owner) = operation.owner() else {
+            return false;
+        };
+        let mut flights = lock(&self.flights);
+        if flights.gone {
+            return false;
+        }
+        let note = (owner, operation.kind());
+        flights.notes.insert(operation.address(), note);
+        true
+    }
+
+    /// Takes a note out, and returns what it is for.
+    pub(super) fn take_note(&self, address: usize) -> Option<(Arc<dyn Owner>, Kind)> {
+        lock(&self.flights).notes.remove(&address)
+    }
+
+    /// Enters a wait that is about to start, and returns its number; none, if the `Poll` is gone.
+    pub(in crate::windows) fn expect_signal(&self, owner: Arc<dyn Owner>) -> Option<usize> {
+        let mut flights = lock(&self.flights);
+        if flights.gone && holds(Rule::GoneUnderLock) {
+            return None;
+        }
+        flights.last_wait += 1;
+        let number = flights.last_wait;
+        flights.waits.insert(number, owner);
+        hooks::windows::operation_started();
+        Some(number)
+    }
+
+    /// Takes a wait out that will have no packet.
+    pub(in crate::windows) fn forget_signal(&self, number: usize) {
+        let mut flights = lock(&self.flights);
+        // Dropped at the end, when no lock is held.
+        let _owner = flights.waits.remove(&number);
+        hooks::windows::operation_ended();
+        self.tell_reaper(flights);
+    }
+
+    /// Posts the packet of a wait's signal. Called by its callback: the only lock is one for a packet that is refused.
+    pub(in crate::windows) fn post_signal(&self, number: usize) {
+        self.post_or_keep(KEY_SIGNAL, number);
+    }
+}
