@@ -47,6 +47,7 @@
 //! [I/O completion ports](https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports),
 //! [overlapped I/O](https://learn.microsoft.com/windows/win32/winsock/overlapped-i-o-and-event-objects-2).
 
+mod direction;
 #[cfg_attr(all(loom, test), path = "../verify/windows/kernel.rs")]
 pub(crate) mod ffi;
 pub(crate) mod lending;
@@ -60,14 +61,13 @@ mod waits;
 mod wakes;
 
 use std::io;
-use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Events;
 use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{net, thread};
-use crate::interests::{Interests, Token};
+use crate::interests::Token;
 use crate::timeout::Deadline;
 pub(crate) use listener::TcpListener;
 use port::Port;
@@ -172,41 +172,6 @@ impl Registrator {
     pub(crate) fn lent_bytes(&self) -> usize {
         self.port.lending().lent_bytes()
     }
-}
-
-/// Arms what `interests` names, or nothing at all. `receive` returns what was armed before; if `send` fails, `restore` gets
-/// it back, to arm that again.
-fn arm(
-    interests: Interests,
-    receive: impl FnOnce() -> io::Result<Option<Token>>,
-    send: impl FnOnce() -> io::Result<()>,
-    restore: impl FnOnce(Option<Token>),
-) -> io::Result<()> {
-    let before = if interests.is_readable() {
-        Some(receive()?)
-    } else {
-        None
-    };
-    if interests.is_writable() {
-        if let Err(error) = send() {
-            if let Some(before) = before {
-                restore(before);
-            }
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// Makes `call`, a call of the user's own, and then `end`, with the system's code of its failure; `end` also after a panic.
-fn call_and_then<R>(
-    call: impl FnOnce() -> io::Result<R>,
-    end: impl FnOnce(Option<ffi::Code>),
-) -> io::Result<R> {
-    // What a panic may have left half done is the user's own, and the user gets the panic.
-    let result = catch_unwind(AssertUnwindSafe(call));
-    end(result.as_ref().ok().and_then(code_of));
-    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The system's code of a failure, if it is one of the system's.

@@ -102,14 +102,16 @@ pub(super) struct LentSize {
     short: u8,
 }
 
-impl LentSize {
-    pub(super) const fn new() -> LentSize {
+impl Default for LentSize {
+    fn default() -> LentSize {
         LentSize {
             size: STREAM_BUFFER,
             short: 0,
         }
     }
+}
 
+impl LentSize {
     /// Counts the size as lent, or less, or nothing, as the bound allows; returns how much.
     pub(super) fn reserve(&self, lending: &Lending) -> usize {
         if self.size > STREAM_BUFFER && lending.reserve_spare(self.size) {
@@ -156,8 +158,8 @@ unsafe impl Send for LentBuffer {}
 // SAFETY: as above; all changes need `&mut`.
 unsafe impl Sync for LentBuffer {}
 
-impl LentBuffer {
-    pub(super) const fn new() -> LentBuffer {
+impl Default for LentBuffer {
+    fn default() -> LentBuffer {
         LentBuffer {
             memory: NonNull::dangling(),
             capacity: 0,
@@ -166,7 +168,9 @@ impl LentBuffer {
             end: 0,
         }
     }
+}
 
+impl LentBuffer {
     /// Makes it `capacity` bytes large and empty. It keeps its memory if it had that size.
     pub(super) fn prepare(&mut self, capacity: usize) {
         debug_assert!(!self.lent, "lent memory is not replaced");
@@ -304,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_size_lent_follows_the_traffic() {
-        let mut size = LentSize::new();
+        let mut size = LentSize::default();
         let plenty = Lending::new(1 << 20);
         for expected in [4, 8, 16, 32, 64, 64].map(|kib| kib << 10) {
             let lent = size.reserve(&plenty);
@@ -330,7 +334,7 @@ mod tests {
     #[test]
     fn a_size_that_has_grown_leaves_half_of_the_bound_to_others() {
         let lending = Lending::new(4 * STREAM_BUFFER);
-        let mut size = LentSize::new();
+        let mut size = LentSize::default();
         size.came_back(STREAM_BUFFER, STREAM_BUFFER);
         assert_eq!(size.reserve(&lending), 2 * STREAM_BUFFER);
         assert_eq!(size.reserve(&lending), STREAM_BUFFER);
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_buffer_shows_nothing_while_it_is_lent() {
-        let mut buffer = LentBuffer::new();
+        let mut buffer = LentBuffer::default();
         buffer.fill(&[IoSlice::new(b"abc"), IoSlice::new(b"defg")], 5);
         assert_eq!(buffer.unread(), b"abcde");
         buffer.consume(2);

@@ -245,30 +245,46 @@ impl<T> RareQueue<T> {
 }
 
 /// Which port a source belongs to: none at first, then one, for life.
-#[derive(Debug, Default)]
 pub(super) struct Membership {
+    /// The source.
+    owner: Weak<dyn Owner>,
     port: OnceLock<Arc<Port>>,
     /// Held while the source joins, so that the socket is tied once.
     joining: Mutex<()>,
 }
 
 impl Membership {
+    pub(super) fn new(owner: Weak<dyn Owner>) -> Membership {
+        Membership {
+            owner,
+            port: OnceLock::new(),
+            joining: Mutex::default(),
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<Arc<dyn Owner>> {
+        self.owner.upgrade()
+    }
+
     pub(super) fn port(&self) -> Option<&Arc<Port>> {
         self.port.get()
     }
 
-    /// Whether the source belongs to `port`.
-    pub(super) fn is_with(&self, port: &Arc<Port>) -> bool {
-        self.port().is_some_and(|mine| Arc::ptr_eq(mine, port))
+    /// Fails with `otherwise`, unless the source belongs to `port`.
+    fn expect(&self, port: &Arc<Port>, otherwise: fn() -> io::Error) -> io::Result<()> {
+        match self.port() {
+            Some(mine) if Arc::ptr_eq(mine, port) => Ok(()),
+            _ => Err(otherwise()),
+        }
+    }
+
+    /// Fails if the source does not belong to `port`.
+    pub(super) fn check(&self, port: &Arc<Port>) -> io::Result<()> {
+        self.expect(port, error::not_registered)
     }
 
     /// Makes the source, whose socket is open, a member of `port`, unless it is one.
-    pub(super) fn join(
-        &self,
-        port: &Arc<Port>,
-        socket: ffi::SOCKET,
-        owner: &Weak<dyn Owner>,
-    ) -> io::Result<()> {
+    pub(super) fn join(&self, port: &Arc<Port>, socket: ffi::SOCKET) -> io::Result<()> {
         if self.port().is_none() {
             let _joining = lock(&self.joining);
             if self.port().is_none() {
@@ -279,27 +295,30 @@ impl Membership {
                         _ => error,
                     },
                 )?;
-                lock(&port.sources).insert(address_of(owner), Weak::clone(owner));
+                lock(&port.sources).insert(self.address(), Weak::clone(&self.owner));
                 // Last: from here on operations may start, and the end of the `Poll` must know the source.
                 drop(self.port.set(Arc::clone(port)));
             }
         }
-        if self.is_with(port) {
-            Ok(())
-        } else {
-            Err(error::other_poll())
-        }
+        self.expect(port, error::other_poll)
     }
 
     /// Takes the source off its port's list.
-    pub(super) fn leave(&self, owner: &Weak<dyn Owner>) {
+    pub(super) fn leave(&self) {
         if let Some(port) = self.port() {
-            lock(&port.sources).remove(&address_of(owner));
+            lock(&port.sources).remove(&self.address());
         }
     }
-}
 
-/// What a source is known by: it does not move.
-fn address_of(owner: &Weak<dyn Owner>) -> usize {
-    owner.as_ptr().cast::<()>() as usize
+    /// Has the socket of the source closed some time from now at the latest.
+    pub(super) fn defer_close(&self) {
+        if let Some(port) = self.port() {
+            port.defer_close(Weak::clone(&self.owner));
+        }
+    }
+
+    /// What the source is known by: it does not move.
+    fn address(&self) -> usize {
+        self.owner.as_ptr().cast::<()>() as usize
+    }
 }

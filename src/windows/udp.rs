@@ -1,16 +1,15 @@
 //! [`UdpSocket`]: one receive and one send in flight at most, of whole datagrams.
 //!
-//! Registering `READABLE` lends room for the largest datagram there is, so that none is cut before it is known how much the
-//! user wants of it. Past the bound, or when the user wants nothing lent, the receive only *peeks*, with no memory: it ends
-//! when a datagram arrives, with the warning that it is longer than the buffer, and the datagram stays in the socket. (A
-//! receive without memory that does not peek would throw it away.)
+//! Registering `READABLE` lends room for the largest datagram there is, so that none is cut before it is known how much of it
+//! the user wants. Past the bound, or if the user wants nothing lent, the receive only *peeks*, with no memory: it ends
+//! when a datagram arrives, with the warning that the datagram is longer than the buffer, and the datagram stays in the
+//! socket. (A receive without memory that does not peek would throw it away.)
 //!
 //! On Windows an ICMP answer to something that was *sent* fails a later *receive* of the same socket. That is switched off,
-//! and what comes in spite of it is skipped: one unreachable peer must not end a server. A look leaves such a failure where it
-//! is, so a plain receive follows that takes it away.
+//! and such a failure that comes all the same is skipped: one unreachable peer must not end a server. A peek leaves such a
+//! failure in the socket, so a plain receive follows that takes it away.
 //!
-//! The invariants are those of `stream.rs`. What is lent beside the buffers is the [`ffi::Envelope`], which lies in
-//! [`Shared`].
+//! The invariants are those of `direction.rs`. The [`ffi::Envelope`] is lent beside the buffers; it lies in [`Shared`].
 
 mod receiving;
 mod sending;
@@ -20,28 +19,25 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-use super::ffi;
-use super::operation::{Kind, Operation, Owner, Packet, Sink};
+use super::direction::{Direction, Duplex};
+use super::operation::{Kind, Owner, Packet, Sink};
 use super::port::{Membership, Port};
-use super::{still_lent, Registrator};
-use crate::error;
-use crate::hooks::sync::{lock, net, AtomicBool, Mutex, Ordering};
+use super::{ffi, still_lent, Registrator};
+use crate::hooks::sync::{net, AtomicBool, Ordering};
 use crate::interests::{Interests, Token};
 use receiving::Receiving;
 use sending::Sending;
 
+/// What operations in flight need of a socket.
 struct Shared {
     socket: ffi::SOCKET,
-    me: Weak<dyn Owner>,
     membership: Membership,
     /// Whether the next receive lends memory. Chosen by the user at any time; it orders nothing.
     lends: AtomicBool,
-    receive: Operation,
-    send: Operation,
     /// The kernel's while the receive is in flight.
     envelope: UnsafeCell<ffi::Envelope>,
-    receiving: Mutex<Receiving>,
-    sending: Mutex<Sending>,
+    receiving: Direction<Receiving>,
+    sending: Direction<Sending>,
 }
 
 // SAFETY: `envelope` is touched under the lock of `receiving` alone, and only with no receive in flight.
@@ -50,6 +46,10 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Owner for Shared {
+    fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
     fn completed(&self, kind: Kind, packet: Packet, port: &Arc<Port>, sink: Sink<'_>) {
         match kind {
             Kind::Receive => self.receive_completed(packet, port, sink),
@@ -59,18 +59,31 @@ impl Owner for Shared {
 
     fn noted(&self, kind: Kind, port: &Arc<Port>, sink: Sink<'_>) {
         match kind {
-            Kind::Receive => self.receive_noted(port, sink),
-            Kind::Send => self.send_noted(port, sink),
+            Kind::Receive => self.receiving.noted(self, port, sink),
+            Kind::Send => self.sending.noted(self, port, sink),
         }
     }
 
     fn abandon(&self) {
-        self.abandon_receive();
-        lock(&self.sending).side.armed = None;
+        self.receiving.abandon();
+        self.sending.abandon();
     }
 
     fn give_up(&self) {
         self.give_up_send();
+    }
+}
+
+impl Duplex for Shared {
+    type Receiving = Receiving;
+    type Sending = Sending;
+
+    fn receiving(&self) -> &Direction<Receiving> {
+        &self.receiving
+    }
+
+    fn sending(&self) -> &Direction<Sending> {
+        &self.sending
     }
 }
 
@@ -82,60 +95,35 @@ pub(crate) struct UdpSocket {
 }
 
 impl UdpSocket {
-    pub(crate) fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        socket.set_nonblocking(true)?;
-        let number = ffi::socket_of(&socket);
-        ffi::ignore_icmp_errors(number);
+    pub(crate) fn from_std(std: net::UdpSocket) -> io::Result<UdpSocket> {
+        std.set_nonblocking(true)?;
+        let socket = ffi::socket_of(&std);
+        ffi::ignore_icmp_errors(socket);
         let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
             let me: Weak<dyn Owner> = me.clone();
             Shared {
-                socket: number,
-                membership: Membership::default(),
+                socket,
                 lends: AtomicBool::new(true),
-                receive: Operation::new(Weak::clone(&me), Kind::Receive),
-                send: Operation::new(Weak::clone(&me), Kind::Send),
                 envelope: UnsafeCell::new(ffi::Envelope::new()),
-                receiving: Mutex::new(Receiving::new()),
-                sending: Mutex::new(Sending::new()),
-                me,
+                receiving: Direction::new(socket, &me, Kind::Receive),
+                sending: Direction::new(socket, &me, Kind::Send),
+                membership: Membership::new(me),
             }
         });
-        Ok(UdpSocket {
-            shared,
-            std: Some(socket),
-        })
+        let std = Some(std);
+        Ok(UdpSocket { shared, std })
     }
 
     pub(crate) fn into_std(mut self) -> Result<net::UdpSocket, (UdpSocket, io::Error)> {
         if let Some(port) = self.shared.membership.port() {
             port.pump();
         }
-        let free = {
-            let mut sending = lock(&self.shared.sending);
-            let mut receiving = lock(&self.shared.receiving);
-            let free = !sending.side.in_flight && receiving.can_be_released();
-            if free {
-                sending.side.armed = None;
-                sending.side.closed = true;
-                self.shared.close_receive(&mut receiving);
-            }
-            free
-        };
-        let given = if free { self.std.take() } else { None };
-        match given {
-            Some(socket) => {
-                self.shared.membership.leave(&self.shared.me);
-                Ok(socket)
-            }
-            None => Err((self, still_lent())),
-        }
+        let given = self.shared.release().then(|| self.std.take()).flatten();
+        given.ok_or_else(|| (self, still_lent()))
     }
 
     pub(crate) fn as_std(&self) -> &net::UdpSocket {
-        match &self.std {
-            Some(socket) => socket,
-            None => unreachable!("a socket that is in use is there"),
-        }
+        self.std.as_ref().expect("a socket that is in use is there")
     }
 
     pub(crate) fn set_lent_buffer(&self, bytes: usize) {
@@ -148,41 +136,23 @@ impl UdpSocket {
         token: Token,
         interests: Interests,
     ) -> io::Result<()> {
-        let shared = &*self.shared;
-        shared
+        self.shared
             .membership
-            .join(&with.port, shared.socket, &shared.me)?;
-        super::arm(
-            interests,
-            || shared.arm_receive(&with.port, token),
-            || shared.arm_send(&with.port, token),
-            |before| lock(&shared.receiving).side.armed = before,
-        )
+            .join(&with.port, self.shared.socket)?;
+        self.shared.arm(&with.port, token, interests)
     }
 
     pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
-        if !self.shared.membership.is_with(&with.port) {
-            return Err(error::not_registered());
-        }
-        if interests.is_readable() {
-            lock(&self.shared.receiving).side.armed = None;
-        }
-        if interests.is_writable() {
-            lock(&self.shared.sending).side.armed = None;
-        }
-        Ok(())
+        self.shared.disarm(with, interests)
     }
 
+    /// Makes a call of the user's own.
     pub(crate) fn try_io<R>(
         &self,
         interest: Interests,
         call: impl FnOnce(&net::UdpSocket) -> io::Result<R>,
     ) -> io::Result<R> {
-        if interest.is_readable() {
-            self.shared.try_receive(|| call(self.as_std()))
-        } else {
-            self.shared.try_send(|| call(self.as_std()))
-        }
+        self.shared.try_io(interest, || call(self.as_std()))
     }
 
     pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -219,9 +189,10 @@ impl Drop for UdpSocket {
         let Some(socket) = self.std.take() else {
             return;
         };
-        self.shared.close_receive(&mut lock(&self.shared.receiving));
-        self.shared.membership.leave(&self.shared.me);
-        // What comes back has no send in flight, and is closed here.
-        drop(self.shared.close_send(socket));
+        let shared = &*self.shared;
+        shared.receiving.close(&mut shared.receiving.lock(), shared);
+        shared.membership.leave();
+        // If the socket comes back, no send is in flight, and the socket is closed here.
+        drop(shared.close_send(socket));
     }
 }

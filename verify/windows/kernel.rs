@@ -337,16 +337,18 @@ pub(crate) fn make_room(socket: SOCKET, room: usize) {
     step(|state| state.serve(socket.0));
 }
 
-/// Ends the connect in flight.
-pub(crate) fn end_connect(socket: SOCKET, well: bool) {
+/// Ends the connect in flight, and returns whether there was one.
+pub(crate) fn end_connect(socket: SOCKET, well: bool) -> bool {
     step(|state| {
         let status = if well { 0 } else { STATUS_CONNECTION_REFUSED };
-        if let Some(address) = state.pending(socket.0, Call::Connect) {
-            state.sockets[socket.0].connected = well;
-            state.sockets[socket.0].bare = well;
-            state.end(address, status, 0);
-        }
-    });
+        let Some(address) = state.pending(socket.0, Call::Connect) else {
+            return false;
+        };
+        state.sockets[socket.0].connected = well;
+        state.sockets[socket.0].bare = well;
+        state.end(address, status, 0);
+        true
+    })
 }
 
 pub(crate) fn sent(socket: SOCKET) -> Vec<u8> {

@@ -199,29 +199,3 @@ fn a_call_beside_a_write_does_not_overtake() {
 fn a_call_beside_an_accept_loses_no_connection() {
     a_call_meets_an_accept();
 }
-
-// From here on a rule is left out, and the check must notice.
-
-#[test]
-#[should_panic(expected = "bytes")]
-fn without_holding_receives_back_a_call_overtakes() {
-    without(Rule::TryHolds, || a_call_meets_a_registration(LENT));
-}
-
-#[test]
-#[should_panic(expected = "sent")]
-fn without_holding_sends_back_a_call_overtakes() {
-    without(Rule::TryHolds, a_call_meets_a_write);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_a_look_after_a_call_an_event_is_lost() {
-    without(Rule::TryResumes, || a_call_meets_a_registration(LENT));
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_a_look_after_a_call_room_is_not_told() {
-    without(Rule::TryResumes, a_call_meets_a_write);
-}

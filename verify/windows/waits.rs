@@ -325,14 +325,6 @@ fn without_asking_whether_the_poll_is_gone_a_wait_starts() {
 }
 
 #[test]
-#[should_panic(expected = "called `Result::unwrap()` on an `Err` value")]
-fn without_a_look_an_end_is_not_seen() {
-    without(Rule::ConnectLookedAt, || {
-        a_foreign_connect_is_looked_at(true);
-    });
-}
-
-#[test]
 #[should_panic(expected = "lost")]
 fn without_keeping_it_a_refused_signal_is_lost() {
     without(Rule::Kept, a_signal_is_refused);

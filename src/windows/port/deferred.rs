@@ -17,7 +17,7 @@ const DEFERRED_CLOSE: Duration = Duration::from_secs(60);
 
 impl Port {
     /// Has the socket of `owner` closed some time from now at the latest.
-    pub(in crate::windows) fn defer_close(&self, owner: Weak<dyn Owner>) {
+    pub(super) fn defer_close(&self, owner: Weak<dyn Owner>) {
         let end = Instant::now() + hooks::windows::deferred_close(DEFERRED_CLOSE);
         self.deferred
             .change(|deferred| deferred.push_back((end, owner)));

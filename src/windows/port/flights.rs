@@ -22,6 +22,7 @@ use crate::hooks::sync::{lock, MutexGuard};
 use crate::numbers::NumberMap;
 use crate::windows::ffi;
 use crate::windows::operation::{Kind, Operation, Owner, Sink};
+use crate::windows::would_block;
 
 /// Notes on their way, by the address of their direction's operation.
 type Notes = NumberMap<(Arc<dyn Owner>, Kind)>;
@@ -53,6 +54,17 @@ pub(in crate::windows) enum Launch {
     Gone,
     /// The system refused: there will be no packet.
     Failed(ffi::Code),
+}
+
+impl Launch {
+    /// What a call says that has had `count` bytes sent in this way.
+    pub(in crate::windows) fn accepted(self, count: usize) -> io::Result<usize> {
+        match self {
+            Launch::Flying => Ok(count),
+            Launch::Gone => Err(would_block()),
+            Launch::Failed(code) => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
 }
 
 impl Flights {
@@ -88,28 +100,14 @@ impl Port {
     ///
     /// It is called under the lock of the operation's direction. A packet may be taken before this returns; the thread that
     /// has taken it waits for that lock, and finds the state that the caller leaves.
+    ///
+    /// `goes_on` says that the packet of the operation is being handled, and that this is the rest of it: that may be after
+    /// the end of the `Poll`.
     pub(in crate::windows) fn launch(
         &self,
         operation: &Operation,
+        goes_on: bool,
         start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
-    ) -> Launch {
-        self.start(operation, start, false)
-    }
-
-    /// The same for what goes on with an operation whose packet is being handled: that may be after the end.
-    pub(in crate::windows) fn relaunch(
-        &self,
-        operation: &Operation,
-        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
-    ) -> Launch {
-        self.start(operation, start, true)
-    }
-
-    fn start(
-        &self,
-        operation: &Operation,
-        start: impl FnOnce(*mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>,
-        even_if_gone: bool,
     ) -> Launch {
         let Some(owner) = operation.owner() else {
             return Launch::Gone;
@@ -117,7 +115,7 @@ impl Port {
         let address = operation.address();
         {
             let mut flights = lock(&self.flights);
-            if flights.gone && !even_if_gone && holds(Rule::GoneUnderLock) {
+            if flights.gone && !goes_on && holds(Rule::GoneUnderLock) {
                 return Launch::Gone;
             }
             if flights.operations.contains_key(&address) && holds(Rule::OneFlight) {

@@ -1,11 +1,12 @@
-//! [`Broken`]: what broke a connection, as far as anybody was told.
+//! [`Broken`]: what broke a connection, as far as a call has told of it.
 //!
-//! A system tells of a reset, an abort, a time-out or a refused connect once, to the call that comes first. What receives
-//! after that may find the end of the stream, and a stream that was cut off would look complete. So whoever tells of such a
-//! failure leaves its code here, and a read that would give the end gives that failure instead, every time. `take_error` looks
-//! here, too: it returns the failure once, also when a read or write has told of it before.
+//! A system tells of a reset, an abort, a time-out or a refused connect once, to the call that comes first. A read that
+//! comes later may find the end of the stream, and a stream that was cut off would look complete. So every call that tells
+//! of such a failure leaves its code here, and a read that would give the end gives that failure instead, every time.
+//! `take_error` looks here, too: it returns the failure once, also if a read or write has told of it before.
 //!
-//! It is looked at where a read would give the end, where a call fails, and by `take_error`: nobody else pays for it.
+//! The price is an atomic load where a read would give the end, where a call fails, and in `take_error`. Other calls do not
+//! look here.
 
 use super::super::ffi;
 use crate::hooks::sync::{AtomicI32, Ordering};
@@ -26,31 +27,25 @@ pub(super) fn breaks_connection(code: ffi::Code) -> bool {
 
 /// See the head of this module.
 ///
-/// Written by every call that tells of a failure, under whatever lock it holds, and read under the lock of the receiving
-/// direction. A writer that tells of a reset must be heard by a read that comes after it, and both may hold different
-/// locks: so every access is sequentially consistent.
-#[derive(Debug)]
+/// Every call that tells of a failure writes here, under the lock that it holds; reads look here under the lock of the
+/// receiving direction. A read must see the reset that a write has told of before it, and the two hold different locks: so
+/// every access is sequentially consistent.
+#[derive(Default)]
 pub(super) struct Broken {
-    /// 0: nobody was told of a failure. A code: a call has told of it. The code's negative: `take_error` has returned it.
+    /// 0: no call has told of a failure. A code: a call has. The code's negative: `take_error` has returned it.
     code: AtomicI32,
 }
 
 impl Broken {
-    pub(super) fn new() -> Broken {
-        Broken {
-            code: AtomicI32::new(0),
-        }
-    }
-
-    /// What was told first.
+    /// The failure that was told first.
     pub(super) fn code(&self) -> Option<ffi::Code> {
         let code = self.code.load(Ordering::SeqCst);
         (code != 0).then_some(code.saturating_abs())
     }
 
-    /// Somebody is told of `code`. The first one stays.
+    /// A call tells of `code`. The first one stays.
     pub(super) fn tell(&self, code: ffi::Code) {
-        // A failure of this exchange says that another one was told first.
+        // If this exchange fails, another failure was told before.
         let _ = self
             .code
             .compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);

@@ -1,22 +1,24 @@
 //! The connect of a stream that was made without one, or taken over before its connect had ended.
 //!
-//! **Ours**: `ConnectEx` tells its end through the port. So it starts when the stream has a port: with the first registration. It
-//! uses the send operation, since nothing can be sent before it has ended.
+//! **Ours**: `ConnectEx` tells its end through the port. So it starts when the stream has a port: with the first
+//! registration. It uses the send operation, since nothing can be sent before it has ended.
 //!
-//! **Somebody else's**: a socket that comes by `from_std` may be in the middle of a plain, non-blocking `connect`. Such a connect
-//! tells its end by the network event `FD_CONNECT`, which signals an event object, for which a thread of the system waits
-//! ([`waits`](super::super::waits)). Nothing overlapped may start before: under Wine a receive that was started on such a socket
-//! never ends, not even when the socket is closed. The system is asked how the connect stands when that first matters, which is
-//! once in the life of a stream that is connected:
-//! 1. `SO_CONNECT_TIME` says whether there is a connection. (`getpeername` does not: Wine 10 has a peer for a connect under way.)
-//! 2. If not, `WSAEventSelect` and `WSAEnumNetworkEvents` give the code of a connect that has ended, or `SO_ERROR` does.
-//! 3. If none has, one is under way, or none was ever begun. A socket that is not bound has none under way; else a second
-//!    `connect` says: `WSAEALREADY` means that one is.
+//! **Somebody else's**: a socket that comes by `from_std` may be in the middle of a plain, non-blocking `connect`. Such a
+//! connect tells its end by the network event `FD_CONNECT`, which signals an event object, for which a thread of the system
+//! waits ([`waits`](super::super::waits)). Nothing overlapped may start before: under Wine a receive that was started on such
+//! a socket never ends, not even when the socket is closed. The system is asked how the connect stands when that first
+//! matters, which is once in the life of a stream that is connected:
+//! 1. `SO_CONNECT_TIME` says whether there is a connection. (`getpeername` does not: Wine 10 has a peer for a connect that is
+//!    under way.)
+//! 2. If there is none, `WSAEventSelect` and `WSAEnumNetworkEvents` give the code of a connect that has ended, or `SO_ERROR`
+//!    does.
+//! 3. If no connect has ended, one is under way, or none was ever begun. A socket that is not bound has none under way;
+//!    otherwise a second `connect` says: `WSAEALREADY` means that one is.
 //!
 //! A socket without a connect is asked again each time: its owner may begin one later.
 //!
-//! One number says how far it is, [`Shared::connect`]. It changes under the lock of the sending direction, or from a failure's
-//! code to the same code with the mark that somebody was told; whoever tells it leaves it in [`Shared::broken`], too.
+//! One number says how far the connect is: [`Shared::connect`]. It changes under the lock of the sending direction. Whoever
+//! tells of a failure leaves it in [`Shared::broken`], too, which so knows whether anybody was told.
 //!
 //! | number | meaning | next |
 //! | --- | --- | --- |
@@ -28,37 +30,34 @@
 //! | a code | has failed | |
 //!
 //! # Interleavings
-//! * *A read looks for the end while the wait's callback runs*: it takes the record of the end, which is told once, writes the
-//!   number and drops the wait. The packet comes all the same, and finds another wait or none.
+//! * *A read looks for the end while the wait's callback runs*: the read takes the record of the end, which the system gives
+//!   once, writes the number and drops the wait. The packet comes all the same, and finds another wait or none.
 //! * *The `Poll` is dropped while the wait is on*: the connect goes on in the kernel, so the number is `FOREIGN` again, and
-//!   whoever calls next asks the system. (One of ours is cancelled, and has failed.)
+//!   whoever calls next asks the system. (A connect of ours is cancelled, and has failed.)
 //! * *The connect ends while it is asked how it stands*: after the second `connect` the record is looked at once more.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::super::ffi;
+use super::super::direction::Transfer;
 use super::super::operation::{Packet, Sink};
 use super::super::port::{Launch, Port};
 use super::super::waits::{Started, Wait};
-use super::super::would_block;
+use super::super::{ffi, would_block};
 use super::sending::Sending;
 use super::{Shared, TcpStream};
-use crate::hooks::rules::{holds, Rule};
-use crate::hooks::sync::{lock, net, MutexGuard, Ordering};
+use crate::hooks::sync::{net, MutexGuard, Ordering};
 
 pub(super) const CONNECTED: i32 = 0;
-pub(super) const NOT_STARTED: i32 = -1;
-pub(super) const IN_FLIGHT: i32 = -2;
+const NOT_STARTED: i32 = -1;
+const IN_FLIGHT: i32 = -2;
 pub(super) const FOREIGN: i32 = -3;
 const AWAITED: i32 = -4;
-/// Added to the code of a failure that somebody was told.
-const TOLD: i32 = 1 << 24;
 
-/// How the connect of a socket stands.
+/// How the connect of a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     Connected,
     UnderWay,
     Failed,
@@ -66,22 +65,13 @@ enum Standing {
     NeverBegun,
 }
 
-/// The same of a connect that somebody else began, as the system has it.
+/// How the connect of a socket stands that somebody else began, as the system has it.
 enum Found {
-    Connected,
+    /// It has ended, well or with a code.
+    Ended(Result<(), ffi::Code>),
     /// With the event that its end will signal.
     UnderWay(ffi::WaitObject),
-    Failed(ffi::Code),
     NeverBegun,
-}
-
-impl Found {
-    fn of(ended: Result<(), ffi::Code>) -> Found {
-        match ended {
-            Ok(()) => Found::Connected,
-            Err(code) => Found::Failed(code),
-        }
-    }
 }
 
 impl TcpStream {
@@ -89,7 +79,7 @@ impl TcpStream {
         ffi::start_winsock()?;
         let stream = bound_socket(target).map_err(io::Error::from_raw_os_error)?;
         stream.set_nonblocking(true)?;
-        Ok(TcpStream::new(stream, NOT_STARTED, Some(*target)))
+        Ok(TcpStream::new(stream, NOT_STARTED, Some(target)))
     }
 }
 
@@ -97,42 +87,37 @@ impl TcpStream {
 fn bound_socket(target: &SocketAddr) -> Result<net::TcpStream, ffi::Code> {
     let stream = net::TcpStream::from(ffi::wsa_socket(ffi::family_of(target))?);
     let socket = ffi::socket_of(&stream);
-    // Or the ports would run out with the first so many connections, wherever they go.
+    // Otherwise each connection would need a port of its own, wherever it goes, and the ports would run out.
     ffi::share_port(socket);
     ffi::bind_socket(socket, &ffi::wildcard_like(target))?;
     Ok(stream)
-}
-
-/// The error of what needs a connection.
-fn not_connected() -> io::Error {
-    io::Error::from_raw_os_error(ffi::WSAENOTCONN)
 }
 
 /// Asks the system how a connect that somebody else began stands.
 fn inspect(socket: ffi::SOCKET) -> Result<Found, ffi::Code> {
     // A provider that does not know the option is believed to be connected: calls will say if it is not.
     if ffi::is_connected(socket).unwrap_or(true) {
-        return Ok(Found::Connected);
+        return Ok(Found::Ended(Ok(())));
     }
     let event = ffi::create_event()?;
     ffi::select_connect(socket, &event)?;
     let ended = ffi::ended_connect(socket, &event);
-    // One that failed while nobody had selected anything need not be on record. The socket keeps its error.
+    // A connect that failed before anything was selected need not be on record. The socket keeps its error.
     let ended = ended.or_else(|| ffi::pending_error(socket).map(Err));
     let found = match ended {
-        Some(ended) => Found::of(ended),
+        Some(ended) => Found::Ended(ended),
         None => match second_connect(socket) {
             ffi::WSAEALREADY => return Ok(Found::UnderWay(event)),
-            ffi::WSAEISCONN => Found::Connected,
+            ffi::WSAEISCONN => Found::Ended(Ok(())),
             // Or it has ended right now.
-            _ => ffi::ended_connect(socket, &event).map_or(Found::NeverBegun, Found::of),
+            _ => ffi::ended_connect(socket, &event).map_or(Found::NeverBegun, Found::Ended),
         },
     };
     ffi::select_nothing(socket);
     Ok(found)
 }
 
-/// What a second connect says. It goes nowhere: to an address of the other family, or to none.
+/// What a second connect says. It is to an address of the other family, or to no address at all, so that it goes nowhere.
 fn second_connect(socket: ffi::SOCKET) -> ffi::Code {
     let Some(bound) = ffi::bound_address(socket) else {
         return ffi::WSAENOTCONN;
@@ -152,13 +137,12 @@ fn second_connect(socket: ffi::SOCKET) -> ffi::Code {
 }
 
 impl Shared {
-    fn is_connected_after_all(&self) -> bool {
-        ffi::is_connected(self.socket) == Ok(true)
-            && ffi::update_connect_context(self.socket).is_ok()
-    }
-
     fn connect_state(&self) -> i32 {
         self.connect.load(Ordering::SeqCst)
+    }
+
+    fn set_connect_state(&self, state: i32) {
+        self.connect.store(state, Ordering::SeqCst);
     }
 
     /// Whether the end of a connect will look at the interests.
@@ -172,57 +156,91 @@ impl Shared {
 
     /// Whether there is no connection, and no connect under way: that is what calls will say.
     pub(super) fn is_without_connection(&self) -> bool {
-        let state = self.connect_state();
-        state > CONNECTED || state == FOREIGN
+        self.connect_failure().is_some() || self.connect_state() == FOREIGN
     }
 
-    pub(super) fn has_connect_failure(&self) -> bool {
-        self.connect_state() > CONNECTED
-    }
-
-    /// The code of a connect that has failed, told or not.
+    /// The code of a connect that has failed.
     pub(super) fn connect_failure(&self) -> Option<ffi::Code> {
-        let state = self.connect_state();
-        (state > CONNECTED).then_some(state % TOLD)
+        Some(self.connect_state()).filter(|&state| state > CONNECTED)
     }
 
-    /// Tells how the connect has failed, if it has. `broken` knows it from then on, and whether `take_error` has said so.
-    fn tell_connect_failure(&self) -> Option<ffi::Code> {
+    /// Tells how the connect has failed, if it has. `broken` knows it from then on.
+    pub(super) fn tell_connect_failure(&self) -> Option<ffi::Code> {
         let code = self.connect_failure()?;
         self.broken.tell(code);
-        self.connect.store(code + TOLD, Ordering::SeqCst);
         Some(code)
     }
 
-    /// The same for `take_error`, if it is news.
-    pub(super) fn take_connect_failure(
-        &self,
-        is_news: impl FnOnce(ffi::Code) -> bool,
-    ) -> Option<ffi::Code> {
-        self.tell_connect_failure().filter(|&code| is_news(code))
+    /// Finds out how the connect stands now: also if it has ended and nobody took the packet that says so.
+    pub(super) fn look_at_connect(&self) -> io::Result<Standing> {
+        match (self.connect_state(), self.membership.port()) {
+            (IN_FLIGHT, Some(port)) => port.pump(),
+            (AWAITED, Some(port)) => self.look_at_awaited(None, port, None),
+            _ => {}
+        }
+        self.look_at_foreign(None)
     }
 
-    /// Finds out how the connect stands now: also if it has ended and nobody took the packet that says so.
-    fn look_at_connect(&self) -> io::Result<Standing> {
-        match self.connect_state() {
-            CONNECTED => return Ok(Standing::Connected),
-            FOREIGN => return self.look_at_foreign(),
-            _ if !holds(Rule::ConnectLookedAt) => {}
-            IN_FLIGHT => {
-                if let Some(port) = self.membership.port() {
-                    port.pump();
-                }
+    /// How the connect stands. If it is somebody else's and nobody waits for its end, the system is asked; with a port, a wait
+    /// for the end is started.
+    pub(super) fn look_at_foreign(&self, port: Option<&Arc<Port>>) -> io::Result<Standing> {
+        if self.connect_state() == FOREIGN {
+            let mut sending = self.sending.lock();
+            // Otherwise somebody was faster.
+            if self.connect_state() == FOREIGN {
+                return self
+                    .inspect_and_wait(&mut sending, port)
+                    .map_err(io::Error::from_raw_os_error);
             }
-            AWAITED => self.look_at_awaited(),
-            _ => {}
         }
         Ok(match self.connect_state() {
             CONNECTED => Standing::Connected,
-            // The `Poll` went in between, and its wait with it.
-            FOREIGN => return self.look_at_foreign(),
             state if state > CONNECTED => Standing::Failed,
             _ => Standing::UnderWay,
         })
+    }
+
+    /// As [`look_at_foreign`](Shared::look_at_foreign), under the lock. If it fails, the number stays as it was.
+    fn inspect_and_wait(
+        &self,
+        sending: &mut Sending,
+        port: Option<&Arc<Port>>,
+    ) -> Result<Standing, ffi::Code> {
+        let (state, standing) = match inspect(self.socket)? {
+            Found::Ended(Ok(())) => (CONNECTED, Standing::Connected),
+            Found::Ended(Err(code)) => (code, Standing::Failed),
+            Found::NeverBegun => (FOREIGN, Standing::NeverBegun),
+            Found::UnderWay(event) => {
+                sending.connect_wait = self.start_connect_wait(port, event)?;
+                let awaited = sending.connect_wait.is_some();
+                (if awaited { AWAITED } else { FOREIGN }, Standing::UnderWay)
+            }
+        };
+        self.set_connect_state(state);
+        Ok(standing)
+    }
+
+    /// Has the end of a connect that is under way come to `port`, if there is one and its `Poll` is there.
+    fn start_connect_wait(
+        &self,
+        port: Option<&Arc<Port>>,
+        event: ffi::WaitObject,
+    ) -> Result<Option<Wait>, ffi::Code> {
+        let Some((port, me)) = port.zip(self.membership.owner()) else {
+            ffi::select_nothing(self.socket);
+            return Ok(None);
+        };
+        match Wait::start(port, me, event) {
+            Ok(Started::On(wait)) => Ok(Some(wait)),
+            Ok(Started::Gone(_event)) => {
+                ffi::select_nothing(self.socket);
+                Ok(None)
+            }
+            Err(code) => {
+                ffi::select_nothing(self.socket);
+                Err(code)
+            }
+        }
     }
 
     /// What a read or write has to ask first. A failure is told every time: the system would tell it once, and say "end
@@ -231,34 +249,24 @@ impl Shared {
         if self.connect_state() == CONNECTED {
             return Ok(());
         }
-        match self.look_at_connect()? {
-            Standing::Connected => Ok(()),
-            Standing::UnderWay => Err(would_block()),
-            Standing::NeverBegun => Err(not_connected()),
-            Standing::Failed => {
-                let code = self.tell_connect_failure().unwrap_or(ffi::WSAENOTCONN);
-                Err(io::Error::from_raw_os_error(code))
-            }
-        }
+        let code = match self.look_at_connect()? {
+            Standing::Connected => return Ok(()),
+            Standing::UnderWay => return Err(would_block()),
+            Standing::NeverBegun => None,
+            Standing::Failed => self.tell_connect_failure(),
+        };
+        Err(io::Error::from_raw_os_error(
+            code.unwrap_or(ffi::WSAENOTCONN),
+        ))
     }
 
     /// What a call has to ask first that needs a connection, and is not one to try again. The socket itself tells of
     /// anything else than a connect under way.
     pub(super) fn check_not_connecting(&self) -> io::Result<()> {
         if self.look_at_connect()? == Standing::UnderWay {
-            return Err(not_connected());
+            return Err(io::Error::from_raw_os_error(ffi::WSAENOTCONN));
         }
         Ok(())
-    }
-
-    /// What `take_error` has to ask first: whether there may be an error to ask the socket for. Of a connect under way it
-    /// might fail, and of one that has failed tell again.
-    pub(super) fn may_have_error(&self) -> io::Result<bool> {
-        let standing = self.look_at_connect()?;
-        Ok(matches!(
-            standing,
-            Standing::Connected | Standing::NeverBegun
-        ))
     }
 
     /// Starts the connect, if there is one to start. That it cannot be done is an event, like any failure of it.
@@ -266,38 +274,42 @@ impl Shared {
         if self.connect_state() != NOT_STARTED {
             return;
         }
-        let mut sending = lock(&self.sending);
+        let mut sending = self.sending.lock();
         if self.connect_state() != NOT_STARTED {
             return;
         }
         // Before the start: the packet may be taken before it returns, and waits for the lock.
-        self.connect.store(IN_FLIGHT, Ordering::SeqCst);
-        let launch = port.launch(&self.send, |operation| {
+        self.set_connect_state(IN_FLIGHT);
+        let launch = self.sending.launch(sending.side(), port, |operation| {
             // SAFETY: the operation is held by its flight, and so is the name, which never changes. The socket is open:
             // the direction is locked and not closed.
-            unsafe { ffi::connect_ex(self.socket, &self.target_name, operation) }
+            unsafe { ffi::connect_ex(self.socket, &self.target, operation) }
         });
         match launch {
-            Launch::Flying => sending.side.in_flight = true,
-            Launch::Gone => self.connect.store(NOT_STARTED, Ordering::SeqCst),
+            Launch::Flying => {}
+            Launch::Gone => self.set_connect_state(NOT_STARTED),
             Launch::Failed(code) => self.connect_ended(sending, code, port, None),
         }
     }
 
     pub(super) fn connect_completed(&self, packet: Packet, port: &Arc<Port>, sink: Sink<'_>) {
-        let mut sending = lock(&self.sending);
-        sending.side.in_flight = false;
-        if sending.side.closed {
+        let mut sending = self.sending.lock_ended();
+        if sending.side().closed {
             return;
         }
-        // A success of the packet alone will not do: the option is what makes it a full socket.
+        // The packet's success is not enough: this option is what makes it a full socket.
         let connected = packet
-            .result(Some(self.socket))
+            .result(self.socket)
             .and_then(|_| ffi::update_connect_context(self.socket));
         let state = match connected {
             Ok(()) => CONNECTED,
-            // The `Poll` is gone, or the thread that started it: the connection need not be.
-            Err(ffi::WSA_OPERATION_ABORTED) if self.is_connected_after_all() => CONNECTED,
+            // The `Poll` is gone, or the thread that started the connect. The connection may be there all the same.
+            Err(ffi::WSA_OPERATION_ABORTED)
+                if ffi::is_connected(self.socket) == Ok(true)
+                    && ffi::update_connect_context(self.socket).is_ok() =>
+            {
+                CONNECTED
+            }
             Err(ffi::WSA_OPERATION_ABORTED) => ffi::WSAECONNABORTED,
             Err(code) => code,
         };
@@ -312,98 +324,47 @@ impl Shared {
         port: &Arc<Port>,
         mut sink: Sink<'_>,
     ) {
-        self.connect.store(state, Ordering::SeqCst);
-        // A packet makes one event: if this was it, the other direction gets a note.
-        let told = self.fire_send(&mut sending, port, sink.as_deref_mut());
+        self.set_connect_state(state);
+        self.sending
+            .fire(&mut sending, self, false, port, &mut sink);
         drop(sending);
-        if !holds(Rule::ConnectTellsBoth) {
-            return;
-        }
-        let sink = if told { None } else { sink };
-        self.fire_receive(&mut lock(&self.receiving), state != CONNECTED, port, sink);
+        // If this was the packet's one event, the other direction gets a note.
+        self.receiving
+            .fire(&mut self.receiving.lock(), self, false, port, &mut sink);
     }
 
-    /// Has the end of a connect that somebody else began come to `port`, if there is one.
-    pub(super) fn await_foreign_connect(&self, port: &Arc<Port>) -> io::Result<()> {
-        if self.connect_state() != FOREIGN {
-            return Ok(());
-        }
-        let mut sending = lock(&self.sending);
-        if self.connect_state() != FOREIGN {
-            return Ok(());
-        }
-        let state = self
-            .inspect_and_wait(&mut sending, port)
-            .map_err(io::Error::from_raw_os_error)?;
-        self.connect.store(state, Ordering::SeqCst);
-        Ok(())
-    }
-
-    /// Asks how it stands, starts a wait if it is under way, and returns the number for it.
-    fn inspect_and_wait(&self, sending: &mut Sending, port: &Arc<Port>) -> Result<i32, ffi::Code> {
-        let event = match inspect(self.socket)? {
-            Found::Connected => return Ok(CONNECTED),
-            Found::Failed(code) => return Ok(code),
-            Found::NeverBegun => return Ok(FOREIGN),
-            Found::UnderWay(event) => event,
-        };
-        let Some(me) = self.me.upgrade() else {
-            return Ok(FOREIGN);
-        };
-        let started = Wait::start(port, me, event);
-        match started {
-            Ok(Started::On(wait)) => {
-                sending.connect_wait = Some(wait);
-                Ok(AWAITED)
-            }
-            Ok(Started::Gone(_event)) => {
-                ffi::select_nothing(self.socket);
-                Ok(FOREIGN)
-            }
-            Err(code) => {
-                ffi::select_nothing(self.socket);
-                Err(code)
-            }
-        }
-    }
-
-    /// As [`look_at_connect`](Shared::look_at_connect), of a connect that nobody waits for.
-    fn look_at_foreign(&self) -> io::Result<Standing> {
-        let _sending = lock(&self.sending);
-        if self.connect_state() != FOREIGN {
-            // Somebody was faster. What is under way now is looked at the next time.
-            return Ok(match self.connect_state() {
-                CONNECTED => Standing::Connected,
-                state if state > CONNECTED => Standing::Failed,
-                _ => Standing::UnderWay,
-            });
-        }
-        let (state, standing) = match inspect(self.socket).map_err(io::Error::from_raw_os_error)? {
-            Found::Connected => (CONNECTED, Standing::Connected),
-            Found::Failed(code) => (code, Standing::Failed),
-            Found::NeverBegun => (FOREIGN, Standing::NeverBegun),
-            Found::UnderWay(_event) => {
-                ffi::select_nothing(self.socket);
-                (FOREIGN, Standing::UnderWay)
-            }
-        };
-        self.connect.store(state, Ordering::SeqCst);
-        Ok(standing)
-    }
-
-    /// The same of one whose wait is on.
-    fn look_at_awaited(&self) {
-        let mut sending = lock(&self.sending);
+    /// Sees whether a connect has ended whose wait is on: because somebody asks, or because the wait of that number was
+    /// signalled.
+    pub(super) fn look_at_awaited(
+        &self,
+        signalled: Option<usize>,
+        port: &Arc<Port>,
+        sink: Sink<'_>,
+    ) {
+        let mut sending = self.sending.lock();
         let Some(wait) = &sending.connect_wait else {
             return;
         };
-        let Some(ended) = ffi::ended_connect(self.socket, wait.object()) else {
+        if signalled.is_some_and(|number| number != wait.number()) {
             return;
-        };
-        self.end_connect_wait(&mut sending);
-        if let Some(port) = self.membership.port() {
-            self.connect_ended(sending, ended.err().unwrap_or(CONNECTED), port, None);
         }
+        let ended = ffi::ended_connect(self.socket, wait.object());
+        if ended.is_none() && signalled.is_none() {
+            return;
+        }
+        self.end_connect_wait(&mut sending);
+        let state = match ended {
+            Some(ended) => ended.err().unwrap_or(CONNECTED),
+            None => {
+                // Somebody took the record, through the socket itself. If there is no memory to look on, whoever asks next
+                // looks.
+                match self.inspect_and_wait(&mut sending, Some(port)) {
+                    Ok(_) => self.connect_state(),
+                    Err(_) => FOREIGN,
+                }
+            }
+        };
+        self.connect_ended(sending, state, port, sink);
     }
 
     /// Ends the wait for a connect that somebody else began, and returns whether there was one.
@@ -415,53 +376,41 @@ impl Shared {
         wait.is_some()
     }
 
-    /// The same when the `Poll` goes. The connect goes on.
-    pub(super) fn abandon_connect_wait(&self, sending: &mut Sending) {
-        if self.end_connect_wait(sending) {
-            self.connect.store(FOREIGN, Ordering::SeqCst);
+    /// The `Poll` goes. A connect of ours is cancelled; somebody else's goes on, and nobody waits for it any more.
+    pub(super) fn abandon_connect(&self) {
+        let mut sending = self.sending.lock();
+        if self.end_connect_wait(&mut sending) {
+            self.set_connect_state(FOREIGN);
+        } else if self.is_connect_in_flight() && !sending.side().closed {
+            self.sending.cancel();
         }
-    }
-
-    /// The event of a wait was signalled.
-    pub(super) fn connect_signalled(&self, number: usize, port: &Arc<Port>, sink: Sink<'_>) {
-        let mut sending = lock(&self.sending);
-        let Some(wait) = &sending.connect_wait else {
-            return;
-        };
-        if wait.number() != number {
-            return;
-        }
-        let ended = ffi::ended_connect(self.socket, wait.object());
-        self.end_connect_wait(&mut sending);
-        let state = match ended {
-            Some(ended) => ended.err().unwrap_or(CONNECTED),
-            // Somebody took the record, through the socket itself. If there is no memory to look on, whoever asks next looks.
-            None => self.inspect_and_wait(&mut sending, port).unwrap_or(FOREIGN),
-        };
-        self.connect_ended(sending, state, port, sink);
     }
 
     /// What giving the stream back has to ask first: a failed connect that nobody was told of would go unseen.
     pub(super) fn check_connect_to_give_back(&self) -> io::Result<()> {
         self.connect_plainly();
         self.look_at_connect()?;
-        if self.connect_state() >= TOLD {
-            return Ok(());
+        match self.connect_failure() {
+            Some(code) if self.broken.code().is_none() => {
+                self.broken.tell(code);
+                Err(io::Error::from_raw_os_error(code))
+            }
+            _ => Ok(()),
         }
-        self.tell_connect_failure()
-            .map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(code)))
     }
 
     /// A stream without a port connects in the plain way: whoever gets it looks for the end.
     fn connect_plainly(&self) {
-        let _sending = lock(&self.sending);
-        let Some(target) = self.target.filter(|_| self.connect_state() == NOT_STARTED) else {
+        let _sending = self.sending.lock();
+        if self.connect_state() != NOT_STARTED {
             return;
-        };
-        let state = match ffi::connect_socket(self.socket, &target) {
-            Ok(()) | Err(ffi::WSAEWOULDBLOCK) => FOREIGN,
-            Err(code) => code,
-        };
-        self.connect.store(state, Ordering::SeqCst);
+        }
+        if let Some(target) = self.target.0.to_std() {
+            let state = match ffi::connect_socket(self.socket, &target) {
+                Ok(()) | Err(ffi::WSAEWOULDBLOCK) => FOREIGN,
+                Err(code) => code,
+            };
+            self.set_connect_state(state);
+        }
     }
 }
