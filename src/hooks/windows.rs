@@ -176,23 +176,25 @@ pub(crate) fn given_back(bytes: usize) {
 
 /// Memory between guard pages for a lent buffer; `None` has the caller allocate it itself.
 #[inline]
-pub(crate) fn allocate_guarded(capacity: usize) -> Option<NonNull<u8>> {
+pub(crate) fn allocate_guarded(capacity: usize) -> Option<NonNull<[u8]>> {
     #[cfg(minimio_hooks)]
-    return (capacity > 0).then(|| guard::allocate(capacity));
-    #[cfg(not(minimio_hooks))]
+    if capacity > 0 {
+        let memory = guard::allocate(capacity);
+        return Some(NonNull::slice_from_raw_parts(memory, capacity));
+    }
     None
 }
 
 /// Frees what [`allocate_guarded`] has given, and returns whether it gave it.
 ///
 /// # Safety
-/// - `memory` is a lent buffer's, with this `capacity`, more than 0, and nobody uses it any more.
+/// - `memory` is a lent buffer's, is more than none, and nobody uses it any more.
 #[inline]
-pub(crate) unsafe fn free_guarded(memory: NonNull<u8>, capacity: usize) -> bool {
+pub(crate) unsafe fn free_guarded(memory: NonNull<[u8]>) -> bool {
     #[cfg(minimio_hooks)]
     // SAFETY: the caller's duty; under these hooks all such memory came from there.
     unsafe {
-        guard::free(memory, capacity);
+        guard::free(memory.cast(), memory.len());
     }
     cfg!(minimio_hooks)
 }

@@ -4,19 +4,22 @@
 //! [`WSA_IO_PENDING`]: the operation is in flight, and a packet on the completion port will say how it went. Success
 //! means that it ended during the call; on a socket that belongs to a port its packet comes all the same, unless
 //! somebody switched that off (we never do). So both mean the same to us, *a packet is owed*, and every wrapper here
-//! returns `Ok` for both. Any other error means that nothing was started and no packet comes. One exception: a datagram
-//! longer than its buffer is a warning and brings a packet, see [`sockets::wsa_recv_from`].
+//! returns `Ok` for both. Any other error means that nothing was started and no packet comes. There is one exception: a
+//! datagram that is longer than its buffer is a warning, and brings a packet (see [`sockets::wsa_recv_from`]).
 //!
 //! **`CreateIoCompletionPort` has two roles**, and a wrapper for each: without a file handle it makes a port, with one
 //! it ties that handle to a port. The tie lasts as long as the handle, covers all its duplicates, and cannot be made
 //! twice, so it is made once for a socket and not with each registration.
 //!
-//! **Types.** A port's handle and a socket are both integers to the system, and mixing them up goes unnoticed until some
-//! other object is hit: here they are different types. `BOOL` is an integer of 32 bits, and not Rust's `bool`: a callee
+//! **Types.** A port's handle and a socket are both integers to the system, and mixing them up goes unnoticed until a call
+//! meets some other object. Here they are different types. `BOOL` is an integer of 32 bits, and not Rust's `bool`: a callee
 //! may return 2. The calling convention is `"system"`, which is `stdcall` on 32-bit x86 and C's elsewhere.
 //!
 //! **Alertable waits** (`fAlertable`) let the thread run queued APCs and completion routines inside the wait, and end it
-//! early for each. We queue none, and other people's code has no business inside our wait: it is always false.
+//! early for each. We queue none, and code of others should not run inside our wait, so it is always false.
+//!
+//! **Failures for tests.** A wrapper whose call a test may want to fail asks [`fault`] or `refused` first. In a user's program
+//! both are empty functions.
 #![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]
 
 // The attribute is for the test that includes this file by its path.
@@ -26,6 +29,8 @@ mod address;
 mod codes;
 #[path = "ffi/extensions.rs"]
 mod extensions;
+#[path = "ffi/options.rs"]
+mod options;
 #[path = "ffi/sockets.rs"]
 mod sockets;
 #[path = "ffi/waits.rs"]
@@ -38,6 +43,7 @@ use crate::hooks::faults::{fault, Call};
 pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use extensions::*;
+pub(crate) use options::*;
 use sockets::checked_bool;
 pub(crate) use sockets::*;
 pub(crate) use waits::*;
@@ -70,7 +76,7 @@ pub(crate) struct HANDLE(pub(crate) isize);
 pub(crate) const INVALID_HANDLE_VALUE: HANDLE = HANDLE(-1);
 const NO_HANDLE: HANDLE = HANDLE(0);
 
-/// A socket. Not every number of this type is open: who holds one also holds a reason why it is.
+/// A socket. The type does not keep it open: code that uses one has to know why it still is.
 /// [Socket data type](https://learn.microsoft.com/windows/win32/winsock/socket-data-type-2)
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +123,8 @@ impl WSAOVERLAPPED {
 pub(crate) struct OVERLAPPED_ENTRY {
     /// Chosen when the file was tied to the port, or the packet posted.
     pub(crate) lpCompletionKey: usize,
-    /// The operation that ended; of a posted packet, whatever was posted: a number until proved a pointer.
+    /// The operation that ended. In a posted packet it is the number that was posted, so nobody may follow it as a pointer
+    /// before it is known to be one.
     pub(crate) lpOverlapped: *mut WSAOVERLAPPED,
     /// Reserved.
     pub(crate) Internal: usize,
@@ -134,7 +141,7 @@ impl OVERLAPPED_ENTRY {
         }
     }
 
-    /// What would have come of a packet that was posted with this key and pointer.
+    /// The packet that would have come if it had been posted with this key and pointer.
     pub(crate) fn posted(key: usize, pointer: usize) -> OVERLAPPED_ENTRY {
         OVERLAPPED_ENTRY {
             lpCompletionKey: key,
@@ -162,8 +169,8 @@ pub(crate) const ERROR_INVALID_PARAMETER: i32 = 87;
 /// [SetHandleInformation](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-sethandleinformation)
 pub(crate) const HANDLE_FLAG_INHERIT: DWORD = 1;
 
-/// How many threads may run with a packet of the port before others are kept waiting. Reads take packets on any thread,
-/// and must not hold up the one that polls: so, more than there are threads.
+/// How many threads may run with a packet of the port before the system keeps others waiting. Any thread that reads may
+/// take packets, and none must hold up the thread that polls. So it is more than a program has threads.
 const CONCURRENT_THREADS: DWORD = 1 << 16;
 
 #[link(name = "kernel32")]

@@ -1,22 +1,21 @@
 //! Memory lent to the kernel: the buffers, and the bound on them.
 //!
 //! A completion queue takes the memory *before* there is anything to put into it. Ten thousand idle connections hold ten
-//! thousand buffers, and whoever can open connections, or keep answers waiting, decides how much memory a server lends:
-//! without a bound that is an attack. So each `Poll` has one, shared by receives and copies of sends ([`Lending`]). Past
-//! it nothing fails and nothing waits: a receive lends **no** memory (it completes when bytes arrive and leaves them in
-//! the socket, from where `read` takes them), and a send copies a single byte (its completion says that there is room).
-//! A datagram that finds its socket full cannot be cut so: one a socket is copied past the bound ([`Lending::exceed`]).
+//! thousand buffers. Without a bound, a client that opens connections, or that does not read its answers, decides how much
+//! memory a server lends. So each `Poll` has a bound, for receives and copies of sends together ([`Lending`]). Past it
+//! nothing fails and nothing waits. A receive then lends **no** memory: it ends when bytes arrive, leaves them in the socket,
+//! and `read` takes them from there. A send copies a single byte, and its end says that there is room again. A datagram
+//! cannot be cut like this, so each datagram socket may copy one past the bound ([`Lending::exceed`]).
 //! The price past the bound is one more system call for each read.
 //!
 //! # Invariant
 //! **Hands off what is lent**: from [`LentBuffer::lend`] to [`LentBuffer::take_back`] nobody reads, writes, moves or frees
-//! the memory. The buffer keeps it itself: its memory is reached by a raw pointer alone (a `Box` may not even be moved
-//! while somebody else writes into it), shows no bytes while lent, and is leaked rather than freed if it is dropped lent.
-//! Who lends takes it back when, and only when, the packet was taken or the call has failed.
+//! the memory. The buffer itself sees to that: it holds its memory by a raw pointer alone (a `Box` may not even be moved
+//! while somebody else writes into it), shows no bytes while they are lent, and leaks the memory rather than freeing it when
+//! it is dropped while lent. A source takes the memory back when the packet was taken or the call has failed, and only then.
 
 use std::io::IoSlice;
 use std::ptr::NonNull;
-use std::slice;
 
 use super::ffi::WSABUF;
 use crate::hooks;
@@ -30,15 +29,15 @@ pub(super) const MAX_BUFFER: usize = 64 << 10;
 /// Room for any datagram: its length is a number of 16 bits.
 pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
 
-/// How many receives in a row must have needed less than half of what they were lent before the next ones get half as
-/// much: one pause between two bursts is no reason to make the memory anew.
+/// After so many receives in a row that needed less than half of what they were lent, the next ones get half as much. It is
+/// more than one, because a pause between two bursts is no reason to make the memory anew.
 const SHORT_IN_A_ROW: u8 = 8;
 
-/// How much the sources of a `Poll` may lend, and do.
+/// How much the sources of a `Poll` may lend, and how much they have lent.
 #[derive(Debug)]
 pub(super) struct Lending {
     limit: usize,
-    // Written by whoever starts or ends an operation. It orders nothing else, so every access is relaxed.
+    // Every thread that starts or ends an operation writes it. It orders nothing else, so every access is relaxed.
     lent: AtomicUsize,
 }
 
@@ -55,7 +54,7 @@ impl Lending {
         self.reserve_within(self.limit, bytes)
     }
 
-    /// Counts `bytes` as lent if they fit into the first half of the bound: for what could be less.
+    /// Counts `bytes` as lent if they fit into the first half of the bound: for a receive that could do with less.
     pub(super) fn reserve_spare(&self, bytes: usize) -> bool {
         self.reserve_within(self.limit / 2, bytes)
     }
@@ -92,9 +91,9 @@ impl Lending {
 
 /// How much a stream lends for its next receive: it follows the traffic.
 ///
-/// A receive that fills what it was lent doubles the next one; several in a row that needed less than half of it halve the
-/// next. What is more than the first size comes out of the first half of the bound: a few busy streams then never keep others
-/// from lending at all, which would cost each of those a system call for every read.
+/// A receive that fills what it was lent doubles the next one. Several in a row that needed less than half of it halve the
+/// next one. Sizes above the first one are taken from the first half of the bound only. So a few busy streams never keep
+/// the others from lending at all, which would cost those one more system call for every read.
 #[derive(Debug)]
 pub(super) struct LentSize {
     size: usize,
@@ -127,7 +126,7 @@ impl LentSize {
     pub(super) fn came_back(&mut self, lent: usize, count: usize) {
         if count >= lent / 2 {
             self.short = 0;
-            // Less than the size was lent past the bound: that says nothing about the size.
+            // Near the bound, less than `size` was lent. That such a receive was full says nothing about the size.
             if count == lent && lent == self.size {
                 self.size = (self.size * 2).min(MAX_BUFFER);
             }
@@ -144,9 +143,8 @@ impl LentSize {
 /// A buffer that is ours and the kernel's in turn.
 #[derive(Debug)]
 pub(super) struct LentBuffer {
-    /// From `allocate`; dangling for none.
-    memory: NonNull<u8>,
-    capacity: usize,
+    /// From `allocate`.
+    memory: NonNull<[u8]>,
     lent: bool,
     /// The bytes in it that are still to be used are `start..end`.
     start: usize,
@@ -161,8 +159,7 @@ unsafe impl Sync for LentBuffer {}
 impl Default for LentBuffer {
     fn default() -> LentBuffer {
         LentBuffer {
-            memory: NonNull::dangling(),
-            capacity: 0,
+            memory: allocate(0),
             lent: false,
             start: 0,
             end: 0,
@@ -176,18 +173,17 @@ impl LentBuffer {
         debug_assert!(!self.lent, "lent memory is not replaced");
         (self.start, self.end) = (0, 0);
         self.touch();
-        if self.capacity != capacity && !self.lent {
+        if self.memory.len() != capacity && !self.lent {
             self.free();
             self.memory = allocate(capacity);
-            self.capacity = capacity;
         }
     }
 
     /// Makes it hold a copy of the first `len` bytes of `slices`, to be sent.
     pub(super) fn fill(&mut self, slices: &[IoSlice<'_>], len: usize) {
         self.prepare(len);
-        // SAFETY: the memory is ours, not lent, initialised, and `capacity` bytes long.
-        let mut room = unsafe { slice::from_raw_parts_mut(self.memory.as_ptr(), self.capacity) };
+        // SAFETY: the memory is ours, not lent, and initialised.
+        let mut room = unsafe { self.memory.as_mut() };
         for slice in slices {
             let count = slice.len().min(room.len());
             let (head, tail) = room.split_at_mut(count);
@@ -200,10 +196,10 @@ impl LentBuffer {
     /// What to give to the kernel for a receive: all of it. From now on it is the kernel's.
     pub(super) fn lend(&mut self) -> WSABUF {
         (self.start, self.end) = (0, 0);
-        self.lend_range(0, self.capacity)
+        self.lend_range(0, self.memory.len())
     }
 
-    /// What to give to the kernel for a send: the bytes not used yet.
+    /// What to give to the kernel for a send: the bytes not used yet. From now on they are the kernel's.
     pub(super) fn lend_rest(&mut self) -> WSABUF {
         self.lend_range(self.start, self.end)
     }
@@ -211,10 +207,10 @@ impl LentBuffer {
     fn lend_range(&mut self, start: usize, end: usize) -> WSABUF {
         debug_assert!(!self.lent, "memory is lent once at a time");
         self.lent = true;
-        // Offsets stay inside the allocation, `start <= end <= capacity`. No buffer is larger than a datagram.
+        // Offsets stay inside the memory, `start <= end <= len`. No buffer is larger than a datagram.
         WSABUF {
             len: u32::try_from(end - start).unwrap_or(u32::MAX),
-            buf: self.memory.as_ptr().wrapping_add(start),
+            buf: self.memory.cast::<u8>().as_ptr().wrapping_add(start),
         }
     }
 
@@ -225,7 +221,7 @@ impl LentBuffer {
 
     /// The kernel has written `len` bytes.
     pub(super) fn received(&mut self, len: usize) {
-        (self.start, self.end) = (0, len.min(self.capacity));
+        (self.start, self.end) = (0, len.min(self.memory.len()));
     }
 
     /// The bytes that are still to be used.
@@ -234,9 +230,9 @@ impl LentBuffer {
             return &[];
         }
         self.touch();
-        let first = self.memory.as_ptr().wrapping_add(self.start);
-        // SAFETY: the memory is ours, not lent and initialised; `start <= end <= capacity`.
-        unsafe { slice::from_raw_parts(first, self.end - self.start) }
+        // SAFETY: the memory is ours, not lent, and initialised.
+        let all = unsafe { self.memory.as_ref() };
+        &all[self.start..self.end]
     }
 
     pub(super) fn consume(&mut self, len: usize) {
@@ -245,43 +241,39 @@ impl LentBuffer {
 
     /// Says that we are about to use, change or free the memory.
     fn touch(&self) {
-        hooks::windows::touched(self.memory.as_ptr(), self.capacity);
+        hooks::windows::touched(self.memory.cast::<u8>().as_ptr(), self.memory.len());
     }
 
     /// Gives the memory up.
     pub(super) fn free(&mut self) {
-        if self.capacity == 0 || (self.lent && holds(Rule::HandsOff)) {
+        if self.memory.len() == 0 || (self.lent && holds(Rule::HandsOff)) {
             return;
         }
         self.touch();
-        let (memory, capacity) = (self.memory, self.capacity);
-        (self.memory, self.capacity, self.start, self.end) = (NonNull::dangling(), 0, 0, 0);
-        // SAFETY: it came from `allocate` with this capacity, is not lent, and was just forgotten here.
-        unsafe { deallocate(memory, capacity) };
+        (self.start, self.end) = (0, 0);
+        let memory = std::mem::replace(&mut self.memory, allocate(0));
+        // SAFETY: it came from `allocate`, is more than none, is not lent, and was just forgotten here.
+        unsafe { deallocate(memory) };
     }
 }
 
-/// Zeroed memory; dangling for none.
-fn allocate(capacity: usize) -> NonNull<u8> {
-    if let Some(guarded) = hooks::windows::allocate_guarded(capacity) {
-        return guarded;
-    }
-    let memory = Box::into_raw(vec![0u8; capacity].into_boxed_slice()).cast::<u8>();
-    NonNull::new(memory).unwrap_or(NonNull::dangling())
+/// Zeroed memory. None of it needs no allocation.
+fn allocate(capacity: usize) -> NonNull<[u8]> {
+    hooks::windows::allocate_guarded(capacity)
+        .unwrap_or_else(|| NonNull::from(Box::leak(vec![0; capacity].into_boxed_slice())))
 }
 
 /// Gives it back.
 ///
 /// # Safety
-/// - `memory` came from [`allocate`] with this `capacity`, more than 0, and nobody uses it any more.
-unsafe fn deallocate(memory: NonNull<u8>, capacity: usize) {
+/// - `memory` came from [`allocate`], is more than none, and nobody uses it any more.
+unsafe fn deallocate(memory: NonNull<[u8]>) {
     // SAFETY: the caller's duty.
-    if unsafe { hooks::windows::free_guarded(memory, capacity) } {
+    if unsafe { hooks::windows::free_guarded(memory) } {
         return;
     }
-    let memory = std::ptr::slice_from_raw_parts_mut(memory.as_ptr(), capacity);
-    // SAFETY: the caller's duty: it came from `Box::into_raw` with this length.
-    drop(unsafe { Box::from_raw(memory) });
+    // SAFETY: the caller's duty: it came from a `Box`.
+    drop(unsafe { Box::from_raw(memory.as_ptr()) });
 }
 
 impl Drop for LentBuffer {

@@ -1,9 +1,9 @@
 //! How an operation ended, from its status to a Winsock error code.
 //!
-//! The status block holds an NTSTATUS. The system's documented translation, `WSAGetOverlappedResult`, needs an open
-//! socket and another system call; the general one names errors that `std` does not know (a reset would be
-//! `Uncategorized`, a cancelled operation `TimedOut`). So the statuses that sockets have are a table, and what is not in
-//! it is asked. Pure; tested below. The values:
+//! The status block holds an NTSTATUS. The documented translation, `WSAGetOverlappedResult`, needs an open socket and another
+//! system call. The general one (`RtlNtStatusToDosError`) gives codes that `std` does not know: a reset would be
+//! `Uncategorized`, a cancelled operation `TimedOut`. So this module has a table of the statuses that sockets have, and
+//! only for a status that is not in it the system is asked. The values:
 //! [NTSTATUS](https://learn.microsoft.com/openspecs/windows_protocols/ms-erref/596a1078-e883-4972-9bbc-49e60bebca55).
 
 use super::ffi;
@@ -13,8 +13,8 @@ use super::ffi;
 pub(super) enum Outcome {
     Done,
     Failed(ffi::Code),
-    /// It has ended, and the status was not written. Wine has this when the thread that started the operation ends just
-    /// when it should be done: nothing was received or connected.
+    /// It has ended, but its status says that it is pending. Wine does this when the thread that started the operation ends
+    /// at the moment when the operation is to be done. Nothing was received or connected then.
     Unfinished,
     /// A failure that is not in the table.
     Unknown,
@@ -57,7 +57,7 @@ pub(super) fn outcome(status: u32) -> Outcome {
         return Outcome::Done;
     }
     Outcome::Failed(match status {
-        // By its number a success: of a wait, which went as it was asked to.
+        // Its number is that of a success, because a wait that times out has done what it was asked to.
         STATUS_TIMEOUT => ffi::WSAETIMEDOUT,
         STATUS_BUFFER_OVERFLOW => ffi::WSAEMSGSIZE,
         STATUS_ACCESS_VIOLATION => ffi::WSAEFAULT,

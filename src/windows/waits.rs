@@ -1,45 +1,48 @@
 //! [`Wait`]: a wait for a handle, by a thread of the system's pool, that ends in a packet on the port.
 //!
-//! A port tells of operations and of nothing else. What is signalled in another way (an event, a process that ends) needs a
-//! thread that waits for it. The system has such threads, each for up to some sixty handles, and calls a function when one of
-//! them is signalled: ours posts a packet with the number of the wait, and whoever takes it calls [`Owner::signalled`].
+//! A port tells of operations only. What is signalled in another way (an event, a process that ends) needs a thread that
+//! waits for it. The system has such threads, each for up to some sixty handles, and calls a function when a handle is
+//! signalled. Our function posts a packet with the number of the wait, and the thread that takes this packet calls
+//! [`Owner::signalled`].
 //!
-//! A wait has one end: its signal, or [`Wait`] being dropped. Whoever wants the next signal starts the next wait. A signal
-//! that resets its object (an auto-reset event, a semaphore) was taken by the system when the callback runs: its packet comes
-//! even if the wait is dropped by then, so that an owner that counts such signals can keep it.
+//! A wait ends with its signal, or when [`Wait`] is dropped. A source that wants the next signal, too, starts another wait.
+//! Some objects are reset by the signal (an auto-reset event, a semaphore). When our function runs, the system has already
+//! taken such a signal. So the packet of the wait comes even if the `Wait` is dropped by then, and an owner that counts such
+//! signals can count that one, too.
 //!
-//! The price: a registration and an unregistration a wait (0.1 to 0.3 ms under Wine), and one thread of the pool for each
-//! sixty handles. The callback runs on the thread that waits, so it takes no lock that anybody holds over a call that
-//! blocks, and does nothing but post.
+//! The price: a registration and an unregistration for each wait (0.1 to 0.3 ms under Wine), and one thread of the pool for
+//! each sixty handles. The function runs on the thread that waits, for the other handles as well. So it only posts, and the
+//! only lock that it takes is held over no call that blocks.
 //!
 //! [RegisterWaitForSingleObject](https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject),
 //! [UnregisterWaitEx](https://learn.microsoft.com/windows/win32/api/threadpoollegacyapiset/nf-threadpoollegacyapiset-unregisterwaitex)
 //!
 //! # Invariants
-//! - **Two references**: a [`Block`] has one of the [`Wait`] and one of the callback, which is its context. The callback's is
-//!   released by the callback when it runs, or by the drop of the `Wait` if the system says that the wait is over and the
-//!   callback has not run: then it never will. If the system says that the callback is running, the reference is left to it.
-//!   So the block is there whenever the callback runs, and is freed once.
-//!   (The documentation says so of a wait whose callback runs in the waiting thread, as ours does. Of callbacks that are
-//!   queued to other threads of the pool it says less.)
+//! - **Two references**: a [`Block`] has one reference of the [`Wait`] and one of the callback, which gets it as its context.
+//!   The callback releases its reference when it runs. The drop of the `Wait` releases it if the system says that the wait is
+//!   over and the callback has not run, because then it never will. If the system says that the callback is running, the
+//!   drop leaves the reference to it. So the block is alive whenever the callback runs, and is freed once.
+//!   (The documentation promises this for callbacks that run in the waiting thread, as ours do. For callbacks that are
+//!   queued to other threads of the pool it promises less.)
 //! - **The object stays open**: the block owns it, so it outlives the wait and the callback.
-//! - **A packet or an end**: the table of the port has an entry for the wait, which holds the owner, from before its start
-//!   until its packet was taken, or it is known that there will be none (the start failed, or the wait ended before its
-//!   callback ran). So the reaper waits for the packet of a callback that is running when everything else is gone.
-//! - **Nothing blocks**: the drop does not wait for the callback. So it may happen under a source's lock, and in the callback's
-//!   own thread.
+//! - **A packet or an end**: the table of the port has an entry for the wait, which holds its owner. The entry is made before
+//!   the wait starts. It stays until the packet was taken, or until it is known that there will be none, because the start
+//!   has failed or the wait has ended before its callback ran. So the reaper also waits for the packet of a callback that
+//!   is running when everything else is gone.
+//! - **Nothing blocks**: the drop does not wait for the callback. So it may happen under a source's lock, and in the
+//!   callback's own thread.
 //!
 //! # Interleavings
-//! * *The callback runs before the start has returned*: it knows its number and its port from the block alone. Whoever takes
-//!   its packet waits for the lock under which the wait was started, and finds it stored.
-//! * *The wait is dropped while its callback runs*: the system says "pending". The packet comes, its entry is still there, and
-//!   the owner is told the number of a wait that it no longer has.
-//! * *The wait is dropped when its callback has run*: the system says "done", as it does when the callback never ran. The mark
-//!   `ran` tells the two apart. It is set first, and the system orders the end of the callback before its answer.
-//! * *The last reference goes in the callback*: it closes the object, whose wait is over, and perhaps the port.
-//! * *The `Poll` is dropped*: no wait starts any more (under the lock of the table). Those that are on are dropped by their
-//!   owners' `abandon`, or by the drop of their owners, which the end of the `Poll` may overtake. Whoever takes the last entry
-//!   out tells the reaper.
+//! * *The callback runs before the start has returned*: it knows its number and its port from the block alone. The thread
+//!   that takes its packet has to wait for the lock under which the wait was started, and then finds the wait stored.
+//! * *The wait is dropped while its callback runs*: the system says "pending". The packet comes and finds its entry, and the
+//!   owner is told the number of a wait that it no longer has.
+//! * *The wait is dropped when its callback has run*: the system says "done", as it does when the callback never ran. The
+//!   mark `ran` tells the two apart. The callback sets it first, and has ended before the system gives that answer.
+//! * *The callback has the last reference*: it then closes the object, whose wait is over, and perhaps the port.
+//! * *The `Poll` is dropped*: no wait starts any more, which is decided under the lock of the table. The waits that are on are
+//!   dropped by their owners' `abandon`, or together with their owners, which can happen at the same time. The thread
+//!   that takes the last entry out of the table tells the reaper.
 
 use core::ffi::c_void;
 use std::sync::Arc;
@@ -56,8 +59,8 @@ struct Block {
     port: Arc<Port>,
     number: usize,
     object: ffi::WaitObject,
-    /// The callback has run, or is about to post. Written by it, read when the wait is over; both take part in the total
-    /// order.
+    /// The callback has run, or is about to post. The callback writes it; the drop of the wait reads it, when the wait is
+    /// over. Both accesses are sequentially consistent.
     ran: AtomicBool,
 }
 

@@ -1,26 +1,26 @@
 //! [`Wakes`]: the wakes that were asked for and not handed out, and whether the loop is closed.
 //!
-//! A wake is a packet. Of the wakes of one token that come while its packet waits on the port, the first is enough.
+//! A wake is a packet on the port. While the packet of a wake waits there, further wakes with the same token merge with it.
 //!
-//! **No lock is held while a wake is posted.** The poller may be awake before the call that posts returns, and would wait for
-//! the lock. (Under Wine, where that call is a round trip, a wake took half as long again.)
+//! **No lock is held while a wake is posted.** The thread that polls may be awake before the posting call returns, and would
+//! have to wait for the lock. (Under Wine, where that call takes long, each wake took half as long again.)
 //!
 //! # Invariants
-//! 1. **`posted` implies a packet**: of that token, on the port or in the hands of whoever took it, and its event is still to
-//!    be made. So another wake may merge with it. Kept by [`add`](Wakes::add), which says so only after the call and only
-//!    if the entry is still its own, and by [`taken`](Wakes::taken), which comes before the event.
-//! 2. **Accepted implies counted**: a wake that was told that the loop is open is in `posting` until its packet is on the port.
-//!    Both are decided under the lock.
+//! 1. **`posted` implies a packet** with that token, which is on the port, or in the hands of a thread that has not made its
+//!    event yet. So another wake may merge with it. [`add`](Wakes::add) sets `posted` only after the call, and only if the
+//!    entry is still its own. [`taken`](Wakes::taken) removes the entry before the event is made.
+//! 2. **Accepted implies counted**: a wake that has found the loop open is counted in `posting` until its packet is on the
+//!    port. It looks and is counted under one lock.
 //!
 //! # Interleavings
-//! * *A wake merges with one that is being posted, which then fails*: it would be lost. So it does not; each posts its own,
-//!   and there is an event for each. There are never more than threads that wake at once.
-//! * *The packet is taken before the caller says that it was posted*: the entry is gone, or is a later wake's. The number
-//!   tells.
-//! * *The loop is closed while a wake is posted*: a poll could fail before that packet comes. So a poll that finds the loop
-//!   closed looks at `posting`, and goes on looking at the port while it is not 0. Later ones are refused.
-//! * *A close fails*, since its packet was refused: nobody must have seen the loop closed. So the lock is held over that
-//!   call, and whoever finds the flag set asks again under the lock.
+//! * *A wake comes while another one with its token is being posted.* If it merged and that call then failed, it would be
+//!   lost. So it does not merge: both post, and there are two events. There are never more than threads that wake at once.
+//! * *The packet is taken before the thread that has posted it says so.* Then the entry is gone, or it is that of a later
+//!   wake, which has another number.
+//! * *The loop is closed while a wake is being posted.* A poll must not fail before that packet comes. So a poll that finds
+//!   the loop closed asks for `posting`, and looks at the port again until it is 0. Later wakes are refused.
+//! * *A close fails*, because its packet was refused. Then nobody may have seen the loop closed. So the lock is held over
+//!   that call, and a thread that finds the flag set asks again under the lock.
 
 use std::io;
 
@@ -33,18 +33,18 @@ use crate::numbers::{NumberMap, KEPT_CAPACITY};
 /// See the head of this module.
 #[derive(Debug)]
 pub(super) struct Wakes {
-    /// Written under the lock, but for the end of the `Poll`; read by everybody. A nudge follows.
+    /// Written under the lock, except when the `Poll` is dropped. Read without the lock first: see the head of this module.
     closed: AtomicBool,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// By their tokens.
+    /// The wakes whose packets were not taken yet, by their tokens.
     on_their_way: NumberMap<Wake>,
-    /// The number of the last one.
+    /// The number of the last wake.
     last: u64,
-    /// How many are being posted right now.
+    /// How many threads are posting a wake right now.
     posting: usize,
 }
 
@@ -97,7 +97,7 @@ impl Wakes {
         result
     }
 
-    /// A packet was taken, and its event is about to be made: a wake from now on is one more.
+    /// A packet was taken, and its event is about to be made. A wake from now on needs another packet.
     pub(super) fn taken(&self, token: Token) {
         let waiting = &mut lock(&self.state).on_their_way;
         if holds(Rule::WakeForgotten) {
@@ -108,12 +108,12 @@ impl Wakes {
         }
     }
 
-    /// Whether a wake that was accepted is still to come to the port.
+    /// Whether the packet of a wake that was accepted is not on the port yet.
     pub(super) fn is_posting(&self) -> bool {
         lock(&self.state).posting > 0 && holds(Rule::PostingCounts)
     }
 
-    /// Closes the loop, and calls `nudge` so that the poller notices.
+    /// Closes the loop, and calls `nudge` so that the thread that polls notices.
     pub(super) fn close(&self, nudge: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let _state = holds(Rule::CloseUnderLock).then(|| lock(&self.state));
         if self.closed.swap(true, Ordering::SeqCst) {
@@ -125,21 +125,23 @@ impl Wakes {
             Ok(())
         };
         if nudged.is_err() {
-            // Nobody would notice: better not closed, and the caller told.
+            // The thread that polls would not notice. So the loop stays open, and the caller is told.
             self.closed.store(false, Ordering::SeqCst);
         }
         nudged
     }
 
-    /// Closes the loop of a `Poll` that is dropped: nobody polls any more.
+    /// Closes the loop when its `Poll` is dropped: no thread polls that would have to notice.
     pub(super) fn end(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst) && {
-            let _state = lock(&self.state);
-            self.closed.load(Ordering::SeqCst)
+        if !self.closed.load(Ordering::SeqCst) {
+            return false;
         }
+        // It may be a close that is about to fail.
+        let _state = lock(&self.state);
+        self.closed.load(Ordering::SeqCst)
     }
 }

@@ -1,5 +1,5 @@
-//! Winsock's extension functions: `AcceptEx` and `ConnectEx`. They belong to a socket's provider, which is asked for them;
-//! the ones that a library exports may be those of another provider than the socket's.
+//! Winsock's extension functions: `AcceptEx` and `ConnectEx`. They belong to a socket's provider and have to be asked for. The
+//! functions of these names that a library exports may be those of another provider.
 
 use core::ffi::c_void;
 use core::mem::size_of;
@@ -7,7 +7,8 @@ use core::ptr;
 use std::net::SocketAddr;
 
 use super::codes::{Code, WSAEINVAL};
-use super::sockets::{ioctl, owed_if, set_option};
+use super::options::{ioctl, set_option};
+use super::sockets::owed_if;
 use super::{size_of_u32, BOOL, DWORD, SOCKADDR_STORAGE, SOCKET, WSAOVERLAPPED};
 use crate::hooks::faults::{refused, Call};
 
@@ -123,7 +124,7 @@ unsafe fn extension<F>(socket: SOCKET, id: &GUID) -> Result<F, Code> {
     function.ok_or(WSAEINVAL)
 }
 
-/// Room for the two addresses that `AcceptEx` writes, in a form of its own.
+/// Room for the two addresses that `AcceptEx` writes. Only `GetAcceptExSockaddrs` knows their form.
 #[derive(Debug)]
 #[repr(C, align(8))]
 pub(crate) struct AcceptAddresses([u8; 2 * ACCEPT_ADDRESS_LEN]);

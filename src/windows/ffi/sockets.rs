@@ -11,7 +11,7 @@ use std::os::windows::io::{AsRawSocket, FromRawSocket, IntoRawSocket, RawSocket}
 use std::sync::OnceLock;
 
 use super::codes::*;
-use super::{size_of_i32, size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
+use super::{BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
 use super::{SOCKADDR_STORAGE, STORAGE_LEN};
 use crate::hooks::faults::{fault, refused, Call};
 
@@ -34,25 +34,6 @@ pub(crate) const SOMAXCONN: i32 = 0x7fff_ffff;
 pub(crate) const LARGEST_BACKLOG: i32 = -65535;
 /// [recv](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-recv)
 pub(crate) const MSG_PEEK: i32 = 0x2;
-/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
-pub(crate) const SOL_SOCKET: i32 = 0xffff;
-/// For how many seconds the socket has been connected.
-/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
-pub(crate) const SO_CONNECT_TIME: i32 = 0x700c;
-/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
-pub(crate) const SO_ERROR: i32 = 0x1007;
-/// Lets bound sockets that connect share their port, as those do that `connect` binds by itself.
-/// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
-pub(crate) const SO_REUSE_UNICASTPORT: i32 = 0x3007;
-/// [LINGER](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-linger)
-pub(crate) const SO_LINGER: i32 = 0x0080;
-/// Whether an ICMP "port unreachable" makes a later receive fail.
-/// [Winsock IOCTLs](https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls)
-pub(crate) const SIO_UDP_CONNRESET: DWORD = 0x9800_000c;
-/// Whether an ICMP "time exceeded" makes a later receive fail.
-/// [Winsock IOCTLs](https://learn.microsoft.com/windows/win32/winsock/winsock-ioctls)
-pub(crate) const SIO_UDP_NETRESET: DWORD = 0x9800_000f;
-
 /// A piece of memory to send from or receive into.
 /// [WSABUF](https://learn.microsoft.com/windows/win32/api/ws2def/ns-ws2def-wsabuf)
 #[repr(C)]
@@ -86,14 +67,6 @@ pub(crate) struct WSADATA {
     pub(crate) iMaxSockets: u16,
     pub(crate) iMaxUdpDg: u16,
     pub(crate) lpVendorInfo: *mut u8,
-}
-
-/// [LINGER](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-linger)
-#[repr(C)]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LINGER {
-    pub(crate) l_onoff: u16,
-    pub(crate) l_linger: u16,
 }
 
 /// Never called: completion routines and ports exclude each other.
@@ -159,18 +132,6 @@ extern "system" {
         lpOverlapped: *mut WSAOVERLAPPED,
         lpCompletionRoutine: LPWSAOVERLAPPED_COMPLETION_ROUTINE,
     ) -> i32;
-    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaioctl>
-    pub(crate) fn WSAIoctl(
-        s: SOCKET,
-        dwIoControlCode: DWORD,
-        lpvInBuffer: *const c_void,
-        cbInBuffer: DWORD,
-        lpvOutBuffer: *mut c_void,
-        cbOutBuffer: DWORD,
-        lpcbBytesReturned: *mut DWORD,
-        lpOverlapped: *mut WSAOVERLAPPED,
-        lpCompletionRoutine: LPWSAOVERLAPPED_COMPLETION_ROUTINE,
-    ) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsagetoverlappedresult>
     pub(crate) fn WSAGetOverlappedResult(
         s: SOCKET,
@@ -179,22 +140,6 @@ extern "system" {
         fWait: BOOL,
         lpdwFlags: *mut DWORD,
     ) -> BOOL;
-    /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-setsockopt>
-    pub(crate) fn setsockopt(
-        s: SOCKET,
-        level: i32,
-        optname: i32,
-        optval: *const u8,
-        optlen: i32,
-    ) -> i32;
-    /// <https://learn.microsoft.com/windows/win32/api/winsock/nf-winsock-getsockopt>
-    pub(crate) fn getsockopt(
-        s: SOCKET,
-        level: i32,
-        optname: i32,
-        optval: *mut u8,
-        optlen: *mut i32,
-    ) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-bind>
     pub(crate) fn bind(s: SOCKET, name: *const SOCKADDR_STORAGE, namelen: i32) -> i32;
     /// <https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-listen>
@@ -216,13 +161,13 @@ extern "system" {
     ) -> i32;
 }
 
-/// The code of the Winsock call that failed right before, on this thread.
+/// The code of the call that has just failed on this thread.
 pub(super) fn last_error() -> Code {
     // SAFETY: it reads a number of this thread.
     unsafe { WSAGetLastError() }
 }
 
-/// What a call says that returns 0 or `SOCKET_ERROR`.
+/// The result of a call that returns 0 or `SOCKET_ERROR`.
 pub(super) fn checked(returned: i32) -> Result<(), Code> {
     if returned == SOCKET_ERROR {
         return Err(last_error());
@@ -230,7 +175,7 @@ pub(super) fn checked(returned: i32) -> Result<(), Code> {
     Ok(())
 }
 
-/// What a call says that returns a `BOOL`.
+/// The result of a call that returns a `BOOL`.
 pub(super) fn checked_bool(returned: BOOL) -> Result<(), Code> {
     if returned == FALSE {
         return Err(last_error());
@@ -238,7 +183,7 @@ pub(super) fn checked_bool(returned: BOOL) -> Result<(), Code> {
     Ok(())
 }
 
-/// What an overlapped call says: whether a packet is owed. It is after success at once, too.
+/// The result of an overlapped call: `Ok` if a packet is owed, which it also is after a success at once.
 fn owed(returned: i32) -> Result<(), Code> {
     owed_if(BOOL::from(returned != SOCKET_ERROR))
 }
@@ -251,7 +196,7 @@ pub(super) fn owed_if(returned: BOOL) -> Result<(), Code> {
     }
 }
 
-/// A length as Winsock takes it. Longer memory is used in part.
+/// A length as Winsock takes it. Of longer memory only so much is used.
 fn len_i32(bytes: usize) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
 }
@@ -400,7 +345,7 @@ pub(crate) unsafe fn wsa_recv_from(
     }))
 }
 
-/// What an overlapped receive of a datagram says: that it is longer than the buffer is no failure.
+/// The same for a receive of a datagram: that the datagram is longer than the buffer is no failure.
 fn owed_if_cut(started: Result<(), Code>) -> Result<(), Code> {
     match started {
         Err(WSAEMSGSIZE) => Ok(()),
@@ -433,33 +378,8 @@ pub(crate) unsafe fn wsa_send_to(
     })
 }
 
-/// Makes closing reset the connection at once, whatever is unsent.
-pub(crate) fn set_abortive_close(socket: SOCKET) {
-    // Without it the close is a graceful one: no harm.
-    let _ = set_linger(socket, 1, 0);
-}
-
-/// Makes closing send what is unsent, in the background.
-pub(crate) fn set_graceful_close(socket: SOCKET) {
-    // It cannot fail on a socket that is open. If it did, the close after it would fail as the one before.
-    let _ = set_linger(socket, 0, 0);
-}
-
-fn set_linger(socket: SOCKET, on: u16, seconds: u16) -> Result<(), Code> {
-    let linger = LINGER {
-        l_onoff: on,
-        l_linger: seconds,
-    };
-    set_option(socket, SO_LINGER, &linger)
-}
-
-/// The linger time in seconds, if one is set: 0 makes closing reset the connection.
-pub(crate) fn linger(socket: SOCKET) -> Option<u16> {
-    let [on, on_high, low, high] = option_of(socket, SO_LINGER).ok()?;
-    (on != 0 || on_high != 0).then_some(u16::from_ne_bytes([low, high]))
-}
-
-/// Closes a socket. It comes back if it is still open: a linger time is set, it is non-blocking, and bytes are unsent.
+/// Closes a socket, and returns it if it is still open. Windows leaves a non-blocking socket open if it has a linger time and
+/// unsent bytes.
 pub(crate) fn close_socket(socket: OwnedSocket) -> Option<OwnedSocket> {
     if refused(Call::Close).is_err() {
         return Some(socket);
@@ -468,45 +388,9 @@ pub(crate) fn close_socket(socket: OwnedSocket) -> Option<OwnedSocket> {
     #[allow(clippy::cast_possible_truncation)] // It has a pointer's width on every target.
     // SAFETY: we owned it, and nobody uses it any more.
     let closed = checked(unsafe { closesocket(SOCKET(raw as usize)) });
-    // Whatever else it says, it is not ours any more.
+    // After any other result the socket is not ours any more.
     // SAFETY: the system says that the socket is still open, and nobody else has its number.
     (closed == Err(WSAEWOULDBLOCK)).then(|| unsafe { OwnedSocket::from_raw_socket(raw) })
-}
-
-/// Sets an option of the level `SOL_SOCKET`. The options without a value take a `T` without a size.
-pub(super) fn set_option<T>(socket: SOCKET, option: i32, value: &T) -> Result<(), Code> {
-    let len = size_of_i32::<T>();
-    let place = match len {
-        0 => ptr::null(),
-        _ => ptr::addr_of!(*value).cast(),
-    };
-    // SAFETY: the value is readable for its length, and not kept.
-    checked(unsafe { setsockopt(socket, SOL_SOCKET, option, place, len) })
-}
-
-/// The bytes of an option of the level `SOL_SOCKET`.
-fn option_of(socket: SOCKET, option: i32) -> Result<[u8; 4], Code> {
-    let mut value = [0; 4];
-    let mut len = len_i32(value.len());
-    let place = value.as_mut_ptr();
-    // SAFETY: the value is writable for the length, and so is the length.
-    checked(unsafe { getsockopt(socket, SOL_SOCKET, option, place, &mut len) })?;
-    Ok(value)
-}
-
-/// Whether the socket has a connection, also one that was made by `ConnectEx` and is no full one yet. The system's word for
-/// it is the time since. An error: the socket's provider does not know the option.
-pub(crate) fn is_connected(socket: SOCKET) -> Result<bool, Code> {
-    const NOT_CONNECTED: u32 = u32::MAX;
-    let seconds = option_of(socket, SO_CONNECT_TIME)?;
-    Ok(u32::from_ne_bytes(seconds) != NOT_CONNECTED)
-}
-
-/// The error that the socket keeps, if it keeps one.
-pub(crate) fn pending_error(socket: SOCKET) -> Option<Code> {
-    // In the middle of a connect it may not be asked, which is no error of the connect.
-    let code = Code::from_ne_bytes(option_of(socket, SO_ERROR).ok()?);
-    (code != 0).then_some(code)
 }
 
 /// The address that the socket is bound to; none, if it is not bound.
@@ -518,52 +402,7 @@ pub(crate) fn bound_address(socket: SOCKET) -> Option<SocketAddr> {
     name.to_std()
 }
 
-/// Lets the socket, which will be bound and then connected, share its port with others that go elsewhere. Windows knows
-/// the option from version 10 on; without it each has a port of its own.
-pub(crate) fn share_port(socket: SOCKET) {
-    const ON: BOOL = 1;
-    let _ = set_option(socket, SO_REUSE_UNICASTPORT, &ON);
-}
-
-/// Keeps ICMP errors from failing the receives of a UDP socket. Providers that do not know the options have no such
-/// failures to switch off.
-pub(crate) fn ignore_icmp_errors(socket: SOCKET) {
-    for option in [SIO_UDP_CONNRESET, SIO_UDP_NETRESET] {
-        // SAFETY: there is no output.
-        let _ = unsafe { ioctl(socket, option, &FALSE, &mut ()) };
-    }
-}
-
-/// Makes a call of the socket's provider that is none of Winsock's own.
-///
-/// # Safety
-/// - `code` takes an `I`, and what it writes is an `O`.
-pub(super) unsafe fn ioctl<I, O>(
-    socket: SOCKET,
-    code: DWORD,
-    input: &I,
-    output: &mut O,
-) -> Result<(), Code> {
-    let (input, output) = (ptr::addr_of!(*input), ptr::addr_of_mut!(*output));
-    let (input_size, output_size) = (size_of_u32::<I>(), size_of_u32::<O>());
-    let mut returned_bytes = 0;
-    // SAFETY: the caller's duty; the input is readable and the output writable for their sizes.
-    checked(unsafe {
-        WSAIoctl(
-            socket,
-            code,
-            input.cast(),
-            input_size,
-            output.cast(),
-            output_size,
-            &mut returned_bytes,
-            ptr::null_mut(),
-            None,
-        )
-    })
-}
-
-/// How an operation failed, in the words of the system: for a status that is not in our table. It must have ended.
+/// How an operation that has ended failed, as the system puts it: for a status that is not in our table.
 pub(crate) fn wsa_get_overlapped_result(socket: SOCKET, ended: &WSAOVERLAPPED) -> Result<(), Code> {
     let (mut bytes, mut flags) = (0, 0);
     // SAFETY: it only reads the block, whose packet was taken, and does not wait.
