@@ -59,7 +59,7 @@ pub(crate) fn other_poll() -> io::Error {
 
 /// `register` of a socket that the system does not tie to the completion port. The system has one code for both causes
 /// that the text names, and no documented way to tell them apart.
-#[cfg(any(windows, all(loom, test)))]
+#[cfg_attr(not(windows), allow(dead_code))] // Only Windows has this error.
 pub(crate) fn tied_elsewhere() -> io::Error {
     io::Error::new(
         ErrorKind::AlreadyExists,
@@ -94,7 +94,7 @@ pub(crate) fn no_capacity() -> io::Error {
 }
 
 /// `try_io` while bytes or a datagram wait in memory of the crate, where a call on the socket does not find them.
-#[cfg(any(windows, all(loom, test)))]
+#[cfg_attr(not(windows), allow(dead_code))] // Only Windows has this error.
 pub(crate) fn bytes_unread() -> io::Error {
     invalid_input(
         "bytes or a datagram were received into memory of minimio and wait there: read them first, or call \
@@ -103,7 +103,7 @@ pub(crate) fn bytes_unread() -> io::Error {
 }
 
 /// `try_io` of a listener that has accepted a connection already.
-#[cfg(any(windows, all(loom, test)))]
+#[cfg_attr(not(windows), allow(dead_code))] // Only Windows has this error.
 pub(crate) fn connection_held() -> io::Error {
     invalid_input("the listener has accepted a connection that waits: take it with `accept` first")
 }

@@ -7,8 +7,6 @@ pub(crate) mod faults;
 pub(crate) mod guard;
 #[cfg(all(minimio_hooks, windows))]
 pub(crate) mod pages;
-#[cfg_attr(not(windows), allow(dead_code))] // the Unix half has none
-pub(crate) mod rules;
 pub(crate) mod sync;
 #[cfg(any(windows, all(loom, test)))]
 #[cfg_attr(not(minimio_hooks), allow(unreachable_pub))] // The tests see it under these hooks alone.

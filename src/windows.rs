@@ -65,7 +65,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::Events;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{net, thread};
 use crate::interests::Token;
 use crate::timeout::Deadline;
@@ -185,7 +184,7 @@ fn code_of<R>(result: &io::Result<R>) -> Option<ffi::Code> {
 /// stays open, which `std` would not notice. Then the time is taken away and the socket closed again, so that the system
 /// sends the bytes in the background. Asking for the time first would cost every close one more call.
 fn close_connection(stream: net::TcpStream) {
-    if let Some(socket) = ffi::close_socket(stream.into()).filter(|_| holds(Rule::ClosedAnyway)) {
+    if let Some(socket) = ffi::close_socket(stream.into()) {
         ffi::set_graceful_close(ffi::socket_of(&socket));
         ffi::close_socket(socket);
     }

@@ -1,8 +1,8 @@
-//! Lent memory between guard pages, under `--cfg minimio_hooks`: whoever writes beyond it, or after it was freed, is caught.
+//! Lent memory between guard pages, under `--cfg minimio_hooks`: a write beyond it, or after it was freed, is caught.
 //!
-//! A buffer ends where the page behind it begins, which nobody can touch; what lies before it up to its first page is
-//! poisoned and checked when it is freed. Freed memory is taken from the process, and its addresses are kept for a while,
-//! so that a late write of the kernel's fails there and hits nobody else's memory.
+//! A buffer ends where the next page begins, which cannot be accessed. The bytes between the start of its first page and the
+//! buffer hold a pattern, which is checked when the buffer is freed. Freed memory is given back to the system, but its
+//! addresses are kept for a while. So a late write of the kernel's fails, and does not hit the memory of something else.
 
 use std::collections::VecDeque;
 use std::ptr::NonNull;

@@ -19,7 +19,6 @@ use std::ptr::NonNull;
 
 use super::ffi::WSABUF;
 use crate::hooks;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{AtomicUsize, Ordering};
 
 /// What a stream lends for a receive at first, and at least, unless another size is chosen.
@@ -246,7 +245,7 @@ impl LentBuffer {
 
     /// Gives the memory up.
     pub(super) fn free(&mut self) {
-        if self.memory.len() == 0 || (self.lent && holds(Rule::HandsOff)) {
+        if self.memory.len() == 0 || self.lent {
             return;
         }
         self.touch();

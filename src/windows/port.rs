@@ -34,7 +34,6 @@ use super::wakes::Wakes;
 use crate::error;
 use crate::event::Event;
 use crate::hooks;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, AtomicUsize, Instant, Mutex, Ordering, RwLock};
 use crate::interests::Token;
 use crate::numbers::NumberMap;
@@ -113,7 +112,7 @@ impl Port {
 
     /// Posts a packet that must not be lost, or keeps it.
     fn post_or_keep(&self, key: usize, pointer: usize) {
-        if self.post(key, pointer).is_err() && holds(Rule::Kept) {
+        if self.post(key, pointer).is_err() {
             self.kept.change(|kept| kept.push_back((key, pointer)));
         }
     }
@@ -140,7 +139,7 @@ impl Port {
     ) -> io::Result<usize> {
         let timeout = timeout.into_iter().chain(self.next_deferred()).min();
         // Without a wait this is the only look: it must see all that was posted before, also what a pump holds right now.
-        let _no_pump = (timeout == Some(Duration::ZERO) && holds(Rule::PumpsFirst))
+        let _no_pump = (timeout == Some(Duration::ZERO))
             .then(|| self.pumping.write().unwrap_or_else(PoisonError::into_inner));
         let kept = self.take_kept(entries);
         if kept > 0 {
@@ -195,13 +194,13 @@ impl Port {
                 break;
             }
         }
-        if others.is_empty() || !holds(Rule::PostAgain) {
+        if others.is_empty() {
             return;
         }
-        // When the `Poll` is gone, nobody takes notes and wakes any more, and nudges are for the reaper.
-        let (gone, reaper) = lock(&self.flights).ending();
+        // When the `Poll` is gone, nobody takes notes and wakes any more, but a reaper may wait for a nudge.
+        let gone = lock(&self.flights).is_gone();
         for (key, pointer) in others {
-            if !gone || (reaper && key == KEY_NUDGE) {
+            if !gone || key == KEY_NUDGE {
                 self.post_or_keep(key, pointer);
             }
         }

@@ -51,7 +51,6 @@ use super::ffi;
 use super::operation::Owner;
 use super::port::Port;
 use crate::hooks;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{AtomicBool, Ordering};
 
 /// What the owner and the callback share.
@@ -135,16 +134,14 @@ impl Drop for Wait {
         let Some(registered) = self.registered.take() else {
             return;
         };
-        let over = ffi::unregister_wait(registered).is_ok() || !holds(Rule::PendingIsTheCallbacks);
-        if !over || (self.block.ran.load(Ordering::SeqCst) && holds(Rule::RanIsAsked)) {
+        let is_running = ffi::unregister_wait(registered).is_err();
+        if is_running || self.block.ran.load(Ordering::SeqCst) {
             return;
         }
-        if holds(Rule::UnregisteredIsReleased) {
-            hooks::windows::reference_released(Arc::strong_count(&self.block));
-            let context = Arc::as_ptr(&self.block);
-            // SAFETY: it is the reference that `start` gave to the callback, which has not run and never will.
-            unsafe { Arc::decrement_strong_count(context) };
-        }
+        hooks::windows::reference_released(Arc::strong_count(&self.block));
+        let context = Arc::as_ptr(&self.block);
+        // SAFETY: it is the reference that `start` gave to the callback, which has not run and never will.
+        unsafe { Arc::decrement_strong_count(context) };
         self.block.port.forget_signal(self.block.number);
     }
 }

@@ -25,7 +25,6 @@
 use std::io;
 
 use crate::error;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, AtomicBool, Mutex, Ordering};
 use crate::interests::Token;
 use crate::numbers::{NumberMap, KEPT_CAPACITY};
@@ -70,11 +69,11 @@ impl Wakes {
     ) -> io::Result<()> {
         let number = {
             let mut state = lock(&self.state);
-            if self.closed.load(Ordering::SeqCst) && holds(Rule::NoWakeAfterClose) {
+            if self.closed.load(Ordering::SeqCst) {
                 return Err(error::closed());
             }
             let before = state.on_their_way.get(&token);
-            if before.is_some_and(|wake| wake.posted || !holds(Rule::MergeWithPosted)) {
+            if before.is_some_and(|wake| wake.posted) {
                 return Ok(());
             }
             state.posting += 1;
@@ -90,7 +89,7 @@ impl Wakes {
         let mine = state.on_their_way.get_mut(&token);
         if let Some(wake) = mine.filter(|wake| wake.number == number) {
             wake.posted = true;
-            if result.is_err() && holds(Rule::WakeTakenBack) {
+            if result.is_err() {
                 state.on_their_way.remove(&token);
             }
         }
@@ -100,9 +99,7 @@ impl Wakes {
     /// A packet was taken, and its event is about to be made. A wake from now on needs another packet.
     pub(super) fn taken(&self, token: Token) {
         let waiting = &mut lock(&self.state).on_their_way;
-        if holds(Rule::WakeForgotten) {
-            waiting.remove(&token);
-        }
+        waiting.remove(&token);
         if waiting.is_empty() && waiting.capacity() > KEPT_CAPACITY {
             waiting.shrink_to_fit();
         }
@@ -110,20 +107,16 @@ impl Wakes {
 
     /// Whether the packet of a wake that was accepted is not on the port yet.
     pub(super) fn is_posting(&self) -> bool {
-        lock(&self.state).posting > 0 && holds(Rule::PostingCounts)
+        lock(&self.state).posting > 0
     }
 
     /// Closes the loop, and calls `nudge` so that the thread that polls notices.
     pub(super) fn close(&self, nudge: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let _state = holds(Rule::CloseUnderLock).then(|| lock(&self.state));
+        let _state = lock(&self.state);
         if self.closed.swap(true, Ordering::SeqCst) {
             return Err(error::closed());
         }
-        let nudged = if holds(Rule::NoticeOfClose) {
-            nudge()
-        } else {
-            Ok(())
-        };
+        let nudged = nudge();
         if nudged.is_err() {
             // The thread that polls would not notice. So the loop stays open, and the caller is told.
             self.closed.store(false, Ordering::SeqCst);

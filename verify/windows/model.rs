@@ -10,8 +10,8 @@
 //! calls a deadlock), none comes twice, none without its condition, none after `deregister` or drop has returned; no wake is
 //! lost; each byte is read once and in order, and what was accepted is sent; memory that the kernel has is neither used
 //! nor freed; an operation has one flight at a time; no call is made on a socket that was closed; and at the end of every
-//! interleaving nothing is lent, in flight, open or alive. Each check has its counterpart that leaves one [`Rule`] out and
-//! must fail.
+//! interleaving nothing is lent, in flight, open or alive. For each rule there is a mutant in
+//! `verify/mutants`: a patch that leaves the rule out, with which one of these checks must fail.
 //!
 //! Each subject has a file of its own.
 //!
@@ -38,7 +38,6 @@ use std::time::Duration;
 use loom::thread::{self, JoinHandle};
 
 use crate::event::Events;
-use crate::hooks::rules::{without, Rule};
 use crate::hooks::sync::{AtomicBool, Ordering};
 use crate::interests::{Interests, Token};
 use crate::windows::ffi::{self, SOCKET};

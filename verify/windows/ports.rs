@@ -36,6 +36,21 @@ fn a_reaper_gives_up() {
     });
 }
 
+/// The same where nobody polls: a read of another stream takes packets, and gives up what is overdue.
+fn a_pump_gives_up() {
+    explore(|| {
+        let (mut world, sending, socket) = a_send_in_flight();
+        let (other, _) = stream(LENT, 0);
+        world.register(&other, 9, R);
+        drop(sending);
+        ffi::pass(Duration::from_secs(61));
+        assert_eq!(read(&other, 1), b"");
+        assert!(!ffi::is_open(socket), "open: nobody gave up");
+        world.settle();
+        world.end([other]);
+    });
+}
+
 /// The `Poll` is dropped while a thread registers (and so starts a receive) and bytes come.
 fn the_poll_is_dropped_with_a_receive(registered: bool, reads: bool) {
     explore(move || {
@@ -68,6 +83,19 @@ fn the_poll_is_dropped_with_a_receive(registered: bool, reads: bool) {
     });
 }
 
+/// The `Poll` is dropped before its stream: its receive is cancelled, and gives its memory back.
+fn the_end_of_the_poll_cancels_a_receive() {
+    explore(|| {
+        let world = World::new();
+        let (stream, _) = stream(LENT, 0);
+        world.register(&stream, 1, R);
+        let registrator = world.registrator();
+        drop(world);
+        assert_eq!(registrator.lent_bytes(), 0, "lent: it was not cancelled");
+        drop(stream);
+    });
+}
+
 /// A stream, and then its `Poll`, are dropped while its receive is cancelled or ends.
 fn all_is_dropped_with_a_receive() {
     explore(|| {
@@ -94,6 +122,8 @@ fn all_is_dropped_with_a_send() {
         drop(world);
         join(dropper);
         join(peer);
+        ffi::wait_until_closed(socket);
+        assert_eq!(ffi::sent(socket), b"ab", "sent: not all");
     });
 }
 
@@ -114,6 +144,45 @@ fn the_poll_is_dropped_with_a_send(pieces: &'static [usize]) {
         drop(world);
         join(writer);
         join(peer);
+    });
+}
+
+/// The same with two threads that write: each may take packets when there is nothing left but a nudge for the reaper.
+fn the_poll_is_dropped_with_two_writers() {
+    explore_within(2, || {
+        let (world, stream, socket) = a_send_in_flight();
+        let writers = [(); 2].map(|()| {
+            let mine = Arc::clone(&stream);
+            thread::spawn(move || {
+                let result = mine.write(b"c");
+                assert!(result.is_ok() || is_would_block(&result), "{result:?}");
+            })
+        });
+        drop(world);
+        ffi::make_room(socket, 4);
+        for writer in writers {
+            join(writer);
+        }
+        drop(stream);
+    });
+}
+
+/// A blocked poll, and a close whose notice a read may take: the poll ends.
+fn a_close_comes_beside_a_pump() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, _) = stream(LENT, 0);
+        world.register(&stream, 9, R);
+        let registrator = world.registrator();
+        let closer = thread::spawn(move || registrator.close_loop().unwrap());
+        let mine = Arc::clone(&stream);
+        let reader = thread::spawn(move || {
+            read(&mine, 1);
+        });
+        while world.poll_or_closed().is_some() {}
+        join(closer);
+        join(reader);
+        world.end([stream]);
     });
 }
 
@@ -215,6 +284,11 @@ fn a_stream_that_outlives_its_poll_reads_on() {
 }
 
 #[test]
+fn a_dropped_poll_cancels_a_receive() {
+    the_end_of_the_poll_cancels_a_receive();
+}
+
+#[test]
 fn all_dropped_with_a_receive_leaves_nothing() {
     all_is_dropped_with_a_receive();
 }
@@ -235,6 +309,21 @@ fn a_dropped_poll_waits_for_the_rest_of_a_send() {
 }
 
 #[test]
+fn a_dropped_stream_is_given_up_by_a_pump() {
+    a_pump_gives_up();
+}
+
+#[test]
+fn a_dropped_poll_waits_for_a_send_that_two_threads_watch() {
+    the_poll_is_dropped_with_two_writers();
+}
+
+#[test]
+fn a_close_beside_a_pump_ends_the_poll() {
+    a_close_comes_beside_a_pump();
+}
+
+#[test]
 fn a_wake_beside_a_close_comes_or_fails() {
     a_wake_races_the_close();
 }
@@ -247,82 +336,4 @@ fn wakes_beside_a_pump_come() {
 #[test]
 fn a_glance_beside_a_pump_misses_nothing() {
     a_glance_beside_a_pump();
-}
-
-#[test]
-#[should_panic(expected = "hands off: ")]
-fn without_the_table_an_operation_is_freed_in_flight() {
-    without(Rule::FlightHolds, all_is_dropped_with_a_receive);
-}
-
-#[test]
-#[should_panic(expected = "left over: ")]
-fn without_asking_whether_the_poll_is_gone_a_receive_starts() {
-    without(Rule::GoneUnderLock, || {
-        the_poll_is_dropped_with_a_receive(false, false);
-    });
-}
-
-#[test]
-#[should_panic(expected = "left over: ")]
-fn without_counting_what_is_handled_the_reaper_leaves_too_early() {
-    without(Rule::HandlingCounts, || {
-        the_poll_is_dropped_with_a_send(&[1, 2]);
-    });
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_the_last_nudge_the_reaper_stays() {
-    without(Rule::ReaperNudged, || {
-        the_poll_is_dropped_with_a_send(&[3]);
-    });
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_posting_again_a_pump_swallows_a_wake() {
-    without(Rule::PostAgain, wakes_come_beside_a_pump);
-}
-
-#[test]
-#[should_panic(expected = "missed: ")]
-fn without_letting_pumps_finish_a_glance_misses_a_wake() {
-    without(Rule::PumpsFirst, a_glance_beside_a_pump);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_forgetting_a_wake_the_next_is_lost() {
-    without(Rule::WakeForgotten, wakes_come_beside_a_pump);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_the_notice_of_the_close_the_poller_sleeps_on() {
-    without(Rule::NoticeOfClose, a_wake_races_the_close);
-}
-
-#[test]
-#[should_panic(expected = "an accepted wake was lost")]
-fn without_refusing_wakes_after_the_close_one_is_lost() {
-    without(Rule::NoWakeAfterClose, a_wake_races_the_close);
-}
-
-#[test]
-#[should_panic(expected = "an accepted wake was lost")]
-fn without_waiting_for_wakes_that_are_posted_one_is_lost() {
-    without(Rule::PostingCounts, a_wake_races_the_close);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_a_nudge_a_poller_sleeps_past_a_deferred_close() {
-    without(Rule::NudgeOfDefer, a_dropped_stream_is_given_up);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_giving_up_a_dropped_stream_stays_for_ever() {
-    without(Rule::GivenUp, a_dropped_stream_is_given_up);
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use super::Port;
 use crate::hooks;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::Instant;
 use crate::windows::operation::Owner;
 
@@ -22,9 +21,7 @@ impl Port {
         self.deferred
             .change(|deferred| deferred.push_back((end, owner)));
         // A thread that waits right now does not know of this end.
-        if holds(Rule::NudgeOfDefer) {
-            drop(self.nudge());
-        }
+        drop(self.nudge());
     }
 
     /// How long the oldest deferred close may still last. Those whose time is over are given up.
@@ -42,7 +39,7 @@ impl Port {
             match due {
                 Err(left) => return Some(left),
                 Ok(owner) => {
-                    if let Some(owner) = owner.upgrade().filter(|_| holds(Rule::GivenUp)) {
+                    if let Some(owner) = owner.upgrade() {
                         owner.give_up();
                     }
                 }

@@ -17,7 +17,6 @@ use std::sync::Arc;
 
 use super::{Port, KEY_NOTE, KEY_SIGNAL};
 use crate::hooks;
-use crate::hooks::rules::{holds, Rule};
 use crate::hooks::sync::{lock, MutexGuard};
 use crate::numbers::NumberMap;
 use crate::windows::ffi;
@@ -69,22 +68,16 @@ impl Launch {
 
 impl Flights {
     fn is_idle(&self) -> bool {
-        self.operations.is_empty()
-            && (self.waits.is_empty() || !holds(Rule::WaitsCount))
-            && (self.handling == 0 || !holds(Rule::HandlingCounts))
+        self.operations.is_empty() && self.waits.is_empty() && self.handling == 0
     }
 
-    /// Whether the `Poll` is gone, and whether there is a reaper.
-    pub(super) fn ending(&self) -> (bool, bool) {
-        (self.gone, self.reaper)
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 
     /// The `Poll` goes. Returns what the notes have held: nobody takes them any more.
     pub(super) fn end(&mut self) -> Notes {
         self.gone = true;
-        if !holds(Rule::FlightHolds) {
-            self.operations.clear();
-        }
         std::mem::take(&mut self.notes)
     }
 
@@ -115,10 +108,10 @@ impl Port {
         let address = operation.address();
         {
             let mut flights = lock(&self.flights);
-            if flights.gone && !goes_on && holds(Rule::GoneUnderLock) {
+            if flights.gone && !goes_on {
                 return Launch::Gone;
             }
-            if flights.operations.contains_key(&address) && holds(Rule::OneFlight) {
+            if flights.operations.contains_key(&address) {
                 debug_assert!(
                     false,
                     "one flight: an operation in flight is not started again"
@@ -182,7 +175,7 @@ impl Port {
 
     /// Nudges the reaper, if it waits for what was just taken out of the table.
     fn tell_reaper(&self, flights: MutexGuard<'_, Flights>) {
-        let was_the_last = flights.reaper && flights.is_idle() && holds(Rule::ReaperNudged);
+        let was_the_last = flights.reaper && flights.is_idle();
         drop(flights);
         if was_the_last {
             drop(self.nudge());
@@ -230,7 +223,7 @@ impl Port {
     /// Enters a wait that is about to start, and returns its number; none, if the `Poll` is gone.
     pub(in crate::windows) fn expect_signal(&self, owner: Arc<dyn Owner>) -> Option<usize> {
         let mut flights = lock(&self.flights);
-        if flights.gone && holds(Rule::GoneUnderLock) {
+        if flights.gone {
             return None;
         }
         flights.last_wait += 1;
