@@ -180,6 +180,25 @@ fn an_event_means_bytes_that_no_call_has_taken() {
     an_event_means_bytes(0, try_read);
 }
 
+/// Bytes are there, and a call of the user's own that may be taking them is on: they are no event.
+#[test]
+fn no_event_comes_of_bytes_while_a_call_is_on() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, socket) = stream(0, 0);
+        world.register(&stream, 1, R);
+        ffi::deliver(socket, b"a");
+        let count = stream.try_io(R, |mut std| {
+            let said = world.glance();
+            assert!(said.is_empty(), "false: {said:?}");
+            std.read(&mut [0])
+        });
+        assert_eq!(count.unwrap(), 1, "bytes");
+        world.settle_silently();
+        world.end([stream]);
+    });
+}
+
 #[test]
 fn no_event_after_a_disarming_beside_a_call() {
     a_thread_disarms_beside_a_call();
