@@ -1,5 +1,7 @@
 //! How connections end: a read that goes on behind a full receive, resets that the system tells once, and linger times.
 
+use std::io::Read;
+
 use super::*;
 
 /// A stream whose receive came back full with `a`, as long as what it lends is a byte.
@@ -157,6 +159,27 @@ fn a_look_after_a_raid_does_not_hide_a_reset() {
             let then = stream.read(&mut [0]);
             assert!(is_reset(&then), "not an end: {then:?}");
         }
+        world.end([stream]);
+    });
+}
+
+/// An end that a read has told stays the end, whatever other calls learn later.
+#[test]
+fn an_end_that_was_told_stays() {
+    explore(|| {
+        let world = World::new();
+        let (stream, socket) = stream(LENT, 1);
+        ffi::finish(socket);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the end");
+        ffi::reset(socket);
+        let called = stream.try_io(R, |mut std| std.read(&mut [0]));
+        assert!(is_reset(&called), "the call: {called:?}");
+        let then = stream.read(&mut [0]);
+        assert!(!is_reset(&then), "no end: after a call");
+        ffi::reset(socket);
+        assert!(is_reset(&stream.write(b"x")), "the write");
+        let then = stream.read(&mut [0]);
+        assert!(!is_reset(&then), "no end: after a write");
         world.end([stream]);
     });
 }
