@@ -96,6 +96,22 @@ fn the_end_of_the_poll_cancels_a_receive() {
     });
 }
 
+/// A poll that does not wait, and has room for one event, looks behind a packet that makes none.
+fn a_glance_behind_a_packet() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, _) = stream(LENT, 1);
+        world.register(&stream, 1, W);
+        stream.disarm(&world.registrator, W).unwrap();
+        world.registrator.wake(7).unwrap();
+        let mut events = Events::with_capacity(1);
+        let count = world.selector.select(&mut events, Some(Duration::ZERO));
+        assert_eq!(count.unwrap(), 1, "missed: the wake behind a note");
+        world.settle();
+        world.end([stream]);
+    });
+}
+
 /// A stream, and then its `Poll`, are dropped while its receive is cancelled or ends.
 fn all_is_dropped_with_a_receive() {
     explore(|| {
@@ -281,6 +297,11 @@ fn a_dropped_poll_starts_no_receive() {
 #[test]
 fn a_stream_that_outlives_its_poll_reads_on() {
     the_poll_is_dropped_with_a_receive(false, true);
+}
+
+#[test]
+fn a_glance_looks_behind_a_packet_without_an_event() {
+    a_glance_behind_a_packet();
 }
 
 #[test]
