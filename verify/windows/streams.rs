@@ -310,6 +310,23 @@ fn a_stream_dropped_while_it_connects_is_gone() {
     });
 }
 
+/// Receiving is shut down while nothing comes: the receive in flight ends all the same, and the end is told.
+#[test]
+fn a_shutdown_ends_a_receive_that_waits() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, _) = stream(LENT, 0);
+        world.register(&stream, 1, R);
+        let mine = Arc::clone(&stream);
+        let other = thread::spawn(move || mine.shutdown(std::net::Shutdown::Read).unwrap());
+        world.wait_for((1, R));
+        join(other);
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the end");
+        world.settle();
+        world.end([stream]);
+    });
+}
+
 /// Nobody polls: a read takes the packet of the receive itself, and then there is nothing to tell.
 #[test]
 fn a_read_takes_the_packet_of_the_receive() {
