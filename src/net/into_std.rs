@@ -50,14 +50,14 @@ mod tests {
 
     #[test]
     fn the_error_is_shown_and_handed_on_as_it_is() {
-        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let failure = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let error = IntoStdError {
             source: 7,
-            error: refused(),
+            error: failure(),
         };
-        assert_eq!(error.to_string(), refused().to_string());
+        assert_eq!(error.to_string(), failure().to_string());
         assert!(Error::source(&error).is_some());
-        assert_eq!(error.error().kind(), refused().kind());
-        assert_eq!(io::Error::from(error).kind(), refused().kind());
+        assert_eq!(error.error().kind(), failure().kind());
+        assert_eq!(io::Error::from(error).kind(), failure().kind());
     }
 }
