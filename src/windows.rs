@@ -13,16 +13,22 @@
 //! a `read` must look there first. While a receive is in flight it must not ask the socket, or later bytes would overtake
 //! those of the receive ([`stream`]).
 //!
-//! # Words
+//! # Glossary
+//! - **direction**: receiving or sending of one source, with an operation and a lock of its own. A listener has one.
 //! - **flight**: an operation from its start until its packet was taken. The port has a table of all flights.
 //! - **lent**: memory that the kernel may write to or read from until the flight has ended.
 //! - **note**, **wake**, **signal**, **nudge**: the packets that we post ourselves; the head of [`port`] says what for.
 //! - **pump**: to take and handle packets on a thread that does not poll, without waiting for any.
-//! - **reaper**: a thread that takes the packets that are still to come when the `Poll` was dropped.
-//! - **membership**: to which port a source belongs. Windows ties a socket to one port for life.
+//! - **claim**: to lock a direction for a call on the socket, after a pump if an operation is in the way of that call.
+//! - **hold back**: to let no operation start while a call of the user's own is on.
 //! - **raided**: of a receive that lends no memory, that somebody has read from the socket since it started. Its end does
 //!   not prove that there is still something to read.
+//! - **membership**: to which port a source belongs. Windows ties a socket to one port for life. A source that is closed
+//!   **leaves** its port.
+//! - **close**, **abandon**, **give up**: what ends a direction: its source is dropped or given back; the `Poll` is dropped;
+//!   the time of a deferred close is over.
 //! - **orphan**: the socket of a source that was dropped during a send. Its **deferred close** comes when the send ends.
+//! - **reaper**: a thread that takes the packets that are still to come when the `Poll` was dropped.
 //!
 //! # What the first version had wrong
 //! The crate began as an exercise whose Windows part showed the principle with one `WSARecv`. These are the mistakes of that

@@ -1,19 +1,21 @@
-//! A kernel in miniature, in the place of `ffi`: one completion port, and sockets without a network.
+//! A small kernel that the models use in the place of `ffi`. It has one completion port, and sockets without a network.
 //!
-//! A call is one step under one lock of the checker's. What it knows it keeps in a plain cell: the threads of a model are
-//! coroutines of one thread, and change at the checker's locks and atomics only.
+//! Each call is one step, made under one of the checker's locks. The state of the kernel is in a plain cell: the threads of a
+//! model are coroutines of one thread, and they take turns only at the locks and atomics of the checker.
 //!
-//! **It is no kinder than the real one.** The state block is written when the packet is taken, and not before. Memory that
-//! an operation was given is the kernel's until then, and [`touched`] fails whoever uses or frees it. Bytes may be sent by
-//! pieces. What is sent on the side overtakes what is in flight, once there is room. A socket that is closed loses what
-//! it was sending. A call on a socket that is closed fails the check: its number may be another's. So does closing the
-//! socket that an accept in flight will connect.
+//! **It is no kinder than the real kernel.**
+//! - It writes the state block of an operation when the packet is taken, and not before.
+//! - Memory that an operation was given belongs to the kernel until the packet is taken. Whoever uses or frees it before
+//!   fails the check ([`touched`]).
+//! - It may send the bytes of an operation in pieces. Bytes that are sent by a direct call overtake those of an operation in
+//!   flight as soon as there is room.
+//! - A socket that is closed loses what it was sending. A call on a closed socket fails the check, since its number may
+//!   belong to another socket. So does closing the socket that an accept in flight will connect.
+//! - It tells a reset once, to the first send, receive or `SO_ERROR` that asks. After that there is only an end of stream.
+//! - A socket with a linger time is not closed by the first call.
 //!
-//! A reset is told once to whoever sends or receives first, and to `SO_ERROR`; after that there is nothing but an end. A socket
-//! with a linger time is not closed at the first try.
-//!
-//! **It is simpler.** Its clock stands still until a model lets time pass, and then shows whatever somebody waits for
-//! ([`let_time_pass`]). Nothing fails but what a model has it refuse ([`refuse`]).
+//! **It is simpler than the real kernel.** Its clock stands still until a model lets time pass, and then jumps to the next
+//! time that somebody waits for ([`let_time_pass`]). A call fails only if a model asks for it ([`refuse`]).
 
 // The same words as in the real one.
 #![allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms)]

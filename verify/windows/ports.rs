@@ -83,6 +83,33 @@ fn the_poll_is_dropped_with_a_receive(registered: bool, reads: bool) {
     });
 }
 
+/// The `Poll` is dropped while two threads register a source that is new: a receive that one of them starts is cancelled,
+/// although the stream lives on.
+fn the_poll_is_dropped_while_two_threads_register() {
+    explore(|| {
+        let world = World::new();
+        let (stream, _) = stream(LENT, 0);
+        let registrator = world.registrator();
+        let threads = [1, 2].map(|token| {
+            let (mine, registrator) = (Arc::clone(&stream), world.registrator());
+            thread::spawn(move || {
+                if !registrator.is_closed() {
+                    mine.register(&registrator, token, R).unwrap();
+                }
+            })
+        });
+        drop(world);
+        for thread in threads {
+            join(thread);
+        }
+        // The reaper takes the packets in its own time.
+        while registrator.lent_bytes() > 0 {
+            thread::yield_now();
+        }
+        drop(stream);
+    });
+}
+
 /// The `Poll` is dropped before its stream: its receive is cancelled, and gives its memory back.
 fn the_end_of_the_poll_cancels_a_receive() {
     explore(|| {
@@ -302,6 +329,11 @@ fn a_stream_that_outlives_its_poll_reads_on() {
 #[test]
 fn a_glance_looks_behind_a_packet_without_an_event() {
     a_glance_behind_a_packet();
+}
+
+#[test]
+fn a_dropped_poll_cancels_what_two_threads_start() {
+    the_poll_is_dropped_while_two_threads_register();
 }
 
 #[test]
