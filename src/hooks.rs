@@ -4,12 +4,13 @@
 
 pub(crate) mod faults;
 #[cfg(all(minimio_hooks, windows))]
-pub(crate) mod guard;
+pub(crate) mod ffi;
 #[cfg(all(minimio_hooks, windows))]
-pub(crate) mod pages;
+pub(crate) mod guard;
 pub(crate) mod sync;
 #[cfg(any(windows, all(loom, test)))]
 #[cfg_attr(not(minimio_hooks), allow(unreachable_pub))] // The tests see it under these hooks alone.
+#[allow(unused_variables)] // Each configuration uses other arguments of the functions in it.
 pub mod windows;
 
 // The models are outside `src`, since they are no part of the product. The published package is built without them.

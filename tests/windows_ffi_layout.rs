@@ -7,7 +7,7 @@
 mod ffi;
 #[cfg(minimio_hooks)]
 #[allow(dead_code)]
-#[path = "../src/hooks/pages.rs"]
+#[path = "../src/hooks/ffi.rs"]
 mod pages;
 
 /// What `ffi` finds in the crate: no call is made to fail here.

@@ -2,17 +2,47 @@
 //! functions here are empty.
 
 #[cfg(minimio_hooks)]
+pub use injected::fail;
+#[cfg(minimio_hooks)]
 pub(crate) use injected::fault;
 #[cfg(all(minimio_hooks, unix))]
 pub use injected::shorten;
-#[cfg(minimio_hooks)]
-pub use injected::{fail, Call};
 #[cfg(all(minimio_hooks, unix))]
 pub(crate) use injected::{granted, within, within_mut};
 #[cfg(not(minimio_hooks))]
-pub(crate) use none::{fault, Call};
+pub(crate) use none::fault;
 #[cfg(all(not(minimio_hooks), unix))]
 pub(crate) use none::{granted, within, within_mut};
+
+/// The calls that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(not(minimio_hooks), allow(dead_code, unreachable_pub))] // Not every backend makes each.
+pub enum Call {
+    /// To take a source into the kernel's queue.
+    Watch,
+    /// To change what is asked of it.
+    WatchAnew,
+    /// To wait for what the queue has (Unix), or to have a handle waited for (Windows).
+    Wait,
+    /// To read, receive, peek or accept.
+    Receive,
+    /// To write or send.
+    Send,
+    /// To accept alone.
+    Accept,
+    /// To listen with the largest backlog (Windows).
+    Listen,
+    /// To connect.
+    Connect,
+    /// To make a socket for an accept (Windows).
+    Socket,
+    /// To post a packet (Windows).
+    Post,
+    /// To send a datagram without an operation (Windows).
+    SendAtOnce,
+    /// To close the socket of a connection, because of its linger time (Windows).
+    Close,
+}
 
 /// The same by the code alone, as Windows' overlapped calls tell it.
 #[cfg(windows)]
@@ -22,29 +52,12 @@ pub(crate) fn refused(call: Call) -> Result<(), i32> {
 
 #[cfg(not(minimio_hooks))]
 mod none {
+    use super::Call;
     use std::io;
     #[cfg(unix)]
     use std::io::{IoSlice, IoSliceMut};
 
-    /// The calls that can be made to fail.
-    #[derive(Clone, Copy)]
-    #[allow(dead_code)] // not every backend makes each
-    pub(crate) enum Call {
-        Watch,
-        WatchAnew,
-        Wait,
-        Receive,
-        Send,
-        Accept,
-        Listen,
-        Connect,
-        Socket,
-        Post,
-        SendAtOnce,
-        Close,
-    }
-
-    // It is `Ok` of nothing: the optimizer sees through it.
+    /// No call is made to fail. The optimizer sees through this.
     pub(crate) const fn fault(_: Call) -> io::Result<()> {
         Ok(())
     }
@@ -78,40 +91,12 @@ mod none {
 
 #[cfg(minimio_hooks)]
 mod injected {
+    use super::Call;
     use std::cell::RefCell;
     use std::collections::HashMap;
     use std::io;
     #[cfg(unix)]
     use std::io::{IoSlice, IoSliceMut};
-
-    /// The calls that can be made to fail.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub enum Call {
-        /// To take a source into the kernel's queue.
-        Watch,
-        /// To change what is asked of it.
-        WatchAnew,
-        /// To wait for what the queue has (Unix), or to have a handle waited for (Windows).
-        Wait,
-        /// To read, receive, peek or accept.
-        Receive,
-        /// To write or send.
-        Send,
-        /// To accept alone.
-        Accept,
-        /// To listen with the largest backlog (Windows).
-        Listen,
-        /// To connect (Windows).
-        Connect,
-        /// To make a socket for an accept (Windows).
-        Socket,
-        /// To post a packet (Windows).
-        Post,
-        /// To send a datagram without an operation (Windows).
-        SendAtOnce,
-        /// To close the socket of a connection, because of its linger time (Windows).
-        Close,
-    }
 
     // A thread's own, so that tests beside each other do not meet.
     std::thread_local! {
@@ -125,6 +110,7 @@ mod injected {
         DUE.with(|due| due.borrow_mut().insert(call, (code, times)));
     }
 
+    /// The failure that is due, if one is.
     pub(crate) fn fault(call: Call) -> io::Result<()> {
         DUE.with(|due| match due.borrow_mut().get_mut(&call) {
             Some((code, times)) if *times > 0 => {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ptr::NonNull;
 
-use super::pages;
+use super::ffi;
 use crate::hooks::sync::{lock, Mutex};
 
 const POISON: u8 = 0xdd;
@@ -18,11 +18,11 @@ static FREED: Mutex<VecDeque<usize>> = Mutex::new(VecDeque::new());
 
 /// The pages of a buffer: how many bytes they are, and how many stand before the buffer.
 fn pages_of(capacity: usize) -> (usize, usize) {
-    let odd = capacity % pages::PAGE;
+    let odd = capacity % ffi::PAGE;
     let bytes = if odd == 0 {
         capacity
     } else {
-        capacity - odd + pages::PAGE
+        capacity - odd + ffi::PAGE
     };
     (bytes, bytes - capacity)
 }
@@ -30,7 +30,7 @@ fn pages_of(capacity: usize) -> (usize, usize) {
 /// Zeroed memory that ends at a guard page.
 pub(crate) fn allocate(capacity: usize) -> NonNull<u8> {
     let (bytes, before) = pages_of(capacity);
-    let Some(first) = pages::guarded_pages(bytes) else {
+    let Some(first) = ffi::guarded_pages(bytes) else {
         panic!("there is no memory for a test");
     };
     // SAFETY: these bytes are ours alone, and lie before the buffer.
@@ -51,7 +51,7 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, capacity: usize) {
     let poison = unsafe { std::slice::from_raw_parts(first, before) };
     let intact = poison.iter().all(|&byte| byte == POISON);
     // SAFETY: the caller's duty.
-    let shut = unsafe { pages::shut_pages(first, bytes) };
+    let shut = unsafe { ffi::shut_pages(first, bytes) };
     let oldest = {
         let mut freed = lock(&FREED);
         freed.push_back(first as usize);
@@ -59,7 +59,7 @@ pub(crate) unsafe fn free(memory: NonNull<u8>, capacity: usize) {
     };
     // SAFETY: it was shut when it came into the list, and is out of it.
     let back = oldest.map_or(true, |oldest| unsafe {
-        pages::give_pages_back(oldest as *mut u8)
+        ffi::give_pages_back(oldest as *mut u8)
     });
     if !(intact && shut && back) {
         // A panic in a drop would hide where it came from.
@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn memory_stands_between_guards_and_is_out_of_reach_when_freed() {
-        for capacity in [1, 100, pages::PAGE, pages::PAGE + 1, 64 << 10] {
+        for capacity in [1, 100, ffi::PAGE, ffi::PAGE + 1, 64 << 10] {
             let memory = allocate(capacity);
             let end = memory.as_ptr().wrapping_add(capacity);
-            assert_eq!(end as usize % pages::PAGE, 0);
+            assert_eq!(end as usize % ffi::PAGE, 0);
             assert_eq!(page_at(memory.as_ptr()), (MEM_COMMIT, PAGE_READWRITE));
             assert_eq!(page_at(end).0, MEM_RESERVE);
             let (_, before) = pages_of(capacity);

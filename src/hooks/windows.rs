@@ -4,7 +4,6 @@
 //! Under `--cfg minimio_hooks` the tests see how much is in flight, have packets come late or tell of a failure, shorten a
 //! deferred close, and put guard pages around lent memory. Under `--cfg loom` the kernel that the models play is told which
 //! memory is used and which blocks are alive, so that it can complain.
-#![allow(unused_variables)] // Each configuration needs other arguments.
 
 #[cfg(minimio_hooks)]
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! Pages of memory, for the guards around what is lent.
+//! The system calls of the hooks, declared by hand: pages of memory, for the guards around what is lent on Windows.
 #![allow(non_snake_case, clippy::upper_case_acronyms)] // The words of the system.
 
 use core::ffi::c_void;
