@@ -38,6 +38,24 @@ fn two_threads_wake(capacity: usize) {
     });
 }
 
+/// Wakes of tokens that are still to be handed out merge, so that the line cannot grow; the next wake counts again.
+#[test]
+fn wakes_merge_until_they_are_handed_out() {
+    explore(|| {
+        let world = World::new(&[]);
+        for tokens in [[1, 2, 2, 3, 2, 3, 1], [3, 3, 2, 1, 2, 1, 3]] {
+            for token in tokens {
+                world.registrator.wake(token).unwrap();
+            }
+            let mut said = Vec::new();
+            world.settle(&mut said, 2);
+            said.sort_by_key(|(token, _)| *token);
+            let each = [1, 2, 3].map(|token| (token, Interests::empty()));
+            assert_eq!(said, each, "a wake was lost");
+        }
+    });
+}
+
 /// A thread wakes and another closes, while the poller goes to sleep.
 #[test]
 fn a_wake_beside_a_close_comes_or_fails() {
