@@ -22,7 +22,7 @@ pub(crate) mod ffi;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::event::Hints;
@@ -36,7 +36,7 @@ use crate::unix::queue;
 use crate::unix::readiness::{Edge, Key};
 use crate::unix::selector::{self, Reaped, Wait};
 
-pub(crate) use crate::unix::{TcpListener, TcpStream, UdpSocket};
+pub(crate) use crate::unix::{Descriptor, TcpListener, TcpStream, UdpSocket};
 
 /// A backend's name for what its queue does.
 pub(crate) type System = Epoll;
@@ -65,7 +65,7 @@ impl Wait for Epoll {
     fn new() -> io::Result<Epoll> {
         let set = ffi::epoll_create1()?;
         let notices = File::from(ffi::eventfd()?);
-        let (bits, fd) = (ffi::EPOLLIN | ffi::EPOLLET, notices.as_fd());
+        let (bits, fd) = (ffi::EPOLLIN | ffi::EPOLLET, notices.as_raw_fd());
         ffi::epoll_ctl(set.as_fd(), ffi::EPOLL_CTL_ADD, fd, bits, NOTICE)?;
         Ok(Epoll {
             set,
@@ -138,7 +138,7 @@ fn is_about_the_arguments(error: &io::Error) -> bool {
 impl queue::System for Epoll {
     fn ask(
         &self,
-        fd: BorrowedFd<'_>,
+        fd: RawFd,
         before: Option<Interests>,
         interests: Interests,
         key: Key,
@@ -157,7 +157,7 @@ impl queue::System for Epoll {
         ffi::epoll_ctl(self.set.as_fd(), operation, fd, bits, encode(key))
     }
 
-    fn confirm_beside_urgent(&self, fd: BorrowedFd<'_>, ending: &Ending) -> bool {
+    fn confirm_beside_urgent(&self, fd: RawFd, ending: &Ending) -> bool {
         if socket::peeks_on(fd) {
             return true;
         }
@@ -172,7 +172,7 @@ impl queue::System for Epoll {
         error.kind() != ErrorKind::WouldBlock
     }
 
-    fn leave(&self, fd: BorrowedFd<'_>, _asked: Interests) {
+    fn leave(&self, fd: RawFd, _asked: Interests) {
         // It fails only if the user has closed the descriptor, which takes it out of the set, too.
         let set = self.set.as_fd();
         drop(ffi::epoll_ctl(set, ffi::EPOLL_CTL_DEL, fd, 0, 0));
@@ -197,7 +197,7 @@ impl queue::System for Epoll {
     /// say `ENOTCONN`. Such a socket reports a hang-up, and is not readable as one that has ended would be.
     fn meant(socket: BorrowedFd<'_>, error: io::Error) -> io::Error {
         if error.kind() == ErrorKind::BrokenPipe {
-            let found = socket::poll_now(socket, socket::POLLIN).unwrap_or(0);
+            let found = socket::poll_now(socket.as_raw_fd(), socket::POLLIN).unwrap_or(0);
             if found & (socket::POLLIN | socket::POLLHUP) == socket::POLLHUP {
                 return io::Error::from_raw_os_error(socket::ENOTCONN);
             }
@@ -236,6 +236,7 @@ fn decode(entry: &ffi::epoll_event, wait: u32) -> (u32, Edge) {
             read_closed: has(ffi::EPOLLRDHUP | ffi::EPOLLHUP),
             write_closed: has(ffi::EPOLLHUP),
             error: has(ffi::EPOLLERR),
+            priority: has(ffi::EPOLLPRI),
         },
     };
     (data as u32, edge)

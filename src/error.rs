@@ -57,6 +57,25 @@ pub(crate) fn other_poll() -> io::Error {
     )
 }
 
+/// `register` of a descriptor that the queue of the system does not take.
+#[cfg(unix)]
+pub(crate) fn not_watchable() -> io::Error {
+    io::Error::new(
+        ErrorKind::Unsupported,
+        "the system cannot watch this descriptor: a plain file, a directory or a device that never blocks. Read it with \
+         `std`, on a thread if it is slow",
+    )
+}
+
+/// `register` of a descriptor that another source of the same `Poll` watches.
+#[cfg(unix)]
+pub(crate) fn watched_twice() -> io::Error {
+    io::Error::new(
+        ErrorKind::AlreadyExists,
+        "another source of this Poll watches this descriptor: drop that one first, or duplicate the descriptor",
+    )
+}
+
 /// `register` of a socket that the system does not tie to the completion port. The system has one code for both causes
 /// that the text names, and no documented way to tell them apart.
 #[cfg_attr(not(windows), allow(dead_code))] // Only Windows has this error.

@@ -11,6 +11,7 @@ use crate::interests::{Interests, Token};
 const READ_CLOSED: u8 = 1 << 2;
 const WRITE_CLOSED: u8 = 1 << 3;
 const ERROR: u8 = 1 << 4;
+const PRIORITY: u8 = 1 << 5;
 
 /// What a system reports along with readiness. Hints are added to an event. They never make one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,6 +19,7 @@ pub(crate) struct Hints {
     pub(crate) read_closed: bool,
     pub(crate) write_closed: bool,
     pub(crate) error: bool,
+    pub(crate) priority: bool,
 }
 
 impl Hints {
@@ -30,6 +32,7 @@ impl Hints {
         (u8::from(self.read_closed) * READ_CLOSED)
             | (u8::from(self.write_closed) * WRITE_CLOSED)
             | (u8::from(self.error) * ERROR)
+            | (u8::from(self.priority) * PRIORITY)
     }
 }
 
@@ -37,7 +40,7 @@ impl Hints {
 /// [`Registrator::wake`](crate::Registrator::wake).
 ///
 /// [`is_readable`](Event::is_readable) and [`is_writable`](Event::is_writable) say which interest fired. If neither
-/// did, the event is a wake. The other three flags are hints: each may be missing, and none is ever false. To be sure
+/// did, the event is a wake. The other four flags are hints: each may be missing, and none is ever false. To be sure
 /// of an end or an error, read or write.
 ///
 /// # Platform notes
@@ -46,6 +49,7 @@ impl Hints {
 /// | [`is_read_closed`](Event::is_read_closed) | `EPOLLRDHUP`, `EPOLLHUP` | `EV_EOF` on the read filter | a receive of no bytes, `shutdown(Read)` |
 /// | [`is_write_closed`](Event::is_write_closed) | `EPOLLHUP` | `EV_EOF` on the write filter | a failed send |
 /// | [`is_error`](Event::is_error) | `EPOLLERR` | `EV_EOF` with an error | a failed operation |
+/// | [`is_priority`](Event::is_priority) | `EPOLLPRI` | never | never |
 ///
 /// On Unix `is_error` is also set on an event that reports the end of a stream, if a failure of that stream was
 /// reported before (see [`TcpStream`](crate::TcpStream#a-broken-stream-stays-broken)).
@@ -104,6 +108,12 @@ impl Event {
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.flags & ERROR != 0
+    }
+
+    /// Hint: the source has urgent data, or what its manual page calls an exceptional condition.
+    #[must_use]
+    pub fn is_priority(&self) -> bool {
+        self.flags & PRIORITY != 0
     }
 }
 

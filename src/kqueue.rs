@@ -24,7 +24,7 @@ mod notices;
 pub(crate) mod translate;
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::interests::Interests;
@@ -35,7 +35,7 @@ use crate::unix::queue;
 use crate::unix::readiness::Key;
 use crate::unix::selector::{self, Reaped, Wait};
 
-pub(crate) use crate::unix::{TcpListener, TcpStream, UdpSocket};
+pub(crate) use crate::unix::{Descriptor, TcpListener, TcpStream, UdpSocket};
 
 /// A backend's name for what its queue does.
 pub(crate) type System = Kqueue;
@@ -105,7 +105,7 @@ fn submit(queue: BorrowedFd<'_>, changes: &[ffi::kevent]) -> io::Result<()> {
 impl queue::System for Kqueue {
     fn ask(
         &self,
-        fd: BorrowedFd<'_>,
+        fd: RawFd,
         before: Option<Interests>,
         interests: Interests,
         key: Key,
@@ -121,7 +121,7 @@ impl queue::System for Kqueue {
         })
     }
 
-    fn leave(&self, fd: BorrowedFd<'_>, asked: Interests) {
+    fn leave(&self, fd: RawFd, asked: Interests) {
         // It fails only if the user has closed the descriptor, which deletes its filters, too.
         drop(submit(
             self.queue.as_fd(),
@@ -157,7 +157,7 @@ impl queue::System for Kqueue {
     }
 }
 
-fn ident(fd: BorrowedFd<'_>) -> usize {
+fn ident(fd: RawFd) -> usize {
     // A descriptor is not negative.
-    usize::try_from(fd.as_raw_fd()).unwrap_or(usize::MAX)
+    usize::try_from(fd).unwrap_or(usize::MAX)
 }

@@ -109,6 +109,7 @@ pub mod hooks;
 mod interests;
 mod net;
 mod numbers;
+pub mod os;
 mod source;
 mod timeout;
 

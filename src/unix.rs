@@ -36,6 +36,7 @@
 //! | notice | What `wake` and `close_loop` put into the queue of the system, so that a wait ends. |
 
 mod datagrams;
+mod descriptor;
 pub(crate) mod ending;
 pub(crate) mod ffi;
 mod listener;
@@ -48,16 +49,17 @@ mod stream;
 pub(crate) mod wakes;
 
 pub(crate) use datagrams::UdpSocket;
+pub(crate) use descriptor::Descriptor;
 pub(crate) use listener::TcpListener;
 pub(crate) use stream::TcpStream;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::RawFd;
 
 use crate::interests::Interests;
 
 /// Which of `interests` hold right now. `poll(2)` with a time-out of zero knows the same conditions as an edge, and
 /// leaves a pending error where it is.
-pub(crate) fn confirm(fd: BorrowedFd<'_>, interests: Interests) -> Interests {
+pub(crate) fn confirm(fd: RawFd, interests: Interests) -> Interests {
     let broken = ffi::POLLERR | ffi::POLLHUP;
     let mut events = 0;
     if interests.is_readable() {
@@ -75,7 +77,7 @@ pub(crate) fn confirm(fd: BorrowedFd<'_>, interests: Interests) -> Interests {
 }
 
 /// Whether the connection of a socket is gone or has never been there. If the call fails, this is `false`.
-pub(crate) fn has_hung_up(socket: BorrowedFd<'_>) -> bool {
+pub(crate) fn has_hung_up(socket: RawFd) -> bool {
     let found = ffi::poll_now(socket, 0).unwrap_or(0);
     found & (ffi::POLLERR | ffi::POLLHUP) != 0
 }

@@ -20,7 +20,7 @@ mod hooks {
 use std::io::{ErrorKind, IoSlice, Write};
 use std::mem;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -237,7 +237,7 @@ fn a_signal_does_not_make_the_look_at_a_quiet_socket_fail() {
         let mut looked = Ok(0);
         let enough = KNOCKS.load(Ordering::SeqCst) + common::effort(5_000);
         while KNOCKS.load(Ordering::SeqCst) < enough {
-            looked = unix_ffi::poll_now(socket.as_fd(), unix_ffi::POLLIN);
+            looked = unix_ffi::poll_now(socket.as_raw_fd(), unix_ffi::POLLIN);
             if looked.is_err() {
                 break;
             }

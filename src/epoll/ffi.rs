@@ -116,7 +116,7 @@ pub(crate) fn epoll_create1() -> io::Result<OwnedFd> {
 pub(crate) fn epoll_ctl(
     set: BorrowedFd<'_>,
     operation: c_int,
-    fd: BorrowedFd<'_>,
+    fd: c_int,
     events: u32,
     data: u64,
 ) -> io::Result<()> {
@@ -127,7 +127,7 @@ pub(crate) fn epoll_ctl(
     }
     let mut event = epoll_event { events, data };
     // SAFETY: the event is read during the call only.
-    check(unsafe { sys_epoll_ctl(set.as_raw_fd(), operation, fd.as_raw_fd(), &mut event) })?;
+    check(unsafe { sys_epoll_ctl(set.as_raw_fd(), operation, fd, &mut event) })?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ pub(crate) use loom::{
     thread,
 };
 #[cfg(all(unix, not(all(loom, test))))]
-pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
+pub(crate) use std::sync::atomic::{fence, AtomicBool, AtomicI32, AtomicU32, Ordering};
 #[cfg(not(all(loom, test)))]
 pub(crate) use std::sync::{Mutex, MutexGuard};
 #[cfg(all(windows, not(all(loom, test))))]

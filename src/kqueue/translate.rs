@@ -135,6 +135,7 @@ pub(crate) fn edge(entry: &kevent, wait: u32) -> (u32, Edge) {
             read_closed: end && !writes,
             write_closed: end && writes,
             error: end && entry.fflags != 0,
+            priority: false,
         },
     };
     (slot, edge)

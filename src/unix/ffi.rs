@@ -30,7 +30,7 @@ use std::ffi::{c_int, c_short, c_void};
 use std::io::{self, IoSlice};
 use std::mem::{size_of, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use crate::hooks::faults::{fault, Call};
 
@@ -176,13 +176,13 @@ pub(crate) fn is_refusal(code: c_int) -> bool {
 }
 
 /// The value of an option that is a number, or `None` if the system does not know the option.
-fn number_option(socket: BorrowedFd<'_>, level: c_int, name: c_int) -> Option<c_int> {
+fn number_option(socket: RawFd, level: c_int, name: c_int) -> Option<c_int> {
     let mut value: c_int = 0;
     let mut length = length_of::<c_int>();
     // SAFETY: the value may be written for the length of the call, and the length is the room there.
     let result = unsafe {
         getsockopt(
-            socket.as_raw_fd(),
+            socket,
             level,
             name,
             std::ptr::addr_of_mut!(value).cast(),
@@ -235,9 +235,9 @@ fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<
 
 /// Which of `events`, and of `POLLERR` and `POLLHUP`, hold right now. If nothing is ready, a pending signal makes the
 /// call fail although it does not wait. The signal's handler has run by then, so the call is made again.
-pub(crate) fn poll_now(fd: BorrowedFd<'_>, events: c_short) -> io::Result<c_short> {
+pub(crate) fn poll_now(fd: RawFd, events: c_short) -> io::Result<c_short> {
     let mut one = pollfd {
-        fd: fd.as_raw_fd(),
+        fd,
         events,
         revents: 0,
     };

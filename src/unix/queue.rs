@@ -14,45 +14,45 @@
 //! The table, then the state of a source; the table, then the wakes. No lock is held over a call that blocks.
 
 use std::fmt;
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::io::{self, ErrorKind};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::{Arc, OnceLock};
 
 use crate::error;
 use crate::event::Events;
 use crate::hooks::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
-use crate::unix;
 use crate::unix::ending::Ending;
-use crate::unix::readiness::{next_wait, Edge, Kernel, Key};
+use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Rest, State};
 use crate::unix::slots::Slots;
-use crate::unix::source::{Socket, Source};
+use crate::unix::source::{Number, Socket, Source};
 use crate::unix::wakes::Wakes;
+use crate::unix::{self, ffi};
 
 /// The queue of the system, as a backend translates it.
 pub(crate) trait System: fmt::Debug + Send + Sync {
-    /// See [`Kernel::ask`].
+    /// See [`Kernel::ask`]. A number that is no open descriptor, or that is not in the queue, is an error.
     fn ask(
         &self,
-        fd: BorrowedFd<'_>,
+        fd: RawFd,
         before: Option<Interests>,
         interests: Interests,
         key: Key,
     ) -> io::Result<()>;
 
     /// See [`Kernel::confirm`].
-    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests {
+    fn confirm(&self, fd: RawFd, interests: Interests) -> Interests {
         unix::confirm(fd, interests)
     }
 
     /// See [`Kernel::confirm_beside_urgent`]. A failure that this meets is kept in `ending`. A system whose edges never
     /// say too much has nothing to confirm.
-    fn confirm_beside_urgent(&self, _fd: BorrowedFd<'_>, _ending: &Ending) -> bool {
+    fn confirm_beside_urgent(&self, _fd: RawFd, _ending: &Ending) -> bool {
         true
     }
 
     /// Takes a descriptor out, which was asked for `asked`.
-    fn leave(&self, fd: BorrowedFd<'_>, asked: Interests);
+    fn leave(&self, fd: RawFd, asked: Interests);
 
     /// Puts a notice into the queue. Several may come as one. This must not block.
     fn notice(&self);
@@ -72,8 +72,16 @@ pub(crate) struct Queue<S> {
     /// The number of the present or last wait. Only the polling thread writes it, and a thread that arms reads it. The
     /// fences in `begin_wait` and `Readiness::arm` order the two.
     wait_number: AtomicU32,
-    table: Mutex<Slots<Arc<Source<S, dyn Socket>>>>,
+    table: Mutex<Table<S>>,
     wakes: Wakes,
+}
+
+/// What belongs to a queue.
+struct Table<S> {
+    sources: Slots<Arc<Source<S, dyn Socket>>>,
+    /// The slots of sources with an edge that did not fit into the batch, and for which the polling thread must not ask
+    /// the kernel. They have their turn with the next notice.
+    postponed: Vec<u32>,
 }
 
 /// To which queue a source belongs: none, until its first registration.
@@ -84,7 +92,10 @@ impl<S: System> Queue<S> {
         Queue {
             system,
             wait_number: AtomicU32::new(0),
-            table: Mutex::new(Slots::new()),
+            table: Mutex::new(Table {
+                sources: Slots::new(),
+                postponed: Vec::new(),
+            }),
             wakes: Wakes::new(),
         }
     }
@@ -97,8 +108,8 @@ impl<S: System> Queue<S> {
     pub(crate) fn leave<T: Socket>(&self, source: &Source<S, T>) {
         let mut table = lock(&self.table);
         let state = source.readiness.lock();
-        let removed = table.remove(state.key);
-        self.system.leave(source.socket.as_fd(), state.asked);
+        let removed = table.sources.remove(state.key);
+        self.system.leave(source.socket.number(), state.asked);
         drop(state);
         drop(table);
         // Outside the locks. The caller has another reference, but this function need not rely on that.
@@ -142,13 +153,89 @@ impl<S: System> Queue<S> {
         if source.membership.get().is_some() {
             return Ok(false);
         }
-        let key = table.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
+        let key = table.sources.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
         state.enter(&self.at(source), key, token, interests)?;
-        table.insert(Arc::<Source<S, T>>::clone(source));
+        table.sources.insert(Arc::<Source<S, T>>::clone(source));
         // It was empty a moment ago, and is set under the lock of the source's state only.
         let was_empty = source.membership.set(Arc::clone(self)).is_ok();
         debug_assert!(was_empty);
         Ok(true)
+    }
+
+    /// Takes a descriptor in and arms it, under the number that it has now. It may have been in before, with that number
+    /// or another one, and stays armed for what it was armed for.
+    fn enter_number(
+        self: &Arc<Self>,
+        source: &Arc<Source<S, Number>>,
+        number: RawFd,
+        token: Token,
+        interests: Interests,
+    ) -> io::Result<()> {
+        let mut table = lock(&self.table);
+        let mut state = source.readiness.lock();
+        let is_member = match source.membership.get() {
+            Some(queue) if Arc::ptr_eq(queue, self) => true,
+            Some(_) => return Err(error::other_poll()),
+            None => false,
+        };
+        if is_member {
+            drop(self.take_out(&mut table, &mut state, source, number));
+        }
+        let key = table.sources.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
+        source.socket.set(number);
+        let mut entered = state.enter(&self.at(source), key, token, interests);
+        if matches!(&entered, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
+            let holder = table
+                .sources
+                .iter()
+                .find(|other| other.socket.number() == number);
+            if holder.is_some_and(|holder| !holder.socket.may_have_changed()) {
+                entered = Err(error::watched_twice());
+            } else {
+                // What the system still has there was exchanged, and its source is told by its next registration.
+                self.system.leave(number, Interests::all());
+                entered = state.enter(&self.at(source), key, token, interests);
+            }
+        }
+        if let Err(error) = entered {
+            state.key = Key::NONE;
+            source.socket.set(Number::NONE);
+            return Err(error);
+        }
+        table
+            .sources
+            .insert(Arc::<Source<S, Number>>::clone(source));
+        if !is_member {
+            drop(source.membership.set(Arc::clone(self)));
+        }
+        Ok(())
+    }
+
+    /// Takes a descriptor out, whose number is `number` now. No edge of it fires after this has returned.
+    pub(crate) fn leave_number(&self, source: &Source<S, Number>, number: RawFd) {
+        let mut table = lock(&self.table);
+        let mut state = source.readiness.lock();
+        let removed = self.take_out(&mut table, &mut state, source, number);
+        drop(state);
+        drop(table);
+        drop(removed);
+    }
+
+    /// The system's queue is told only if the number is still the same: another one would be a stranger's, or would have
+    /// been given up by now.
+    fn take_out(
+        &self,
+        table: &mut Table<S>,
+        state: &mut State,
+        source: &Source<S, Number>,
+        number: RawFd,
+    ) -> Option<Arc<Source<S, dyn Socket>>> {
+        let removed = table.sources.remove(state.key);
+        if source.socket.number() == number {
+            self.system.leave(number, state.asked);
+        }
+        state.leave();
+        removed
     }
 
     fn at<'a, T: ?Sized>(&'a self, source: &'a Source<S, T>) -> At<'a, S, T> {
@@ -171,25 +258,38 @@ impl<S: fmt::Debug> fmt::Debug for Queue<S> {
 /// Handles what a wait has reaped. While it exists, no source enters or leaves the queue.
 pub(crate) struct Batch<'a, S> {
     queue: &'a Queue<S>,
-    table: MutexGuard<'a, Slots<Arc<Source<S, dyn Socket>>>>,
+    table: MutexGuard<'a, Table<S>>,
 }
 
 impl<S: System> Batch<'_, S> {
     /// Handles an edge of the source in `slot`, if there is one.
-    pub(crate) fn edge(&self, slot: u32, edge: &Edge, events: &mut Events) {
-        if let Some(source) = self.table.get(slot) {
-            source.readiness.edge(&self.queue.at(source), edge, events);
+    pub(crate) fn edge(&mut self, slot: u32, edge: &Edge, events: &mut Events) {
+        let Some(source) = self.table.sources.get(slot) else {
+            return;
+        };
+        let kernel = self.queue.at(source);
+        if source.readiness.edge(&kernel, edge, events) == Rest::Postponed {
+            self.table.postponed.push(slot);
+            self.queue.system.notice();
         }
     }
 
     /// Handles a notice. `behind` is how many entries of the wait come after it. A place in the batch is left for each
     /// of them, so that many wakes do not starve a source. Many sources do not starve a wake either, since the notice
     /// has its turn in the queue of the system.
-    pub(crate) fn notice(&self, behind: usize, events: &mut Events) {
+    pub(crate) fn notice(&mut self, behind: usize, events: &mut Events) {
         let limit = events.room().saturating_sub(behind).max(1);
-        self.queue
-            .wakes
-            .take(events, limit, || self.queue.system.notice());
+        let queue = self.queue;
+        queue.wakes.take(events, limit, || queue.system.notice());
+        let Table { sources, postponed } = &mut *self.table;
+        postponed.retain(|&slot| {
+            sources.get(slot).is_some_and(|source| {
+                source.readiness.again(&queue.at(source), events) == Rest::Postponed
+            })
+        });
+        if !postponed.is_empty() {
+            queue.system.notice();
+        }
     }
 }
 
@@ -232,6 +332,26 @@ impl<S: System> Registrator<S> {
         source
             .readiness
             .arm(&queue.at(source), token, interests, &queue.wait_number)
+    }
+
+    /// Arms a descriptor, whose number is `number` now. If that is another one than before, or if it may stand for
+    /// something else by now, it enters anew.
+    pub(crate) fn register_number(
+        &self,
+        source: &Arc<Source<S, Number>>,
+        number: RawFd,
+        token: Token,
+        interests: Interests,
+    ) -> io::Result<()> {
+        let socket = &source.socket;
+        if !socket.may_have_changed() && socket.number() == number {
+            let known = self.register(source, token, interests);
+            // The number was given up and stands for something else, of which the system knows nothing.
+            if !matches!(&known, Err(error) if error.raw_os_error() == Some(ffi::ENOENT)) {
+                return known;
+            }
+        }
+        self.queue.enter_number(source, number, token, interests)
     }
 
     pub(crate) fn disarm<T: Socket>(
@@ -280,17 +400,17 @@ struct At<'a, S, T: ?Sized> {
 
 impl<S: System, T: Socket + ?Sized> Kernel for At<'_, S, T> {
     fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()> {
-        let fd = self.source.socket.as_fd();
+        let fd = self.source.socket.number();
         self.system.ask(fd, before, interests, key)
     }
 
     fn confirm(&self, interests: Interests) -> Interests {
-        self.system.confirm(self.source.socket.as_fd(), interests)
+        self.system.confirm(self.source.socket.number(), interests)
     }
 
     fn confirm_beside_urgent(&self) -> bool {
         let ending = &self.source.readiness.ending;
         self.system
-            .confirm_beside_urgent(self.source.socket.as_fd(), ending)
+            .confirm_beside_urgent(self.source.socket.number(), ending)
     }
 }

@@ -109,6 +109,20 @@ pub(crate) enum Kind {
     Listener,
     /// Each datagram that the kernel has sent is an edge of the write direction, wanted or not.
     Datagram,
+    /// A descriptor of the user's. The polling thread knows only its number, which may belong to a stranger by now. So
+    /// that thread never asks the kernel for it, and what does not fit into a batch is postponed.
+    Descriptor,
+    /// The same, and a registration lasts: each edge is an event.
+    Edges,
+}
+
+/// What is left of an edge after it was handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing, or the kernel was asked for it.
+    Nothing,
+    /// Something did not fit into the batch, and must have its turn: it waits in the state for [`Readiness::again`].
+    Postponed,
 }
 
 /// What the kernel hands back with each edge: which slot of the queue the edge is about, and which asking it answers.
@@ -116,6 +130,14 @@ pub(crate) enum Kind {
 pub(crate) struct Key {
     pub(crate) slot: u32,
     pub(crate) stamp: u32,
+}
+
+impl Key {
+    /// That of no source: no table has so many slots.
+    pub(crate) const NONE: Key = Key {
+        slot: u32::MAX,
+        stamp: 0,
+    };
 }
 
 /// What the kernel reported of one source in one wait.
@@ -222,6 +244,10 @@ pub(crate) struct State {
     wasted: u8,
     /// The direction whose turn it is if the batch has room for one event only.
     first: Direction,
+    /// The directions of a handled edge that did not fit into the batch, and were postponed.
+    left: Interests,
+    /// The hints of that edge.
+    left_hints: Hints,
 }
 
 impl Readiness {
@@ -241,6 +267,8 @@ impl Readiness {
                 waiting: 0,
                 wasted: 0,
                 first: Read,
+                left: Interests::empty(),
+                left_hints: Hints::default(),
             }),
         }
     }
@@ -318,7 +346,7 @@ impl Readiness {
         // after all that this thread has read from the source or has seen noted.
         fence_after_lock();
         let mut wait = wait_number.load(Ordering::Relaxed);
-        if !state.owed.contains(state.armed | interests) {
+        if self.kind == Kind::Edges || !state.owed.contains(state.armed | interests) {
             let (asked, wanted) = (state.asked, state.armed | state.owed | interests);
             state.ask(kernel, Some(asked), wanted)?;
             wait = SURE;
@@ -334,21 +362,73 @@ impl Readiness {
     }
 
     /// Turns an edge into the events that it fires.
-    pub(crate) fn edge(&self, kernel: &impl Kernel, edge: &Edge, events: &mut Events) {
+    pub(crate) fn edge(&self, kernel: &impl Kernel, edge: &Edge, events: &mut Events) -> Rest {
         let mut state = self.lock();
         if edge.stamp != state.key.stamp {
-            return;
+            return Rest::Nothing;
         }
         self.mark(&mut state, edge);
         let Some(ready) = self.confirmed(&state, kernel, edge) else {
-            return;
+            return Rest::Nothing;
         };
         let mut hints = edge.hints;
         // A kernel that has reported a failure once speaks of an end alone from then on.
         hints.error |= hints.is_closing() && self.ending.is_broken();
         let quiet = (ready & state.asked) - state.armed;
+        state.wasted = match ready.intersects(state.armed) {
+            true => 0,
+            false => state.wasted.saturating_add(1),
+        };
+        let left = self.fire(&mut state, ready, hints, events);
+        if matches!(self.kind, Kind::Descriptor | Kind::Edges) {
+            // The other direction may have been postponed before.
+            let before = state.rest();
+            state.left = (state.left - ready) | left;
+            state.left_hints = hints;
+            return match before {
+                Rest::Nothing => state.rest(),
+                // It has its turn already.
+                Rest::Postponed => Rest::Nothing,
+            };
+        }
+        let unwanted_sends = self.kind == Kind::Datagram && quiet.is_writable();
+        let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
+        if !left.is_empty() || silence {
+            self.ask_anew(&mut state, kernel, ready);
+        }
+        Rest::Nothing
+    }
+
+    /// Fires what was postponed. If a call has met the end of it since, or if it does not hold any more, there is nothing
+    /// to fire, and what makes the direction ready later is an edge.
+    pub(crate) fn again(&self, kernel: &impl Kernel, events: &mut Events) -> Rest {
+        let mut state = self.lock();
+        let mut ready = std::mem::replace(&mut state.left, Interests::empty());
+        for direction in [Read, Write] {
+            let drained = self.drained[direction.index()].load(Ordering::Acquire);
+            if drained == self.tick(direction).0 {
+                ready -= direction.interest();
+            }
+        }
+        let due = ready & state.armed;
+        if !due.is_empty() && !self.is_believed(state.left_hints) {
+            ready = (ready - due) | (kernel.confirm(due) & due);
+        }
+        let hints = state.left_hints;
+        state.left = self.fire(&mut state, ready, hints, events);
+        state.rest()
+    }
+
+    /// Makes the events of the directions in `ready` that are armed. Returns those for which the batch has no room.
+    fn fire(
+        &self,
+        state: &mut State,
+        ready: Interests,
+        hints: Hints,
+        events: &mut Events,
+    ) -> Interests {
         let mut pushed = None;
-        let mut left_over = false;
+        let mut left = Interests::empty();
         for direction in [state.first, state.first.other()] {
             let interest = direction.interest();
             if !ready.contains(interest) {
@@ -357,8 +437,11 @@ impl Readiness {
             if state.armed.contains(interest) {
                 let token = state.tokens[direction.index()];
                 if !deliver(events, &mut pushed, token, interest, hints) {
-                    left_over = true;
+                    left |= interest;
                     state.first = direction;
+                    continue;
+                }
+                if self.kind == Kind::Edges {
                     continue;
                 }
                 state.armed -= interest;
@@ -366,15 +449,16 @@ impl Readiness {
             state.owed -= interest;
             self.move_tick(direction, self.tick(direction).mark());
         }
-        state.wasted = if pushed.is_some() || left_over {
-            0
-        } else {
-            state.wasted.saturating_add(1)
-        };
-        let unwanted_sends = self.kind == Kind::Datagram && quiet.is_writable();
-        let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
-        if left_over || silence {
-            self.ask_anew(&mut state, kernel, ready);
+        left
+    }
+
+    /// Whether no look by `poll(2)` confirms what an edge says: a lasting edge may be false, and the look would take an
+    /// urgent condition away from some files.
+    fn is_believed(&self, hints: Hints) -> bool {
+        match self.kind {
+            Kind::Edges => true,
+            Kind::Descriptor => hints.priority,
+            _ => false,
         }
     }
 
@@ -411,7 +495,7 @@ impl Readiness {
             }
         }
         let unsure = state.unsure(ready, edge.wait);
-        if !unsure.is_empty() {
+        if !unsure.is_empty() && !self.is_believed(edge.hints) {
             // If it does not hold, the bytes were taken before the registration that waits.
             ready = (ready - unsure) | (kernel.confirm(unsure) & unsure);
             if ready.is_empty() {
@@ -446,6 +530,14 @@ impl Readiness {
 }
 
 impl State {
+    /// Forgets all about a descriptor that is not watched any more, but what is armed.
+    pub(crate) fn leave(&mut self) {
+        self.key = Key::NONE;
+        self.asked = Interests::empty();
+        self.owed = Interests::empty();
+        self.left = Interests::empty();
+    }
+
     /// Asks the kernel for a source that is not in the queue yet, and arms it. On an error nothing changes.
     pub(crate) fn enter(
         &mut self,
@@ -455,7 +547,7 @@ impl State {
         interests: Interests,
     ) -> io::Result<()> {
         self.key = key;
-        self.ask(kernel, None, interests)?;
+        self.ask(kernel, None, self.armed | interests)?;
         self.set_armed(token, interests, SURE);
         Ok(())
     }
@@ -477,6 +569,13 @@ impl State {
         self.owed = interests;
         self.armed_at = [SURE; 2];
         Ok(())
+    }
+
+    fn rest(&self) -> Rest {
+        match self.left.is_empty() {
+            true => Rest::Nothing,
+            false => Rest::Postponed,
+        }
     }
 
     fn set_armed(&mut self, token: Token, interests: Interests, wait: u32) {

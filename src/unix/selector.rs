@@ -87,7 +87,7 @@ impl<S: Wait> Selector<S> {
                 }
                 Err(error) => return Err(error),
             };
-            let batch = self.queue.batch();
+            let mut batch = self.queue.batch();
             for (index, entry) in self.reaped[..count].iter().enumerate() {
                 match system.translate(entry, wait) {
                     Reaped::Notice => batch.notice(count - index - 1, events),

@@ -66,6 +66,14 @@ impl<T> Slots<T> {
         }
     }
 
+    /// All entries that are taken. It looks at every slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Taken(value) => Some(value),
+            Entry::Free { .. } => None,
+        })
+    }
+
     /// Frees a slot, whose next owner goes on from the stamp in `key`.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let entry = self.entries.get_mut(key.slot as usize)?;

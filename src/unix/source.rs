@@ -9,19 +9,74 @@
 //! **The price.** A source is one allocation, since the table of its queue points to it, and a handle is a pointer.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
 use crate::backend::{Registrator, System};
+use crate::hooks::sync::{AtomicBool, AtomicI32, Ordering};
 use crate::interests::{Interests, Token};
 use crate::unix::queue::{self, Membership, System as _};
 use crate::unix::readiness::{Direction, Kind, Readiness};
 use crate::unix::{self, ffi};
 
-/// What `std` has for the socket of a source.
-pub(crate) trait Socket: AsFd + Send + Sync + 'static {}
+/// What the queue is asked for: most often what `std` has for the socket of a source.
+pub(crate) trait Socket: Send + Sync + 'static {
+    /// The number of the descriptor. The polling thread uses it, too, so it must not be that of a stranger.
+    fn number(&self) -> RawFd;
 
-impl<T: AsFd + Send + Sync + 'static> Socket for T {}
+    /// Whether it may have another number by now, of which the queue does not know yet.
+    fn may_have_changed(&self) -> bool {
+        false
+    }
+}
+
+impl<T: AsFd + Send + Sync + 'static> Socket for T {
+    fn number(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+/// The number of a descriptor that the user may close or exchange at any time. It was open when the source entered its
+/// queue; the user's thread sees to it that nothing is asked for a number that is a stranger's by now.
+#[derive(Debug)]
+pub(crate) struct Number {
+    number: AtomicI32,
+    /// The user has borrowed the thing mutably since the last registration, so it may be another one.
+    changed: AtomicBool,
+}
+
+impl Number {
+    /// No descriptor has this number.
+    pub(crate) const NONE: RawFd = -1;
+
+    pub(crate) fn new() -> Number {
+        Number {
+            number: AtomicI32::new(Number::NONE),
+            changed: AtomicBool::new(false),
+        }
+    }
+
+    /// Written under the lock of the source's state.
+    pub(crate) fn set(&self, number: RawFd) {
+        self.number.store(number, Ordering::Relaxed);
+        self.changed.store(false, Ordering::Relaxed);
+    }
+
+    /// Called by whoever has the handle for himself, so no registration is on.
+    pub(crate) fn change(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Socket for Number {
+    fn number(&self) -> RawFd {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    fn may_have_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
+}
 
 /// A socket and what is known of it. The table of a queue holds it as `Source<S, dyn Socket>`.
 pub(crate) struct Source<S, T: ?Sized> {
@@ -30,7 +85,7 @@ pub(crate) struct Source<S, T: ?Sized> {
     pub(crate) socket: T,
 }
 
-impl<S: queue::System, T: Socket> Source<S, T> {
+impl<S, T> Source<S, T> {
     pub(crate) fn new(socket: T, kind: Kind) -> Arc<Source<S, T>> {
         Arc::new(Source {
             readiness: Readiness::new(kind),
@@ -38,7 +93,9 @@ impl<S: queue::System, T: Socket> Source<S, T> {
             socket,
         })
     }
+}
 
+impl<S: queue::System, T: Socket + AsFd> Source<S, T> {
     /// Makes a call of which only `WouldBlock` says anything about what comes next: an accept, or the call for a
     /// datagram.
     pub(crate) fn attempt<R>(
@@ -68,7 +125,7 @@ impl<S: queue::System, T: Socket> Source<S, T> {
         let Err(error) = &result else {
             return result;
         };
-        let fd = self.socket.as_fd();
+        let fd = self.socket.number();
         if error.kind() == ErrorKind::WouldBlock && unix::confirm(fd, interest).is_empty() {
             self.readiness.note(direction, tick);
         }
@@ -90,11 +147,11 @@ impl<S: queue::System, T: Socket> Source<S, T> {
 }
 
 /// What the user owns. When it is dropped, the source leaves its queue, and then the descriptor is closed.
-pub(crate) struct Handle<T: Socket> {
+pub(crate) struct Handle<T: Socket + AsFd> {
     pub(crate) source: Arc<Source<System, T>>,
 }
 
-impl<T: Socket> Handle<T> {
+impl<T: Socket + AsFd> Handle<T> {
     /// For a socket that does not block and that the crate has made.
     pub(crate) fn new(socket: T, kind: Kind) -> Handle<T> {
         Handle {
@@ -146,7 +203,7 @@ impl<T: Socket> Handle<T> {
     pub(crate) fn set_lent_buffer(&self, _bytes: usize) {}
 }
 
-impl<T: Socket> Drop for Handle<T> {
+impl<T: Socket + AsFd> Drop for Handle<T> {
     fn drop(&mut self) {
         if let Some(queue) = self.source.membership.get() {
             queue.leave(&self.source);

@@ -15,7 +15,7 @@ use crate::unix::readiness::Direction::{self, Read, Write};
 use crate::unix::readiness::Kind;
 use crate::unix::source::{Handle, Socket, Source};
 
-impl<S: System, T: Socket> Source<S, T> {
+impl<S: System, T: Socket + AsFd> Source<S, T> {
     /// Makes a call that moves bytes of a stream.
     fn transfer(
         &self,

@@ -2,6 +2,7 @@
 
 use super::kernel::FULL;
 use super::{explore, join, second_event_is_right, spawn, World, R, W};
+use crate::unix::readiness::Kind;
 
 /// An edge is queued; a thread takes the bytes and registers anew; more bytes may come.
 fn a_reader_overtakes_the_poller(rooms: &'static [u32], more: bool) {
@@ -121,10 +122,9 @@ fn a_writer_that_fills_the_stream_overtakes_the_poller() {
 }
 
 /// Both directions under two tokens, and room for one event.
-#[test]
-fn both_directions_come_once_with_room_for_one() {
-    explore(|| {
-        let world = World::new(&[FULL]);
+pub(super) fn both_directions_with_room_for_one(kind: Kind) {
+    explore(move || {
+        let world = World::of(kind, &[FULL]);
         world.register(0, 1, R);
         let writer = spawn(&world, |world| world.register(0, 2, W));
         let peer = spawn(&world, |world| {
@@ -158,6 +158,11 @@ fn one_event_comes_of_many_arrivals() {
         world.settle(&mut said, 8);
         world.end();
     });
+}
+
+#[test]
+fn both_directions_come_once_with_room_for_one() {
+    both_directions_with_room_for_one(Kind::Stream);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::RawFd;
 
 use super::{R, W};
 use crate::event::Hints;
@@ -15,6 +15,8 @@ use crate::unix::readiness::{Edge, Key};
 pub(super) const FIN: u32 = 1 << 16;
 pub(super) const FULL: u32 = 1 << 17;
 pub(super) const BYTES: u32 = FIN - 1;
+/// The edges have the hint of a priority.
+pub(super) const PRIORITY: u32 = 1 << 18;
 
 /// Which interests hold, as `epoll` and `poll(2)` see it.
 pub(super) fn ready(held: u32) -> Interests {
@@ -142,7 +144,10 @@ impl Fake {
                 odd,
                 waiting: 0,
                 urgent: false,
-                hints: Hints::default(),
+                hints: Hints {
+                    priority: held & PRIORITY != 0,
+                    ..Hints::default()
+                },
             };
             reaped.push(Some((key.slot, edge)));
         }
@@ -150,14 +155,14 @@ impl Fake {
     }
 }
 
-pub(super) fn number(fd: BorrowedFd<'_>) -> usize {
-    usize::try_from(fd.as_raw_fd()).unwrap()
+pub(super) fn number(fd: RawFd) -> usize {
+    usize::try_from(fd).unwrap()
 }
 
 impl System for Fake {
     fn ask(
         &self,
-        fd: BorrowedFd<'_>,
+        fd: RawFd,
         before: Option<Interests>,
         interests: Interests,
         key: Key,
@@ -176,11 +181,11 @@ impl System for Fake {
         Ok(())
     }
 
-    fn confirm(&self, fd: BorrowedFd<'_>, interests: Interests) -> Interests {
+    fn confirm(&self, fd: RawFd, interests: Interests) -> Interests {
         self.holds(number(fd)) & interests
     }
 
-    fn leave(&self, fd: BorrowedFd<'_>, _asked: Interests) {
+    fn leave(&self, fd: RawFd, _asked: Interests) {
         let socket = number(fd);
         let mut set = lock(&self.set);
         set.items[socket] = None;
@@ -189,15 +194,5 @@ impl System for Fake {
 
     fn notice(&self) {
         lock(&self.set).push(None);
-    }
-}
-
-/// A descriptor of the kernel in miniature: the number of a socket.
-pub(super) struct Descriptor(pub(super) usize);
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: it is a number that only `Fake` looks at, and never the system.
-        unsafe { BorrowedFd::borrow_raw(i32::try_from(self.0).unwrap()) }
     }
 }

@@ -20,6 +20,7 @@
 
 #![allow(clippy::unwrap_used)] // a test
 
+mod descriptors;
 mod edges;
 mod endings;
 mod kernel;
@@ -30,7 +31,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use kernel::{Descriptor, Fake, Set, Socket};
+use kernel::{number, Fake, Set, Socket};
 use loom::thread::{self, JoinHandle};
 
 use crate::event::Events;
@@ -38,7 +39,7 @@ use crate::hooks::sync::{AtomicU32, Mutex};
 use crate::interests::{Interests, Token};
 use crate::unix::queue::{Queue, Registrator};
 use crate::unix::readiness::{Direction, Kind};
-use crate::unix::source;
+use crate::unix::source::{self, Number, Socket as _};
 
 const R: Interests = Interests::READABLE;
 const W: Interests = Interests::WRITABLE;
@@ -47,12 +48,14 @@ const W: Interests = Interests::WRITABLE;
 /// `LOOM_MAX_PREEMPTIONS` asks for another bound.
 const PREEMPTIONS: usize = 3;
 
-type Source = source::Source<Fake, Descriptor>;
+/// The number is that of a socket of the played kernel.
+type Source = source::Source<Fake, Number>;
 
 /// A `Poll` and its sources, each with a socket.
 struct World {
     queue: Arc<Queue<Fake>>,
     registrator: Registrator<Fake>,
+    kind: Kind,
     sources: Vec<Arc<Source>>,
 }
 
@@ -61,6 +64,10 @@ type Said = Vec<(Token, Interests)>;
 
 impl World {
     fn new(held: &[u32]) -> Arc<World> {
+        World::of(Kind::Stream, held)
+    }
+
+    fn of(kind: Kind, held: &[u32]) -> Arc<World> {
         let sockets = held.iter().map(|&held| Socket {
             lock: Mutex::new(()),
             held: AtomicU32::new(held),
@@ -71,8 +78,13 @@ impl World {
         });
         let sockets = sockets.collect();
         let queue = Arc::new(Queue::new(Fake { sockets, set }));
-        let sources = (0..held.len()).map(|socket| Source::new(Descriptor(socket), Kind::Stream));
+        let sources = (0..held.len()).map(|socket| {
+            let source = Source::new(Number::new(), kind);
+            source.socket.set(i32::try_from(socket).unwrap());
+            source
+        });
         Arc::new(World {
+            kind,
             registrator: Registrator::new(&queue),
             sources: sources.collect(),
             queue,
@@ -84,9 +96,15 @@ impl World {
     }
 
     fn register(&self, source: usize, token: Token, interests: Interests) {
-        self.registrator
-            .register(&self.sources[source], token, interests)
-            .expect("a register failed");
+        let source = &self.sources[source];
+        let registered = if self.is_of_descriptors() {
+            let number = source.socket.number();
+            self.registrator
+                .register_number(source, number, token, interests)
+        } else {
+            self.registrator.register(source, token, interests)
+        };
+        registered.expect("a register failed");
     }
 
     fn deregister(&self, source: usize) {
@@ -97,7 +115,16 @@ impl World {
 
     /// As `Drop` of a handle does.
     fn drop_source(&self, source: usize) {
-        self.queue.leave(&self.sources[source]);
+        let source = &self.sources[source];
+        if self.is_of_descriptors() {
+            self.queue.leave_number(source, source.socket.number());
+        } else {
+            self.queue.leave(source);
+        }
+    }
+
+    fn is_of_descriptors(&self) -> bool {
+        matches!(self.kind, Kind::Descriptor | Kind::Edges)
     }
 
     /// As `stream.rs` reads.
@@ -136,7 +163,7 @@ impl World {
         let wait = self.queue.begin_wait();
         let reaped = self.kernel().reap(capacity, wait);
         when_reaped();
-        let batch = self.queue.batch();
+        let mut batch = self.queue.batch();
         for (index, entry) in reaped.iter().enumerate() {
             match entry {
                 None => batch.notice(reaped.len() - index - 1, &mut events),
@@ -178,16 +205,17 @@ impl World {
             assert!(!said[..index].contains(one), "twice: {one:?} in {said:?}");
         }
         for source in &self.sources {
-            let due = source.readiness.lock().armed & self.kernel().holds(source.socket.0);
+            let socket = number(source.socket.number());
+            let due = source.readiness.lock().armed & self.kernel().holds(socket);
             assert!(due.is_empty(), "lost: {due:?} is due, after {said:?}");
         }
     }
 
     /// Lets go of the sources, which point to the queue that points to them.
     fn end(&self) {
-        for source in &self.sources {
-            if source.membership.get().is_some() {
-                self.queue.leave(source);
+        for source in 0..self.sources.len() {
+            if self.sources[source].membership.get().is_some() {
+                self.drop_source(source);
             }
         }
     }

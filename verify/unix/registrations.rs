@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{explore, join, spawn, World, R};
 use crate::hooks::sync::{lock, AtomicBool, Ordering};
+use crate::unix::readiness::Kind;
 
 /// Two threads register a source that is known to the queue, or is not, and bytes come.
 fn two_threads_register(known: bool) {
@@ -67,10 +68,9 @@ fn a_thread_deregisters(and_registers: bool) {
 }
 
 /// A source is dropped while its edge is reaped and handled, and another takes its slot.
-#[test]
-fn no_event_after_a_drop() {
-    explore(|| {
-        let world = World::new(&[1, 0]);
+pub(super) fn a_source_is_dropped(kind: Kind) {
+    explore(move || {
+        let world = World::of(kind, &[1, 0]);
         let gone = Arc::new(AtomicBool::new(false));
         world.register(0, 1, R);
         let thread = spawn(&world, {
@@ -105,8 +105,13 @@ fn no_event_after_a_drop() {
         world.kernel().deliver(1, 1);
         let now = world.poll(8).0;
         assert_eq!(now, [(2, R)], "lost: the other's event");
-        world.queue.leave(&world.sources[1]);
+        world.drop_source(1);
     });
+}
+
+#[test]
+fn no_event_after_a_drop() {
+    a_source_is_dropped(Kind::Stream);
 }
 
 #[test]

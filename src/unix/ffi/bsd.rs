@@ -62,6 +62,8 @@ pub(crate) const FD_CLOEXEC: c_int = 1;
 #[cfg(target_vendor = "apple")]
 pub(crate) const O_NONBLOCK: c_int = 4;
 
+pub(crate) const EPERM: c_int = 1;
+pub(crate) const ENOENT: c_int = 2;
 pub(crate) const EPIPE: c_int = 32;
 pub(crate) const EAGAIN: c_int = 35;
 pub(crate) const EINPROGRESS: c_int = 36;
@@ -171,9 +173,19 @@ pub(crate) fn forbid_sigpipe(socket: BorrowedFd<'_>) {
     };
 }
 
+/// kqueue takes plain files, and reports of them what no other system does.
+pub(crate) fn can_be_watched(fd: BorrowedFd<'_>) -> bool {
+    // What cannot be looked at is left to kqueue to refuse.
+    let Ok(duplicate) = fd.try_clone_to_owned() else {
+        return true;
+    };
+    let metadata = std::fs::File::from(duplicate).metadata();
+    !metadata.is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
+}
+
 /// Takes the error that a socket keeps, if it keeps one.
 pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
-    super::number_option(socket, SOL_SOCKET, SO_ERROR)
+    super::number_option(socket.as_raw_fd(), SOL_SOCKET, SO_ERROR)
         .filter(|&code| code != 0)
         .map(io::Error::from_raw_os_error)
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{BorrowedFd, RawFd};
 
 use super::socklen_t;
 
@@ -13,6 +13,9 @@ pub(crate) const MSG_DONTWAIT: c_int = 0x40;
 pub(crate) const MSG_NOSIGNAL: c_int = 0x4000;
 pub(crate) const SO_PEEK_OFF: c_int = 42;
 
+/// What epoll says of a file that it cannot watch.
+pub(crate) const EPERM: c_int = 1;
+pub(crate) const ENOENT: c_int = 2;
 pub(crate) const EPIPE: c_int = 32;
 // MIPS has numbers of its own.
 #[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
@@ -93,12 +96,12 @@ extern "C" {
 
 /// What a read would find: the number of bytes, which is at most 1 here, or 0 for the end, or an error. Bytes stay in
 /// the socket, but an error does not.
-pub(crate) fn peek_one(socket: BorrowedFd<'_>) -> io::Result<usize> {
+pub(crate) fn peek_one(socket: RawFd) -> io::Result<usize> {
     let mut byte = 0_u8;
     // SAFETY: there is room for the one byte.
     super::count(unsafe {
         sys_recv(
-            socket.as_raw_fd(),
+            socket,
             std::ptr::addr_of_mut!(byte).cast(),
             1,
             MSG_PEEK | MSG_DONTWAIT,
@@ -106,9 +109,14 @@ pub(crate) fn peek_one(socket: BorrowedFd<'_>) -> io::Result<usize> {
     })
 }
 
+/// epoll itself refuses what it cannot watch.
+pub(crate) fn can_be_watched(_: BorrowedFd<'_>) -> bool {
+    true
+}
+
 /// Whether a peek at this socket begins where the last peek stopped
 /// ([`SO_PEEK_OFF`](https://man7.org/linux/man-pages/man7/socket.7.html)). Such a peek does not show what a read would
 /// find.
-pub(crate) fn peeks_on(socket: BorrowedFd<'_>) -> bool {
+pub(crate) fn peeks_on(socket: RawFd) -> bool {
     super::number_option(socket, SOL_SOCKET, SO_PEEK_OFF).is_some_and(|offset| offset >= 0)
 }

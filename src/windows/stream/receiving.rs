@@ -131,6 +131,7 @@ impl Transfer for Receiving {
             read_closed: matches!(self.end, End::Eof { .. }) || self.shut,
             write_closed: false,
             error: broken || stream.connect_failure().is_some(),
+            priority: false,
         }
     }
 

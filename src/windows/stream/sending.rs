@@ -76,6 +76,7 @@ impl Transfer for Sending {
             read_closed: false,
             write_closed: failed,
             error: failed || stream.connect_failure().is_some(),
+            priority: false,
         }
     }
 

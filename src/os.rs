@@ -1,0 +1,4 @@
+//! What only one family of systems has.
+
+#[cfg(unix)]
+pub mod unix;
