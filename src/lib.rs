@@ -131,6 +131,13 @@ pub use source::Source;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// Tests the recipes in the same way.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes/everywhere.md")]
+#[cfg_attr(unix, doc = include_str!("../docs/recipes/unix.md"))]
+#[cfg_attr(target_os = "linux", doc = include_str!("../docs/recipes/linux.md"))]
+struct Recipes;
+
 /// The shape of a backend: what each must have, with its type. A backend that lacks an item does not compile.
 const _: () = {
     use backend::{Registrator, Selector, TcpListener, TcpStream, UdpSocket};
