@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::interests::Interests;
+
 /// What the closed error carries, so that [`is_closed`] can tell it from the error of a broken stream.
 #[derive(Debug)]
 struct Closed;
@@ -97,9 +99,12 @@ pub(crate) fn unknown_interests() -> io::Error {
     invalid_input("unknown bits in the interests: use READABLE and WRITABLE only")
 }
 
-/// `WRITABLE` for a listener, in any call that takes an interest.
-pub(crate) fn listener_not_writable() -> io::Error {
-    invalid_input("a listener is never writable: use READABLE alone")
+/// An interest that a source cannot have, in any call that takes an interest.
+pub(crate) fn never(interests: Interests) -> io::Error {
+    invalid_input(match interests.is_writable() {
+        true => "a listener, the reader of a pipe and what only ends is never writable: use READABLE alone",
+        false => "the writer of a pipe is never readable: use WRITABLE alone",
+    })
 }
 
 /// `try_io` with no interest, or with both.

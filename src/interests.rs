@@ -54,8 +54,7 @@ impl Interests {
         }
     }
 
-    /// Refuses what `register` and `disarm` refuse of a source that can have only the interests `possible`. So far all
-    /// sources but listeners can have both.
+    /// Refuses what `register` and `disarm` refuse of a source that can have only the interests `possible`.
     #[inline]
     pub(crate) fn check_among(self, possible: Interests) -> io::Result<()> {
         if self.is_empty() {
@@ -65,7 +64,7 @@ impl Interests {
             return Err(error::unknown_interests());
         }
         if !possible.contains(self) {
-            return Err(error::listener_not_writable());
+            return Err(error::never(self - possible));
         }
         Ok(())
     }
@@ -82,7 +81,8 @@ mod tests {
             (Interests::empty(), Interests::all(), "no interest"),
             (unknown, Interests::all(), "unknown bits"),
             (unknown, Interests::READABLE, "unknown bits"),
-            (Interests::all(), Interests::READABLE, "listener"),
+            (Interests::all(), Interests::READABLE, "never writable"),
+            (Interests::all(), Interests::WRITABLE, "never readable"),
         ] {
             let error = interests.check_among(possible).expect_err(reason);
             assert!(error.to_string().contains(reason), "{error}");

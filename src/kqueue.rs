@@ -35,7 +35,9 @@ use crate::unix::queue;
 use crate::unix::readiness::Key;
 use crate::unix::selector::{self, Reaped, Wait};
 
-pub(crate) use crate::unix::{Descriptor, TcpListener, TcpStream, UdpSocket};
+pub(crate) use crate::unix::{
+    pipe, Descriptor, PipeReader, PipeWriter, TcpListener, TcpStream, UdpSocket,
+};
 
 /// A backend's name for what its queue does.
 pub(crate) type System = Kqueue;

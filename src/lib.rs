@@ -38,7 +38,7 @@
 //!
 //! # Where to find what
 //! A [`Poll`] waits. A [`Registrator`] registers sources, wakes the `Poll` and closes it, from any thread. What can be
-//! registered is a [`TcpStream`], a [`TcpListener`] or a [`UdpSocket`].
+//! registered is a [`TcpStream`], a [`TcpListener`], a [`UdpSocket`], or an end of a [`pipe`](pipe()).
 //!
 //! The function [`is_closed`] tells the error of a closed loop from other errors. The method [`Registrator::is_closed`]
 //! asks whether the loop is closed now. Few programs need [`Selector`]. It is the queue inside a [`Poll`], and differs
@@ -110,6 +110,8 @@ mod interests;
 mod net;
 mod numbers;
 pub mod os;
+#[cfg(unix)]
+mod pipe;
 mod source;
 mod timeout;
 
@@ -124,6 +126,8 @@ pub use error::is_closed;
 pub use event::{Event, Events};
 pub use interests::{Interests, Token};
 pub use net::{IntoStdError, TcpListener, TcpStream, UdpSocket};
+#[cfg(unix)]
+pub use pipe::{pipe, PipeReader, PipeWriter};
 pub use source::Source;
 
 /// Tests the program in the README as a doctest.
@@ -189,6 +193,36 @@ const _: () = {
     let _: fn(&UdpSocket, &mut [u8]) -> Count = UdpSocket::peek;
     let _: fn(&UdpSocket, &[u8]) -> Count = UdpSocket::send;
     let _: fn(&UdpSocket, usize) = UdpSocket::set_lent_buffer;
+};
+
+/// The same for pipes.
+#[cfg(unix)]
+const _: () = {
+    use backend::{PipeReader, PipeWriter, Registrator};
+    use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
+    type Done = io::Result<()>;
+    type Count = io::Result<usize>;
+    type Register<S> = fn(&S, &Registrator, Token, Interests) -> Done;
+    type Disarm<S> = fn(&S, &Registrator, Interests) -> Done;
+
+    let _: fn() -> io::Result<(PipeReader, PipeWriter)> = backend::pipe;
+
+    let _: fn() -> io::Result<(PipeReader, Stdio)> = PipeReader::with_stdio;
+    let _: fn(ChildStdout) -> PipeReader = PipeReader::from;
+    let _: fn(ChildStderr) -> PipeReader = PipeReader::from;
+    let _: Register<PipeReader> = PipeReader::register;
+    let _: Disarm<PipeReader> = PipeReader::disarm;
+    let _: fn(&PipeReader, &mut [u8]) -> Count = PipeReader::read;
+    let _: fn(&PipeReader, &mut [io::IoSliceMut<'_>]) -> Count = PipeReader::read_vectored;
+    let _: fn(&PipeReader, usize) = PipeReader::set_lent_buffer;
+
+    let _: fn() -> io::Result<(PipeWriter, Stdio)> = PipeWriter::with_stdio;
+    let _: fn(ChildStdin) -> PipeWriter = PipeWriter::from;
+    let _: Register<PipeWriter> = PipeWriter::register;
+    let _: Disarm<PipeWriter> = PipeWriter::disarm;
+    let _: fn(&PipeWriter, &[u8]) -> Count = PipeWriter::write;
+    let _: fn(&PipeWriter, &[io::IoSlice<'_>]) -> Count = PipeWriter::write_vectored;
+    let _: fn(&PipeWriter) -> Done = PipeWriter::flush;
 };
 
 /// How much memory the sources of one `Poll` lend to the kernel at most, unless the user chooses another bound: 64 MiB.

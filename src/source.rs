@@ -8,8 +8,8 @@ use crate::interests::{Interests, Token};
 use crate::Registrator;
 
 /// Something that can be registered with a [`Registrator`](crate::Registrator): a
-/// [`TcpStream`](crate::TcpStream), a [`TcpListener`](crate::TcpListener) or a [`UdpSocket`](crate::UdpSocket), or a
-/// reference, `Box` or `Arc` of one.
+/// [`TcpStream`](crate::TcpStream), a [`TcpListener`](crate::TcpListener), a [`UdpSocket`](crate::UdpSocket), an end of
+/// a [`pipe`](crate::pipe()), or a reference, `Box` or `Arc` of one.
 ///
 /// The trait is sealed, so no other crate can implement it. What a source has to do differs too much between the
 /// systems: on Windows, for instance, it owns memory that is lent to the kernel.
@@ -50,6 +50,35 @@ pub(crate) mod sealed {
         fn deregister(&self, with: &Registrator) -> io::Result<()>;
     }
 }
+
+/// A public source around the backend's type of the same name, which can have the interests `$possible`.
+macro_rules! source {
+    ($source:ty, $possible:expr) => {
+        impl crate::source::Source for $source {}
+
+        impl crate::source::sealed::Register for $source {
+            fn register(
+                &self,
+                with: &Registrator,
+                token: Token,
+                interests: Interests,
+            ) -> io::Result<()> {
+                interests.check_among($possible)?;
+                self.0.register(&with.queue, token, interests)
+            }
+
+            fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
+                interests.check_among($possible)?;
+                self.0.disarm(&with.queue, interests)
+            }
+
+            fn deregister(&self, with: &Registrator) -> io::Result<()> {
+                self.0.disarm(&with.queue, $possible)
+            }
+        }
+    };
+}
+pub(crate) use source;
 
 impl fmt::Debug for dyn Source + '_ {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

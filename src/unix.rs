@@ -5,7 +5,7 @@
 //! brings calls, edges and wakes to it:
 //!
 //! ```text
-//!   stream, listener, datagrams     the calls of each sort of source
+//!   stream, listener, datagrams, pipe     the calls of each sort of source
 //!      |
 //!   source     makes a call, and tells the state machine how it ended
 //!      |    selector                the loop around a wait
@@ -40,6 +40,7 @@ mod descriptor;
 pub(crate) mod ending;
 pub(crate) mod ffi;
 mod listener;
+mod pipe;
 pub(crate) mod queue;
 pub(crate) mod readiness;
 pub(crate) mod selector;
@@ -51,6 +52,7 @@ pub(crate) mod wakes;
 pub(crate) use datagrams::UdpSocket;
 pub(crate) use descriptor::Descriptor;
 pub(crate) use listener::TcpListener;
+pub(crate) use pipe::{pipe, PipeReader, PipeWriter};
 pub(crate) use stream::TcpStream;
 
 use std::os::fd::RawFd;

@@ -166,9 +166,10 @@ const _: () = assert!(epoll_ffi::SYS_EPOLL_PWAIT2 == libc::SYS_epoll_pwait2);
 
 same_numbers!(unix_ffi, c_int: AF_INET, AF_INET6, SOCK_STREAM, SOCK_CLOEXEC, SOCK_NONBLOCK);
 same_numbers!(unix_ffi, c_int: MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, SOL_SOCKET, SO_PEEK_OFF);
-same_numbers!(unix_ffi, c_int: EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
+same_numbers!(unix_ffi, c_int: EPERM, EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
 same_numbers!(unix_ffi, c_int: ENETRESET, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH);
 const _: () = assert!(unix_ffi::SEND_FLAGS == libc::MSG_NOSIGNAL);
+same_numbers!(unix_ffi, c_int: F_SETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK);
 same_numbers!(unix_ffi, i16: POLLIN, POLLOUT, POLLERR, POLLHUP);
 
 /// Asserts that two functions have the same signature. Their structures may differ, since the assertions above compare
@@ -246,6 +247,15 @@ same_signature!(
     unix_ffi::pollfd, libc::pollfd
 );
 
+same_signature!(
+    unix_ffi::pipe2, libc::pipe2:
+    unsafe extern "C" fn(*mut c_int, c_int) -> c_int
+);
+same_signature!(
+    unix_ffi::fcntl, libc::fcntl:
+    unsafe extern "C" fn(c_int, c_int, ...) -> c_int
+);
+
 // 7: `libc` has no constant for this.
 #[test]
 fn a_vectored_call_takes_as_many_buffers_as_the_system_says() {
@@ -279,6 +289,7 @@ fn every_declared_function_and_constant_is_held_against_libc() {
         ("epoll_ffi", include_str!("../src/epoll/ffi.rs")),
         ("unix_ffi", include_str!("../src/unix/ffi.rs")),
         ("unix_ffi", include_str!("../src/unix/ffi/linux.rs")),
+        ("unix_ffi", include_str!("../src/unix/ffi/pipes.rs")),
     ] {
         let (_, functions) = source.split_once("extern \"C\" {").unwrap();
         let (functions, _) = functions.split_once("\n}").unwrap();

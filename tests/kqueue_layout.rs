@@ -84,27 +84,18 @@ const _: () = assert!(align_of::<queue::timespec>() == align_of::<libc::timespec
 
 same_numbers!(queue: EVFILT_READ EVFILT_WRITE);
 same_numbers!(queue: EV_ADD EV_DELETE EV_CLEAR EV_RECEIPT EV_ERROR EV_EOF);
-same_numbers!(queue: F_SETFD FD_CLOEXEC ENOENT EBADF);
+same_numbers!(queue: ENOENT EBADF);
 #[cfg(target_vendor = "apple")]
 same_numbers!(queue: EV_OOBAND);
 #[cfg(not(target_vendor = "apple"))]
 const _: () = assert!(queue::EV_OOBAND as i64 == libc::EV_FLAG1 as i64);
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 same_numbers!(queue: EVFILT_USER NOTE_TRIGGER);
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-same_numbers!(queue: O_CLOEXEC O_NONBLOCK);
 
 type Kevent<K, T, N> = unsafe extern "C" fn(c_int, *const K, N, *mut K, N, *const T) -> c_int;
 const _: Kevent<queue::kevent, queue::timespec, queue::count_t> = queue::sys_kevent;
 const _: Kevent<libc::kevent, libc::timespec, queue::count_t> = libc::kevent;
 const _: [unsafe extern "C" fn() -> c_int; 2] = [queue::sys_kqueue, libc::kqueue];
-const _: [unsafe extern "C" fn(c_int, c_int, ...) -> c_int; 2] = [queue::sys_fcntl, libc::fcntl];
-
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-const _: () = {
-    type Pipe = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
-    let _: [Pipe; 2] = [queue::sys_pipe2, libc::pipe2];
-};
 
 same_layout!(socket::sockaddr_in { sin_len sin_family sin_port sin_addr sin_zero });
 same_layout!(socket::sockaddr_in6 {
@@ -129,7 +120,10 @@ same_numbers!(socket: ENETUNREACH EHOSTDOWN EHOSTUNREACH);
 #[cfg(not(target_vendor = "apple"))]
 same_numbers!(socket: SOCK_CLOEXEC SOCK_NONBLOCK MSG_NOSIGNAL);
 #[cfg(target_vendor = "apple")]
-same_numbers!(socket: SO_NOSIGPIPE F_SETFD F_GETFL F_SETFL FD_CLOEXEC O_NONBLOCK);
+same_numbers!(socket: SO_NOSIGPIPE);
+same_numbers!(socket: F_SETFD F_GETFL F_SETFL FD_CLOEXEC O_CLOEXEC O_NONBLOCK);
+#[cfg(target_os = "netbsd")]
+same_numbers!(socket: O_NOSIGPIPE);
 
 type Socklen = socket::socklen_t;
 type Connect<A> = unsafe extern "C" fn(c_int, *const A, Socklen) -> c_int;
@@ -145,12 +139,14 @@ const _: SendMessage<socket::msghdr> = socket::sendmsg;
 const _: SendMessage<libc::msghdr> = libc::sendmsg;
 const _: Poll<socket::pollfd> = socket::poll;
 const _: Poll<libc::pollfd> = libc::poll;
+const _: [unsafe extern "C" fn(c_int, c_int, ...) -> c_int; 2] = [socket::fcntl, libc::fcntl];
 
 #[cfg(not(target_vendor = "apple"))]
 const _: () = {
     type Accept<A> = unsafe extern "C" fn(c_int, *mut A, *mut Socklen, c_int) -> c_int;
     let _: Accept<socket::sockaddr_any> = socket::accept4;
     let _: Accept<libc::sockaddr> = libc::accept4;
+    let _: [unsafe extern "C" fn(*mut c_int, c_int) -> c_int; 2] = [socket::pipe2, libc::pipe2];
 };
 #[cfg(target_vendor = "apple")]
 const _: () = {
@@ -159,5 +155,5 @@ const _: () = {
     let _: Accept<socket::sockaddr_any> = socket::sys_accept;
     let _: Accept<libc::sockaddr> = libc::accept;
     let _: [SetOption; 2] = [socket::setsockopt, libc::setsockopt];
-    let _: [unsafe extern "C" fn(c_int, c_int, ...) -> c_int; 2] = [socket::fcntl, libc::fcntl];
+    let _: [unsafe extern "C" fn(*mut c_int) -> c_int; 2] = [socket::sys_pipe, libc::pipe];
 };

@@ -40,6 +40,10 @@ pub enum Call {
     Post,
     /// To send a datagram without an operation (Windows).
     SendAtOnce,
+    /// To make a pipe.
+    Pipe,
+    /// To make an end of a pipe non-blocking (Unix).
+    Nonblocking,
     /// To close the socket of a connection, because of its linger time (Windows).
     Close,
 }

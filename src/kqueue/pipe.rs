@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::kqueue::ffi::{self, EV_ADD, EV_CLEAR, EV_RECEIPT};
 use crate::kqueue::submit;
 use crate::kqueue::translate::NOTICE;
+use crate::unix::ffi as socket;
 
 /// More bytes than are ever in the pipe.
 const MOST_BYTES: usize = 16;
@@ -24,7 +25,7 @@ pub(crate) struct Notices {
 
 impl Notices {
     pub(crate) fn new(queue: BorrowedFd<'_>) -> io::Result<Notices> {
-        let (read_end, write_end) = ffi::pipe()?;
+        let (read_end, write_end) = socket::pipe(false)?;
         let ident = usize::try_from(read_end.as_raw_fd()).unwrap_or(usize::MAX);
         let flags = EV_ADD | EV_CLEAR | EV_RECEIPT;
         let change = ffi::kevent::change(ident, ffi::EVFILT_READ, flags, NOTICE);

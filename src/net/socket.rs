@@ -1,7 +1,7 @@
 //! The traits that every public socket implements in the same way. The implementations differ only in the type, so they
 //! are written once, for each type in the list at the end of this file:
 //!
-//! - [`Source`], so that it can be registered. The list names the interests that it can have.
+//! - [`Source`](crate::Source), so that it can be registered. The list names the interests that it can have.
 //! - `Debug`, which prints what `std` prints for such a socket.
 //! - `AsFd` and `AsRawFd` on Unix, `AsSocket` and `AsRawSocket` on Windows, so that it can be borrowed for system
 //!   calls.
@@ -15,28 +15,12 @@ use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 
 use super::{TcpListener, TcpStream, UdpSocket};
 use crate::interests::{Interests, Token};
-use crate::source::{sealed, Source};
+use crate::source::source;
 use crate::Registrator;
 
 macro_rules! sockets {
     ($($socket:ident can be $possible:expr;)*) => {$(
-        impl Source for $socket {}
-
-        impl sealed::Register for $socket {
-            fn register(&self, with: &Registrator, token: Token, interests: Interests) -> io::Result<()> {
-                interests.check_among($possible)?;
-                self.0.register(&with.queue, token, interests)
-            }
-
-            fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
-                interests.check_among($possible)?;
-                self.0.disarm(&with.queue, interests)
-            }
-
-            fn deregister(&self, with: &Registrator) -> io::Result<()> {
-                self.0.disarm(&with.queue, $possible)
-            }
-        }
+        source!($socket, $possible);
 
         impl fmt::Debug for $socket {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 //! `std` does not have all of them: a socket that is non-blocking and close-on-exec from its first moment (on Apple's
 //! systems from its second), a vectored send that raises no `SIGPIPE`, and `poll(2)`. These are declared here, each
 //! with its manual page, and each has a safe wrapper. [`transfers`] has the calls that move data, most of which `std`
-//! makes. What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
+//! makes, and [`pipes`] those that make a pipe. What differs between the systems is in `ffi/linux.rs` and `ffi/bsd.rs`.
 //!
 //! The wrappers are where `hooks` makes a call fail or move less than it was asked. Apart from `hooks` this module
 //! knows `std` only. Every item is compared with the `libc` crate.
@@ -21,6 +21,10 @@ pub(crate) use linux::*;
 mod bsd;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use bsd::*;
+
+#[path = "ffi/pipes.rs"]
+mod pipes;
+pub(crate) use pipes::*;
 
 #[path = "ffi/transfers.rs"]
 mod transfers;

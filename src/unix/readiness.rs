@@ -107,6 +107,8 @@ impl Direction {
 pub(crate) enum Kind {
     Stream,
     Listener,
+    /// The reading end of a pipe. A short read may have met the end of a packet, with more packets behind it.
+    Reader,
     /// Each datagram that the kernel has sent is an edge of the write direction, wanted or not.
     Datagram,
     /// A descriptor of the user's. The polling thread knows only its number, which may belong to a stranger by now. So

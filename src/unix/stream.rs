@@ -17,7 +17,7 @@ use crate::unix::source::{Handle, Socket, Source};
 
 impl<S: System, T: Socket + AsFd> Source<S, T> {
     /// Makes a call that moves bytes of a stream.
-    fn transfer(
+    pub(super) fn transfer(
         &self,
         direction: Direction,
         call: impl FnOnce(&T) -> io::Result<Moved>,

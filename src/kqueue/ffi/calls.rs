@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{filter_t, flags_t, EV_CLEAR};
 use super::{kevent, EV_ADD};
 use crate::hooks::faults::{fault, Call};
-use crate::unix::ffi::{check, count};
+use crate::unix::ffi::{check, count, set_close_on_exec};
 
 #[cfg(target_os = "netbsd")]
 pub(crate) type count_t = usize;
@@ -24,15 +24,6 @@ pub(crate) const EVFILT_USER: filter_t = -11;
 pub(crate) const EVFILT_USER: filter_t = -9;
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
 pub(crate) const NOTE_TRIGGER: u32 = 0x0100_0000;
-
-pub(crate) const F_SETFD: c_int = 2;
-pub(crate) const FD_CLOEXEC: c_int = 1;
-#[cfg(target_os = "netbsd")]
-pub(crate) const O_CLOEXEC: c_int = 0x0040_0000;
-#[cfg(target_os = "openbsd")]
-pub(crate) const O_CLOEXEC: c_int = 0x1_0000;
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-pub(crate) const O_NONBLOCK: c_int = 4;
 
 /// [`timespec`](https://man.freebsd.org/cgi/man.cgi?query=timespec)
 #[repr(C)]
@@ -56,13 +47,6 @@ extern "C" {
         event_count: count_t,
         timeout: *const timespec,
     ) -> c_int;
-    /// [`fcntl`](https://man.freebsd.org/cgi/man.cgi?query=fcntl)
-    #[link_name = "fcntl"]
-    pub(crate) fn sys_fcntl(fd: c_int, command: c_int, ...) -> c_int;
-    /// [`pipe2`](https://man.netbsd.org/pipe2.2)
-    #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-    #[link_name = "pipe2"]
-    pub(crate) fn sys_pipe2(ends: *mut c_int, flags: c_int) -> c_int;
 }
 
 fn count_of(entries: &[kevent]) -> count_t {
@@ -76,8 +60,7 @@ pub(crate) fn kqueue() -> io::Result<OwnedFd> {
     let fd = check(unsafe { sys_kqueue() })?;
     // SAFETY: the descriptor is new, so nobody else owns it.
     let queue = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: it takes numbers only.
-    check(unsafe { sys_fcntl(queue.as_fd().as_raw_fd(), F_SETFD, FD_CLOEXEC) })?;
+    set_close_on_exec(queue.as_fd())?;
     Ok(queue)
 }
 
@@ -156,17 +139,4 @@ fn change_user_event(
     change.fflags = fflags;
     // Without room for an event it does not wait, and a failure is the call's own.
     call(queue, &[change], &mut [], None).map(drop)
-}
-
-/// Makes a pipe, non-blocking and close-on-exec: what is written to the second end is read from the first.
-#[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
-pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let mut ends: [c_int; 2] = [-1; 2];
-    // SAFETY: there is room for the two descriptors.
-    check(unsafe { sys_pipe2(ends.as_mut_ptr(), O_CLOEXEC | O_NONBLOCK) })?;
-    // SAFETY: the descriptor is new, so nobody else owns it.
-    let read_end = unsafe { OwnedFd::from_raw_fd(ends[0]) };
-    // SAFETY: the descriptor is new, so nobody else owns it.
-    let write_end = unsafe { OwnedFd::from_raw_fd(ends[1]) };
-    Ok((read_end, write_end))
 }

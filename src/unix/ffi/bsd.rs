@@ -52,15 +52,27 @@ pub(crate) const SO_ERROR: c_int = 0x1007;
 pub(crate) const SO_NOSIGPIPE: c_int = 0x1022;
 
 #[cfg(target_vendor = "apple")]
-pub(crate) const F_SETFD: c_int = 2;
-#[cfg(target_vendor = "apple")]
-pub(crate) const F_GETFL: c_int = 3;
-#[cfg(target_vendor = "apple")]
-pub(crate) const F_SETFL: c_int = 4;
-#[cfg(target_vendor = "apple")]
-pub(crate) const FD_CLOEXEC: c_int = 1;
-#[cfg(target_vendor = "apple")]
+pub(crate) const O_CLOEXEC: c_int = 0x0100_0000;
+#[cfg(target_os = "freebsd")]
+pub(crate) const O_CLOEXEC: c_int = 0x0010_0000;
+#[cfg(target_os = "dragonfly")]
+pub(crate) const O_CLOEXEC: c_int = 0x0002_0000;
+#[cfg(target_os = "netbsd")]
+pub(crate) const O_CLOEXEC: c_int = 0x0040_0000;
+#[cfg(target_os = "openbsd")]
+pub(crate) const O_CLOEXEC: c_int = 0x0001_0000;
 pub(crate) const O_NONBLOCK: c_int = 4;
+/// Keeps writes to a descriptor from raising `SIGPIPE`. It is in Apple's `sys/fcntl.h`, and not in the `libc` crate.
+#[cfg(target_vendor = "apple")]
+pub(super) const F_SETNOSIGPIPE: c_int = 73;
+#[cfg(target_os = "netbsd")]
+pub(crate) const O_NOSIGPIPE: c_int = 0x0100_0000;
+
+/// What makes an end of a pipe as the crate wants it.
+#[cfg(not(target_os = "netbsd"))]
+pub(super) const WAITS_FOR_NOTHING: c_int = O_NONBLOCK;
+#[cfg(target_os = "netbsd")]
+pub(super) const WAITS_FOR_NOTHING: c_int = O_NONBLOCK | O_NOSIGPIPE;
 
 pub(crate) const EPERM: c_int = 1;
 pub(crate) const ENOENT: c_int = 2;
@@ -107,9 +119,10 @@ extern "C" {
         value: *const c_void,
         length: socklen_t,
     ) -> c_int;
-    /// [`fcntl`](https://man.freebsd.org/cgi/man.cgi?query=fcntl)
+    /// [`pipe`](https://developer.apple.com/library/archive/documentation/System/Conceptual/ManPages_iPhoneOS/man2/pipe.2.html)
     #[cfg(target_vendor = "apple")]
-    pub(crate) fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    #[link_name = "pipe"]
+    pub(crate) fn sys_pipe(ends: *mut c_int) -> c_int;
     /// [`accept`](https://man.freebsd.org/cgi/man.cgi?query=accept)
     #[cfg(target_vendor = "apple")]
     #[link_name = "accept"]
@@ -118,6 +131,16 @@ extern "C" {
         address: *mut super::sockaddr_any,
         length: *mut socklen_t,
     ) -> c_int;
+}
+
+/// As the other systems have it, but without flags.
+///
+/// # Safety
+/// - Two numbers may be written to `ends`.
+#[cfg(target_vendor = "apple")]
+pub(super) unsafe fn pipe2(ends: *mut c_int, _flags: c_int) -> c_int {
+    // SAFETY: the caller vouches for the pointer.
+    unsafe { sys_pipe(ends) }
 }
 
 /// As the other systems have it, but without flags.
@@ -143,13 +166,8 @@ pub(super) fn prepare(_new: BorrowedFd<'_>) -> io::Result<()> {
 /// Makes a new socket close-on-exec and non-blocking, and keeps it from raising `SIGPIPE`.
 #[cfg(target_vendor = "apple")]
 pub(super) fn prepare(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let fd = socket.as_raw_fd();
-    // SAFETY: it takes numbers only.
-    super::check(unsafe { fcntl(fd, F_SETFD, FD_CLOEXEC) })?;
-    // SAFETY: it takes numbers only.
-    let flags = super::check(unsafe { fcntl(fd, F_GETFL) })?;
-    // SAFETY: it takes numbers only.
-    super::check(unsafe { fcntl(fd, F_SETFL, flags | O_NONBLOCK) })?;
+    super::set_close_on_exec(socket)?;
+    super::set_nonblocking(socket)?;
     forbid_sigpipe(socket);
     Ok(())
 }

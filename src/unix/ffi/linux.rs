@@ -65,6 +65,12 @@ pub(super) fn prepare(_new: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+// The kernel defines the flags of a socket as these.
+pub(crate) const O_CLOEXEC: c_int = SOCK_CLOEXEC;
+pub(crate) const O_NONBLOCK: c_int = SOCK_NONBLOCK;
+/// What makes an end of a pipe as the crate wants it.
+pub(super) const WAITS_FOR_NOTHING: c_int = O_NONBLOCK;
+
 /// What keeps `sendmsg` from raising `SIGPIPE`.
 pub(crate) const SEND_FLAGS: c_int = MSG_NOSIGNAL;
 

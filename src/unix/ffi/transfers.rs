@@ -3,6 +3,7 @@
 //! A wrapper decides how many bytes one call is handed, and says so beside the number that the call has moved: a call
 //! that moved fewer has met the end of what there was, or of the room.
 
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
@@ -74,17 +75,28 @@ pub(crate) fn write(mut stream: impl Write, buffer: &[u8]) -> io::Result<Moved> 
 
 /// Sends by `sendmsg`, since `writev`, which `std` would call, may raise `SIGPIPE`.
 pub(crate) fn write_vectored(stream: &TcpStream, buffers: &[IoSlice<'_>]) -> io::Result<Moved> {
+    sending(stream, buffers, |buffers| {
+        super::send_vectored(stream.as_fd(), buffers)
+    })
+}
+
+/// Writes to an end of a pipe. Most systems cannot keep this from raising `SIGPIPE`.
+pub(crate) fn write_vectored_to_pipe(mut end: &File, buffers: &[IoSlice<'_>]) -> io::Result<Moved> {
+    sending(end, buffers, |buffers| end.write_vectored(buffers))
+}
+
+fn sending(
+    stream: impl Write,
+    buffers: &[IoSlice<'_>],
+    send: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+) -> io::Result<Moved> {
     let buffers = &buffers[count_empty(buffers.iter().map(|buffer| buffer.len()))..];
     let buffers = &buffers[..buffers.len().min(IOV_MAX)];
     let wanted = total(buffers.iter().map(|buffer| buffer.len()));
     if wanted > MOST_BYTES {
         return write(stream, &buffers[0]);
     }
-    moving(Call::Send, wanted, |room| {
-        within(buffers, room, |buffers| {
-            super::send_vectored(stream.as_fd(), buffers)
-        })
-    })
+    moving(Call::Send, wanted, |room| within(buffers, room, send))
 }
 
 /// How many bytes the buffers have together, or a number beyond [`MOST_BYTES`].
