@@ -25,6 +25,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use crate::error;
 use crate::event::Hints;
 use crate::hooks;
 use crate::hooks::sync::{AtomicBool, Ordering};
@@ -37,7 +38,7 @@ use crate::unix::readiness::{Edge, Key};
 use crate::unix::selector::{self, Reaped, Wait};
 
 pub(crate) use crate::unix::{
-    pipe, Descriptor, PipeReader, PipeWriter, TcpListener, TcpStream, UdpSocket,
+    pipe, ChildExit, Descriptor, PipeReader, PipeWriter, TcpListener, TcpStream, UdpSocket,
 };
 
 /// A backend's name for what its queue does.
@@ -135,6 +136,15 @@ fn is_about_the_arguments(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(ffi::EINTR | ffi::EBADF | ffi::EFAULT | ffi::EINVAL)
     )
+}
+
+/// A descriptor that is readable once the process with this number has ended. `ESRCH` if there is none.
+pub(crate) fn watch_process(number: u32) -> io::Result<OwnedFd> {
+    ffi::pidfd_open(number).map_err(|error| match error.raw_os_error() {
+        Some(socket::ESRCH | ffi::EINVAL | ffi::EMFILE | ffi::ENFILE | ffi::ENOMEM) => error,
+        // Kernels and sandboxes have many codes for a call that they do not know.
+        _ => error::no_child_exit(),
+    })
 }
 
 impl queue::System for Epoll {

@@ -78,6 +78,15 @@ pub(crate) fn watched_twice() -> io::Error {
     )
 }
 
+/// The end of a child cannot be watched.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn no_child_exit() -> io::Error {
+    io::Error::new(
+        ErrorKind::Unsupported,
+        "the kernel does not have pidfd_open (Linux 5.3), or a sandbox refuses it: call `wait` on a thread",
+    )
+}
+
 /// `register` of a socket that the system does not tie to the completion port. The system has one code for both causes
 /// that the text names, and no documented way to tell them apart.
 #[cfg_attr(not(windows), allow(dead_code))] // Only Windows has this error.

@@ -36,7 +36,7 @@ use crate::unix::readiness::Key;
 use crate::unix::selector::{self, Reaped, Wait};
 
 pub(crate) use crate::unix::{
-    pipe, Descriptor, PipeReader, PipeWriter, TcpListener, TcpStream, UdpSocket,
+    pipe, ChildExit, Descriptor, PipeReader, PipeWriter, TcpListener, TcpStream, UdpSocket,
 };
 
 /// A backend's name for what its queue does.
@@ -102,6 +102,14 @@ fn submit(queue: BorrowedFd<'_>, changes: &[ffi::kevent]) -> io::Result<()> {
         Some(code) => Err(io::Error::from_raw_os_error(code)),
         None => Ok(()),
     }
+}
+
+/// A descriptor that is readable once the process with this number has ended: a queue of its own, in which the report
+/// stays. `ESRCH` if there is no such process.
+pub(crate) fn watch_process(number: u32) -> io::Result<OwnedFd> {
+    let queue = ffi::kqueue()?;
+    submit(queue.as_fd(), &[ffi::end_of_process(number)?])?;
+    Ok(queue)
 }
 
 impl queue::System for Kqueue {

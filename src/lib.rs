@@ -98,6 +98,8 @@ compile_error!(
      NetBSD, OpenBSD, DragonFly) and completion ports (Windows)"
 );
 
+#[cfg(unix)]
+mod child;
 mod error;
 mod event;
 #[cfg(not(minimio_hooks))]
@@ -122,6 +124,8 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
+#[cfg(unix)]
+pub use child::ChildExit;
 pub use error::is_closed;
 pub use event::{Event, Events};
 pub use interests::{Interests, Token};
@@ -223,6 +227,17 @@ const _: () = {
     let _: fn(&PipeWriter, &[u8]) -> Count = PipeWriter::write;
     let _: fn(&PipeWriter, &[io::IoSlice<'_>]) -> Count = PipeWriter::write_vectored;
     let _: fn(&PipeWriter) -> Done = PipeWriter::flush;
+};
+
+/// The same for the end of a child.
+#[cfg(unix)]
+const _: () = {
+    use backend::{ChildExit, Registrator};
+    type Done = io::Result<()>;
+
+    let _: fn(&mut std::process::Child) -> io::Result<ChildExit> = ChildExit::of;
+    let _: fn(&ChildExit, &Registrator, Token, Interests) -> Done = ChildExit::register;
+    let _: fn(&ChildExit, &Registrator, Interests) -> Done = ChildExit::disarm;
 };
 
 /// How much memory the sources of one `Poll` lend to the kernel at most, unless the user chooses another bound: 64 MiB.

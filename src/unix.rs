@@ -35,6 +35,7 @@
 //! | wasted | A wake-up of the polling thread by an edge that fires no event is wasted. |
 //! | notice | What `wake` and `close_loop` put into the queue of the system, so that a wait ends. |
 
+mod child;
 mod datagrams;
 mod descriptor;
 pub(crate) mod ending;
@@ -49,6 +50,7 @@ pub(crate) mod source;
 mod stream;
 pub(crate) mod wakes;
 
+pub(crate) use child::ChildExit;
 pub(crate) use datagrams::UdpSocket;
 pub(crate) use descriptor::Descriptor;
 pub(crate) use listener::TcpListener;

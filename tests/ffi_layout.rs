@@ -160,13 +160,15 @@ same_alignment!(IoSlice<'_>, libc::iovec);
 same_numbers!(epoll_ffi, c_int: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD);
 same_numbers!(epoll_ffi, u32: EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET);
 same_numbers!(epoll_ffi, c_int: EFD_CLOEXEC, EFD_NONBLOCK);
-same_numbers!(epoll_ffi, c_int: EINTR, EBADF, EFAULT, EINVAL);
+same_numbers!(epoll_ffi, c_int: EINTR, EBADF, EFAULT, EINVAL, ENFILE, EMFILE, ENOMEM);
 #[cfg(not(target_os = "android"))]
 const _: () = assert!(epoll_ffi::SYS_EPOLL_PWAIT2 == libc::SYS_epoll_pwait2);
+#[cfg(not(target_os = "android"))]
+const _: () = assert!(epoll_ffi::SYS_PIDFD_OPEN == libc::SYS_pidfd_open);
 
 same_numbers!(unix_ffi, c_int: AF_INET, AF_INET6, SOCK_STREAM, SOCK_CLOEXEC, SOCK_NONBLOCK);
 same_numbers!(unix_ffi, c_int: MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, SOL_SOCKET, SO_PEEK_OFF);
-same_numbers!(unix_ffi, c_int: EPERM, EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
+same_numbers!(unix_ffi, c_int: ESRCH, ECHILD, EPERM, EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
 same_numbers!(unix_ffi, c_int: ENETRESET, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH);
 const _: () = assert!(unix_ffi::SEND_FLAGS == libc::MSG_NOSIGNAL);
 same_numbers!(unix_ffi, c_int: F_SETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK);

@@ -84,7 +84,7 @@ const _: () = assert!(align_of::<queue::timespec>() == align_of::<libc::timespec
 
 same_numbers!(queue: EVFILT_READ EVFILT_WRITE);
 same_numbers!(queue: EV_ADD EV_DELETE EV_CLEAR EV_RECEIPT EV_ERROR EV_EOF);
-same_numbers!(queue: ENOENT EBADF);
+same_numbers!(queue: EVFILT_PROC NOTE_EXIT EV_ONESHOT ENOENT EBADF);
 #[cfg(target_vendor = "apple")]
 same_numbers!(queue: EV_OOBAND);
 #[cfg(not(target_vendor = "apple"))]
@@ -114,7 +114,7 @@ const _: () = assert!(size_of::<std::io::IoSlice<'_>>() == size_of::<libc::iovec
 
 same_numbers!(socket: AF_INET AF_INET6 AF_UNIX SOCK_STREAM SOL_SOCKET SO_ERROR);
 same_numbers!(socket: POLLIN POLLOUT POLLERR POLLHUP);
-same_numbers!(socket: EPIPE EAGAIN EINPROGRESS EALREADY EISCONN ENOTCONN);
+same_numbers!(socket: ESRCH ECHILD EPIPE EAGAIN EINPROGRESS EALREADY EISCONN ENOTCONN);
 same_numbers!(socket: ECONNREFUSED ECONNRESET ECONNABORTED ETIMEDOUT ENETRESET ENETDOWN);
 same_numbers!(socket: ENETUNREACH EHOSTDOWN EHOSTUNREACH);
 #[cfg(not(target_vendor = "apple"))]

@@ -37,24 +37,32 @@ pub(crate) const EINTR: c_int = 4;
 pub(crate) const EBADF: c_int = 9;
 pub(crate) const EFAULT: c_int = 14;
 pub(crate) const EINVAL: c_int = 22;
+pub(crate) const ENFILE: c_int = 23;
+pub(crate) const EMFILE: c_int = 24;
+pub(crate) const ENOMEM: c_int = 12;
 
-/// The number of `epoll_pwait2`. Calls this young have one number everywhere, but for the tables of old ABIs that
-/// start elsewhere.
+/// Where the numbers of the system calls begin, but for the oldest ABI of each machine at 0. Calls as young as those
+/// below have the same number everywhere, counted from here.
 ///
-/// Android's libraries and filters do not know it, and the filter kills.
+/// Android's libraries and filters do not know them, and the filter kills.
 #[cfg(not(any(
     target_os = "android",
     target_arch = "mips",
     target_arch = "mips64",
     all(target_arch = "x86_64", target_pointer_width = "32")
 )))]
-pub(crate) const SYS_EPOLL_PWAIT2: c_long = 441;
+const FIRST_NUMBER: c_long = 0;
 #[cfg(target_arch = "mips")]
-pub(crate) const SYS_EPOLL_PWAIT2: c_long = 4441;
+const FIRST_NUMBER: c_long = 4000;
 #[cfg(target_arch = "mips64")]
-pub(crate) const SYS_EPOLL_PWAIT2: c_long = 5441;
+const FIRST_NUMBER: c_long = 5000;
 #[cfg(all(target_arch = "x86_64", target_pointer_width = "32"))]
-pub(crate) const SYS_EPOLL_PWAIT2: c_long = 0x4000_0000 + 441;
+const FIRST_NUMBER: c_long = 0x4000_0000;
+
+#[cfg(not(target_os = "android"))]
+pub(crate) const SYS_EPOLL_PWAIT2: c_long = FIRST_NUMBER + 441;
+#[cfg(not(target_os = "android"))]
+pub(crate) const SYS_PIDFD_OPEN: c_long = FIRST_NUMBER + 434;
 
 /// [`epoll_event`](https://man7.org/linux/man-pages/man3/epoll_event.3type.html), packed on x86-64 alone.
 #[cfg_attr(target_arch = "x86_64", repr(C, packed))]
@@ -97,8 +105,8 @@ extern "C" {
     /// [`eventfd`](https://man7.org/linux/man-pages/man2/eventfd.2.html)
     #[link_name = "eventfd"]
     pub(crate) fn sys_eventfd(value: c_uint, flags: c_int) -> c_int;
-    /// [`syscall`](https://man7.org/linux/man-pages/man2/syscall.2.html), for `epoll_pwait2`: C libraries have it only
-    /// since glibc 2.35.
+    /// [`syscall`](https://man7.org/linux/man-pages/man2/syscall.2.html), for `epoll_pwait2`, which C libraries have
+    /// only since glibc 2.35, and `pidfd_open`, since 2.36.
     #[cfg(not(target_os = "android"))]
     #[link_name = "syscall"]
     pub(crate) fn sys_syscall(number: c_long, ...) -> c_long;
@@ -188,6 +196,26 @@ fn count_of(entries: &[epoll_event]) -> c_int {
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
     // SAFETY: it takes numbers only.
     let fd = check(unsafe { sys_eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC) })?;
+    // SAFETY: the descriptor is new, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens a process by its number, close-on-exec. `ENOSYS` before Linux 5.3, and always on Android, whose filter kills
+/// whoever tries the call.
+#[cfg(target_os = "android")]
+pub(crate) fn pidfd_open(_number: u32) -> io::Result<OwnedFd> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Opens a process by its number, close-on-exec
+/// ([`pidfd_open`](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)). `ENOSYS` before Linux 5.3.
+#[cfg(not(target_os = "android"))]
+pub(crate) fn pidfd_open(number: u32) -> io::Result<OwnedFd> {
+    fault(Call::WatchChild)?;
+    // SAFETY: the arguments are those of pidfd_open, numbers only.
+    let fd = unsafe { sys_syscall(SYS_PIDFD_OPEN, number, 0 as c_uint) };
+    // A descriptor is a small number.
+    let fd = check(c_int::try_from(fd).unwrap_or(-1))?;
     // SAFETY: the descriptor is new, so nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -44,6 +44,8 @@ pub enum Call {
     Pipe,
     /// To make an end of a pipe non-blocking (Unix).
     Nonblocking,
+    /// To watch a child process (Unix).
+    WatchChild,
     /// To close the socket of a connection, because of its linger time (Windows).
     Close,
 }

@@ -41,6 +41,8 @@ use crate::hooks::faults::{fault, Call};
 pub(crate) type socklen_t = u32;
 
 pub(crate) const AF_INET: c_int = 2;
+pub(crate) const ESRCH: c_int = 3;
+pub(crate) const ECHILD: c_int = 10;
 pub(crate) const POLLIN: c_short = 0x001;
 pub(crate) const POLLOUT: c_short = 0x004;
 pub(crate) const POLLERR: c_short = 0x008;

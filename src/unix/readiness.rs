@@ -107,7 +107,8 @@ impl Direction {
 pub(crate) enum Kind {
     Stream,
     Listener,
-    /// The reading end of a pipe. A short read may have met the end of a packet, with more packets behind it.
+    /// The reading end of a pipe. A short read may have met the end of a packet, with more packets behind it. Also what
+    /// is never read.
     Reader,
     /// Each datagram that the kernel has sent is an edge of the write direction, wanted or not.
     Datagram,

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
-use super::{filter_t, flags_t, EV_CLEAR};
-use super::{kevent, EV_ADD};
+use super::EV_CLEAR;
+use super::{filter_t, flags_t, kevent, EV_ADD, EV_RECEIPT};
 use crate::hooks::faults::{fault, Call};
 use crate::unix::ffi::{check, count, set_close_on_exec};
 
@@ -15,6 +15,13 @@ use crate::unix::ffi::{check, count, set_close_on_exec};
 pub(crate) type count_t = usize;
 #[cfg(not(target_os = "netbsd"))]
 pub(crate) type count_t = c_int;
+
+#[cfg(not(target_os = "netbsd"))]
+pub(crate) const EVFILT_PROC: filter_t = -5;
+#[cfg(target_os = "netbsd")]
+pub(crate) const EVFILT_PROC: filter_t = 4;
+pub(crate) const NOTE_EXIT: u32 = 0x8000_0000;
+pub(crate) const EV_ONESHOT: flags_t = 0x0010;
 
 #[cfg(target_vendor = "apple")]
 pub(crate) const EVFILT_USER: filter_t = -10;
@@ -62,6 +69,17 @@ pub(crate) fn kqueue() -> io::Result<OwnedFd> {
     let queue = unsafe { OwnedFd::from_raw_fd(fd) };
     set_close_on_exec(queue.as_fd())?;
     Ok(queue)
+}
+
+/// The change that has a queue report the end of a process, once.
+pub(crate) fn end_of_process(number: u32) -> io::Result<kevent> {
+    fault(Call::WatchChild)?;
+    let ident = usize::try_from(number).unwrap_or(usize::MAX);
+    let flags = EV_ADD | EV_ONESHOT | EV_RECEIPT;
+    Ok(kevent {
+        fflags: NOTE_EXIT,
+        ..kevent::change(ident, EVFILT_PROC, flags, 0)
+    })
 }
 
 /// Submits changes with `EV_RECEIPT`, each of which gets a receipt. The call neither waits nor takes events, since the
