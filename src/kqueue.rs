@@ -37,6 +37,7 @@ use crate::unix::selector::{self, Reaped, Wait};
 
 pub(crate) use crate::unix::{
     pipe, ChildExit, Descriptor, PipeReader, PipeWriter, TcpListener, TcpStream, UdpSocket,
+    UnixDatagram, UnixListener, UnixStream,
 };
 
 /// A backend's name for what its queue does.

@@ -51,11 +51,11 @@ mod stream;
 pub(crate) mod wakes;
 
 pub(crate) use child::ChildExit;
-pub(crate) use datagrams::UdpSocket;
+pub(crate) use datagrams::{UdpSocket, UnixDatagram};
 pub(crate) use descriptor::Descriptor;
-pub(crate) use listener::TcpListener;
+pub(crate) use listener::{TcpListener, UnixListener};
 pub(crate) use pipe::{pipe, PipeReader, PipeWriter};
-pub(crate) use stream::TcpStream;
+pub(crate) use stream::{TcpStream, UnixStream};
 
 use std::os::fd::RawFd;
 

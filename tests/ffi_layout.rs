@@ -29,7 +29,7 @@ mod unix {
 #[cfg(not(target_os = "android"))]
 use std::ffi::c_long;
 use std::ffi::{c_int, c_uint, c_void};
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::{align_of, size_of, MaybeUninit};
 
 /// The width of a field. The function that is passed is never called.
@@ -153,9 +153,11 @@ const _: () = {
     assert!(low_half(offset_of!(Ours, msg_controllen)) == offset_of!(Theirs, msg_controllen));
 };
 same_alignment!(unix_ffi::msghdr, libc::msghdr);
-// `send_vectored` passes an `IoSlice` where the system expects an `iovec`.
+// `send_vectored` and `receive_unix` pass an `IoSlice` or an `IoSliceMut` where the system expects an `iovec`.
 const _: () = assert!(size_of::<IoSlice<'_>>() == size_of::<libc::iovec>());
+const _: () = assert!(size_of::<IoSliceMut<'_>>() == size_of::<libc::iovec>());
 same_alignment!(IoSlice<'_>, libc::iovec);
+same_alignment!(IoSliceMut<'_>, libc::iovec);
 
 same_numbers!(epoll_ffi, c_int: EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD);
 same_numbers!(epoll_ffi, u32: EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLLRDHUP, EPOLLET);
@@ -166,8 +168,9 @@ const _: () = assert!(epoll_ffi::SYS_EPOLL_PWAIT2 == libc::SYS_epoll_pwait2);
 #[cfg(not(target_os = "android"))]
 const _: () = assert!(epoll_ffi::SYS_PIDFD_OPEN == libc::SYS_pidfd_open);
 
+const _: () = assert!(unix_ffi::AF_UNIX as c_int == libc::AF_UNIX);
 same_numbers!(unix_ffi, c_int: AF_INET, AF_INET6, SOCK_STREAM, SOCK_CLOEXEC, SOCK_NONBLOCK);
-same_numbers!(unix_ffi, c_int: MSG_NOSIGNAL, MSG_PEEK, MSG_DONTWAIT, SOL_SOCKET, SO_PEEK_OFF);
+same_numbers!(unix_ffi, c_int: MSG_NOSIGNAL, MSG_PEEK, MSG_CTRUNC, MSG_DONTWAIT, SOL_SOCKET, SO_PEEK_OFF);
 same_numbers!(unix_ffi, c_int: ESRCH, ECHILD, EPERM, EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
 same_numbers!(unix_ffi, c_int: ENETRESET, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH);
 const _: () = assert!(unix_ffi::SEND_FLAGS == libc::MSG_NOSIGNAL);
@@ -242,6 +245,15 @@ same_signature!(
 same_signature!(
     unix_ffi::sys_recv, libc::recv:
     unsafe extern "C" fn(c_int, *mut c_void, usize, c_int) -> isize
+);
+same_signature!(
+    unix_ffi::sys_send, libc::send:
+    unsafe extern "C" fn(c_int, *const c_void, usize, c_int) -> isize
+);
+same_signature!(
+    unix_ffi::recvmsg, libc::recvmsg:
+    for<M> unsafe extern "C" fn(c_int, *mut M, c_int) -> isize,
+    unix_ffi::msghdr, libc::msghdr
 );
 same_signature!(
     unix_ffi::poll, libc::poll:

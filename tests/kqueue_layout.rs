@@ -112,7 +112,7 @@ const _: () = assert!(size_of::<socket::socklen_t>() == size_of::<libc::socklen_
 // An `IoSlice` has the layout of an `iovec`, which is the same on all systems.
 const _: () = assert!(size_of::<std::io::IoSlice<'_>>() == size_of::<libc::iovec>());
 
-same_numbers!(socket: AF_INET AF_INET6 AF_UNIX SOCK_STREAM SOL_SOCKET SO_ERROR);
+same_numbers!(socket: AF_INET AF_INET6 AF_UNIX SOCK_STREAM MSG_PEEK SOL_SOCKET SO_ERROR);
 same_numbers!(socket: POLLIN POLLOUT POLLERR POLLHUP);
 same_numbers!(socket: ESRCH ECHILD EPIPE EAGAIN EINPROGRESS EALREADY EISCONN ENOTCONN);
 same_numbers!(socket: ECONNREFUSED ECONNRESET ECONNABORTED ETIMEDOUT ENETRESET ENETDOWN);
@@ -128,6 +128,8 @@ same_numbers!(socket: O_NOSIGPIPE);
 type Socklen = socket::socklen_t;
 type Connect<A> = unsafe extern "C" fn(c_int, *const A, Socklen) -> c_int;
 type GetOption = unsafe extern "C" fn(c_int, c_int, c_int, *mut c_void, *mut Socklen) -> c_int;
+type Receive = unsafe extern "C" fn(c_int, *mut c_void, usize, c_int) -> isize;
+type Send = unsafe extern "C" fn(c_int, *const c_void, usize, c_int) -> isize;
 type SendMessage<M> = unsafe extern "C" fn(c_int, *const M, c_int) -> isize;
 type Poll<P> = unsafe extern "C" fn(*mut P, socket::nfds_t, c_int) -> c_int;
 const _: [unsafe extern "C" fn(c_int, c_int, c_int) -> c_int; 2] = [socket::socket, libc::socket];
@@ -135,6 +137,8 @@ const _: Connect<socket::sockaddr_any> = socket::connect;
 const _: Connect<libc::sockaddr> = libc::connect;
 const _: [unsafe extern "C" fn(c_int, c_int) -> c_int; 2] = [socket::listen, libc::listen];
 const _: [GetOption; 2] = [socket::getsockopt, libc::getsockopt];
+const _: [Receive; 2] = [socket::sys_recv, libc::recv];
+const _: [Send; 2] = [socket::sys_send, libc::send];
 const _: SendMessage<socket::msghdr> = socket::sendmsg;
 const _: SendMessage<libc::msghdr> = libc::sendmsg;
 const _: Poll<socket::pollfd> = socket::poll;

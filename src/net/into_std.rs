@@ -8,8 +8,8 @@ use std::io;
 /// return it.
 #[derive(Debug)]
 pub struct IntoStdError<S> {
-    pub(super) source: S,
-    pub(super) error: io::Error,
+    pub(crate) source: S,
+    pub(crate) error: io::Error,
 }
 
 impl<S> IntoStdError<S> {

@@ -5,9 +5,11 @@
 //! - `Debug`, which prints what `std` prints for such a socket.
 //! - `AsFd` and `AsRawFd` on Unix, `AsSocket` and `AsRawSocket` on Windows, so that it can be borrowed for system
 //!   calls.
+//!
+//! - `Read` and `Write`, if it is a stream, also for a reference to it.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 #[cfg(unix)]
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 #[cfg(windows)]
@@ -15,6 +17,8 @@ use std::os::windows::io::{AsRawSocket, AsSocket, BorrowedSocket, RawSocket};
 
 use super::{TcpListener, TcpStream, UdpSocket};
 use crate::interests::{Interests, Token};
+#[cfg(unix)]
+use crate::os::unix::{UnixDatagram, UnixListener, UnixStream};
 use crate::source::source;
 use crate::Registrator;
 
@@ -63,3 +67,45 @@ sockets! {
     TcpListener can be Interests::READABLE;
     UdpSocket can be Interests::all();
 }
+
+#[cfg(unix)]
+sockets! {
+    UnixStream can be Interests::all();
+    UnixListener can be Interests::READABLE;
+    UnixDatagram can be Interests::all();
+}
+
+macro_rules! streams {
+    ($($stream:ty),*) => {$(
+        /// An empty buffer gives `Ok(0)`, without a system call.
+        impl Read for $stream {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0.read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.0.read_vectored(buffers)
+            }
+        }
+
+        /// On Windows `flush` is `WouldBlock` while the crate still holds bytes that `write` accepted. The next
+        /// writable event says when to ask again. On other systems `flush` always succeeds.
+        impl Write for $stream {
+            fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+                self.0.write(buffer)
+            }
+
+            fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+                self.0.write_vectored(buffers)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                self.0.flush()
+            }
+        }
+    )*};
+}
+
+streams!(TcpStream, &TcpStream);
+#[cfg(unix)]
+streams!(UnixStream, &UnixStream);

@@ -1,6 +1,6 @@
 //! The public TCP sources, [`TcpStream`] and [`TcpListener`], and their documentation.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::net::{self, Shutdown, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
@@ -298,57 +298,6 @@ impl TcpStream {
     /// Only Windows lends memory. Elsewhere the call is accepted and does nothing.
     pub fn set_lent_buffer(&self, bytes: usize) {
         self.0.set_lent_buffer(bytes);
-    }
-}
-
-/// An empty buffer gives `Ok(0)`, without a system call.
-impl Read for &TcpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.read_vectored(buffers)
-    }
-}
-
-/// On Windows `flush` is `WouldBlock` while the crate still holds bytes that `write` accepted. The next writable event
-/// says when to ask again. On other systems `flush` always succeeds.
-impl Write for &TcpStream {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.write(buffer)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Read for TcpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.read_vectored(buffers)
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.write(buffer)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }
 

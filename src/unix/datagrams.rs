@@ -1,11 +1,12 @@
-//! `UdpSocket` on Unix.
+//! `UdpSocket` and `UnixDatagram` on Unix.
 //!
 //! A datagram says nothing about the next one, so of a receive or a send only `WouldBlock` is noted. A peek is not
 //! noted at all: with `SO_PEEK_OFF` it begins where the last peek stopped, and its `WouldBlock` says nothing about a
 //! receive.
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::{self, Shutdown, SocketAddr};
+use std::os::unix::net as unix_net;
 
 use crate::unix::ffi;
 use crate::unix::readiness::Direction::{Read, Write};
@@ -55,5 +56,50 @@ impl UdpSocket {
     pub(crate) fn send(&self, buffer: &[u8]) -> io::Result<usize> {
         self.source
             .attempt(Write, |socket| ffi::send(socket, buffer))
+    }
+}
+
+/// See [`crate::os::unix::UnixDatagram`].
+pub(crate) type UnixDatagram = Handle<unix_net::UnixDatagram>;
+
+impl UnixDatagram {
+    pub(crate) fn from_std(socket: unix_net::UnixDatagram) -> io::Result<UnixDatagram> {
+        socket.set_nonblocking(true)?;
+        Ok(Handle::adopt(socket, Kind::Datagram))
+    }
+
+    pub(crate) fn connect(&self, address: &unix_net::SocketAddr) -> io::Result<()> {
+        self.as_std().connect_addr(address)
+    }
+
+    pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source
+            .attempt(Read, |socket| ffi::recv(socket, buffer))
+    }
+
+    pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, unix_net::SocketAddr)> {
+        self.source
+            .attempt(Read, |socket| ffi::recv_from_unix(socket, buffer))
+    }
+
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        ffi::peek_datagram(self.as_std(), buffer)
+    }
+
+    pub(crate) fn send(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.source
+            .attempt(Write, |socket| ffi::send(socket, buffer))
+    }
+
+    pub(crate) fn send_to(
+        &self,
+        buffer: &[u8],
+        target: &unix_net::SocketAddr,
+    ) -> io::Result<usize> {
+        ffi::send_to_unix(self.as_std(), buffer, target)
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.shut(how, |left| self.as_std().shutdown(left))
     }
 }

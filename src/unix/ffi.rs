@@ -35,12 +35,15 @@ use std::io::{self, IoSlice};
 use std::mem::{size_of, MaybeUninit};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net as unix_net;
 
 use crate::hooks::faults::{fault, Call};
 
 pub(crate) type socklen_t = u32;
 
+pub(crate) const AF_UNIX: sa_family_t = 1;
 pub(crate) const AF_INET: c_int = 2;
+pub(crate) const MSG_PEEK: c_int = 0x2;
 pub(crate) const ESRCH: c_int = 3;
 pub(crate) const ECHILD: c_int = 10;
 pub(crate) const POLLIN: c_short = 0x001;
@@ -110,6 +113,12 @@ extern "C" {
     ) -> c_int;
     /// [`listen`](https://man7.org/linux/man-pages/man2/listen.2.html)
     pub(crate) fn listen(fd: c_int, backlog: c_int) -> c_int;
+    /// [`recv`](https://man7.org/linux/man-pages/man2/recv.2.html)
+    #[link_name = "recv"]
+    pub(crate) fn sys_recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
+    /// [`send`](https://man7.org/linux/man-pages/man2/send.2.html)
+    #[link_name = "send"]
+    pub(crate) fn sys_send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
     /// [`sendmsg`](https://man7.org/linux/man-pages/man2/sendmsg.2.html)
     pub(crate) fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> isize;
     /// [`getsockopt`](https://man7.org/linux/man-pages/man2/getsockopt.2.html)
@@ -145,7 +154,10 @@ pub(crate) fn count(result: impl TryInto<usize>) -> io::Result<usize> {
 
 /// A TCP socket for that sort of address, non-blocking and close-on-exec.
 pub(crate) fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let domain = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+    stream_socket(if address.is_ipv4() { AF_INET } else { AF_INET6 })
+}
+
+fn stream_socket(domain: c_int) -> io::Result<OwnedFd> {
     // SAFETY: it takes numbers only.
     let fd = check(unsafe { socket(domain, SOCK_STREAM | NEW_FLAGS, 0) })?;
     // SAFETY: the descriptor is new, so nobody else owns it.
@@ -163,6 +175,15 @@ pub(crate) fn start_connect(socket: BorrowedFd<'_>, address: &SocketAddr) -> io:
         Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Connects a new Unix stream, which does not block: it does not wait for room in a backlog either.
+pub(crate) fn connect_unix(address: &unix_net::SocketAddr) -> io::Result<unix_net::UnixStream> {
+    fault(Call::Connect)?;
+    // `std` connects a socket that is there already only as one for datagrams. It is the same system call.
+    let socket = unix_net::UnixDatagram::from(stream_socket(AF_UNIX.into())?);
+    socket.connect_addr(address)?;
+    Ok(OwnedFd::from(socket).into())
 }
 
 /// Whether an error says that the connection is gone, and not only that one call failed: a later call need not say so
@@ -200,6 +221,31 @@ fn number_option(socket: RawFd, level: c_int, name: c_int) -> Option<c_int> {
 
 /// Accepts a connection, non-blocking and close-on-exec. One that was reset while it waited is `ConnectionAborted`.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+    let (stream, address, length) = accept_any(listener)?;
+    if length == 0 {
+        // So Apple's systems hand out a connection that its peer has reset already.
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    Ok((stream, decode(&address)?))
+}
+
+/// The same for a Unix listener. The bytes of a client that has gone can still be read.
+pub(crate) fn accept_unix(
+    listener: BorrowedFd<'_>,
+) -> io::Result<(unix_net::UnixStream, unix_net::SocketAddr)> {
+    let (stream, _, length) = accept_any(listener)?;
+    let stream = unix_net::UnixStream::from(stream);
+    // Nearly every client is without a name, and costs no further call.
+    let peer = if length <= length_of::<sa_family_t>() {
+        unix_net::SocketAddr::from_pathname("")
+    } else {
+        stream.peer_addr()
+    };
+    Ok((stream, peer?))
+}
+
+/// Accepts a connection, and returns as much of the peer's address as there is room for, and its whole length.
+fn accept_any(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, sockaddr_any, socklen_t)> {
     fault(Call::Receive)?;
     fault(Call::Accept)?;
     let mut address = MaybeUninit::<sockaddr_any>::zeroed();
@@ -210,13 +256,9 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAdd
     // SAFETY: the descriptor is new, so nobody else owns it.
     let stream = unsafe { OwnedFd::from_raw_fd(fd) };
     prepare(stream.as_fd())?;
-    if length == 0 {
-        // So Apple's systems hand out a connection that its peer has reset already.
-        return Err(io::ErrorKind::ConnectionAborted.into());
-    }
     // SAFETY: all bytes were zeroed, and every bit pattern is an address.
     let address = unsafe { address.assume_init() };
-    Ok((stream, decode(&address)?))
+    Ok((stream, address, length))
 }
 
 /// Listens, or changes the backlog of a socket that does, to the largest that the system grants.
@@ -224,6 +266,18 @@ pub(crate) fn listen_with_largest_backlog(socket: BorrowedFd<'_>) -> io::Result<
     // SAFETY: it takes numbers only; the system cuts the backlog to its bound.
     check(unsafe { listen(socket.as_raw_fd(), c_int::MAX) })?;
     Ok(())
+}
+
+/// Receives bytes or a datagram.
+fn receive(socket: RawFd, buffer: &mut [u8], flags: c_int) -> io::Result<usize> {
+    // SAFETY: the buffer may be written for the length of the call.
+    count(unsafe { sys_recv(socket, buffer.as_mut_ptr().cast(), buffer.len(), flags) })
+}
+
+/// Sends bytes or a datagram, and raises no `SIGPIPE`.
+fn send_bytes(socket: RawFd, buffer: &[u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is borrowed for the length of the call.
+    count(unsafe { sys_send(socket, buffer.as_ptr().cast(), buffer.len(), SEND_FLAGS) })
 }
 
 /// Sends from the first [`IOV_MAX`] buffers, and raises no `SIGPIPE`.

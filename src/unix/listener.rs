@@ -1,13 +1,14 @@
-//! `TcpListener` on Unix.
+//! `TcpListener` and `UnixListener` on Unix.
 
 use std::io::{self, ErrorKind};
 use std::net::{self, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsFd;
+use std::os::unix::net as unix_net;
 
 use crate::unix::ffi;
 use crate::unix::readiness::{Direction, Kind};
 use crate::unix::source::Handle;
-use crate::unix::stream::TcpStream;
+use crate::unix::stream::{TcpStream, UnixStream};
 
 /// See [`crate::TcpListener`].
 pub(crate) type TcpListener = Handle<net::TcpListener>;
@@ -36,6 +37,30 @@ impl TcpListener {
         // This `WouldBlock` is not noted, since others may wait behind those that the call has passed over.
         let (stream, peer) = accepted.ok_or(ErrorKind::WouldBlock)?;
         Ok((Handle::new(stream.into(), Kind::Stream), peer))
+    }
+}
+
+/// See [`crate::os::unix::UnixListener`].
+pub(crate) type UnixListener = Handle<unix_net::UnixListener>;
+
+impl UnixListener {
+    /// Makes a listener, with the largest backlog that the system grants.
+    pub(crate) fn bind(address: &unix_net::SocketAddr) -> io::Result<UnixListener> {
+        let listener = unix_net::UnixListener::bind_addr(address)?;
+        ffi::listen_with_largest_backlog(listener.as_fd())?;
+        UnixListener::from_std(listener)
+    }
+
+    pub(crate) fn from_std(listener: unix_net::UnixListener) -> io::Result<UnixListener> {
+        listener.set_nonblocking(true)?;
+        Ok(Handle::adopt(listener, Kind::Listener))
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(UnixStream, unix_net::SocketAddr)> {
+        let (stream, peer) = self
+            .source
+            .attempt(Direction::Read, |socket| ffi::accept_unix(socket.as_fd()))?;
+        Ok((Handle::new(stream, Kind::UnixStream), peer))
     }
 }
 

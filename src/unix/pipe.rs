@@ -124,7 +124,7 @@ impl PipeWriter {
 
     pub(crate) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let source = &self.handle()?.source;
-        source.transfer(Write, |end| ffi::write_vectored_to_pipe(end, buffers))
+        source.transfer(Write, |end| ffi::write_vectored(end, buffers))
     }
 
     /// There is nothing to do: the system has taken what was written.

@@ -106,11 +106,14 @@ impl Direction {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Stream,
+    /// Whatever the peer reads is an edge of the write direction, wanted or not.
+    UnixStream,
     Listener,
     /// The reading end of a pipe. A short read may have met the end of a packet, with more packets behind it. Also what
     /// is never read.
     Reader,
-    /// Each datagram that the kernel has sent is an edge of the write direction, wanted or not.
+    /// Each datagram that the kernel has sent, or that a Unix socket's peer has received, is an edge of the write
+    /// direction, wanted or not.
     Datagram,
     /// A descriptor of the user's. The polling thread knows only its number, which may belong to a stranger by now. So
     /// that thread never asks the kernel for it, and what does not fit into a batch is postponed.
@@ -277,7 +280,7 @@ impl Readiness {
     }
 
     pub(crate) fn is_stream(&self) -> bool {
-        self.kind == Kind::Stream
+        matches!(self.kind, Kind::Stream | Kind::UnixStream)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -303,7 +306,7 @@ impl Readiness {
             MARK_COUNTED => self.took_all_that_was_counted(direction, tick, moved),
             _ => true,
         };
-        if met_the_end && self.kind == Kind::Stream {
+        if met_the_end && self.is_stream() {
             self.note(direction, tick);
         }
     }
@@ -394,7 +397,8 @@ impl Readiness {
                 Rest::Postponed => Rest::Nothing,
             };
         }
-        let unwanted_sends = self.kind == Kind::Datagram && quiet.is_writable();
+        let reports_each_send = matches!(self.kind, Kind::Datagram | Kind::UnixStream);
+        let unwanted_sends = reports_each_send && quiet.is_writable();
         let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
         if !left.is_empty() || silence {
             self.ask_anew(&mut state, kernel, ready);

@@ -1,4 +1,4 @@
-//! `TcpStream` on Unix.
+//! `TcpStream` and `UnixStream` on Unix.
 //!
 //! A read or write that moved fewer bytes than it had room for has met the end of what there was, or of the room. So
 //! the state machine is told of it as of a `WouldBlock`, and a program that reads with a large buffer needs one call a
@@ -7,6 +7,7 @@
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{self, Shutdown, SocketAddr};
 use std::os::fd::AsFd;
+use std::os::unix::net as unix_net;
 
 use crate::unix::ending::Ending;
 use crate::unix::ffi::{self, Moved};
@@ -59,6 +60,33 @@ impl<S: System, T: Socket + AsFd> Source<S, T> {
         }
     }
 
+    /// Ends what of `how` is not ended yet: that is passed to `call`.
+    pub(crate) fn shut(
+        &self,
+        how: Shutdown,
+        call: impl FnOnce(Shutdown) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let ending = &self.readiness.ending;
+        // With two shutdowns at once, the second finds what the first has done.
+        let _state = self.readiness.lock();
+        let reads = how != Shutdown::Write && !ending.is_shut(Read);
+        let writes = how != Shutdown::Read && !ending.is_shut(Write);
+        call(match (reads, writes) {
+            // Some kernels take a second shutdown of the writing for one of both directions.
+            (false, false) => return Ok(()),
+            (true, false) => Shutdown::Read,
+            (false, true) => Shutdown::Write,
+            (true, true) => Shutdown::Both,
+        })?;
+        if reads {
+            ending.shut(Read);
+        }
+        if writes {
+            ending.shut(Write);
+        }
+        Ok(())
+    }
+
     /// What the user is told of a call that had room and moved nothing: the end, or a failure.
     #[cold]
     fn ended(&self, direction: Direction, result: io::Result<Moved>) -> io::Result<usize> {
@@ -80,6 +108,54 @@ impl<S: System, T: Socket + AsFd> Source<S, T> {
         match instead {
             Some(code) => Err(io::Error::from_raw_os_error(code)),
             None => result.map(|moved| moved.bytes),
+        }
+    }
+}
+
+/// What TCP and Unix streams do alike.
+impl<T: Socket + ffi::Stream> Handle<T> {
+    fn ending(&self) -> &Ending {
+        &self.source.readiness.ending
+    }
+
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source.receive(|socket| ffi::read(socket, buffer))
+    }
+
+    pub(crate) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.source
+            .receive(|socket| ffi::read_vectored(socket, buffers))
+    }
+
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.source.look(|socket| ffi::peek(socket, buffer))
+    }
+
+    pub(crate) fn write(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.source
+            .transfer(Write, |socket| ffi::write(socket, buffer))
+    }
+
+    pub(crate) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.source
+            .transfer(Write, |socket| ffi::write_vectored(socket, buffers))
+    }
+
+    /// There is nothing to do: the system sends what it has taken.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What `take_error` tells, if the system has `found` this.
+    fn error_taken(&self, found: Option<io::Error>) -> Option<io::Error> {
+        match found.as_ref().and_then(io::Error::raw_os_error) {
+            Some(code) => {
+                if ffi::breaks_connection(code) {
+                    self.ending().taken(code);
+                }
+                found
+            }
+            None => self.ending().take().map(io::Error::from_raw_os_error),
         }
     }
 }
@@ -135,38 +211,6 @@ impl TcpStream {
         is_news.then_some(error)
     }
 
-    fn ending(&self) -> &Ending {
-        &self.source.readiness.ending
-    }
-
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.receive(|socket| ffi::read(socket, buffer))
-    }
-
-    pub(crate) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.source
-            .receive(|socket| ffi::read_vectored(socket, buffers))
-    }
-
-    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source.look(|socket| ffi::peek(socket, buffer))
-    }
-
-    pub(crate) fn write(&self, buffer: &[u8]) -> io::Result<usize> {
-        self.source
-            .transfer(Write, |socket| ffi::write(socket, buffer))
-    }
-
-    pub(crate) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.source
-            .transfer(Write, |socket| ffi::write_vectored(socket, buffers))
-    }
-
-    /// There is nothing to do: the system sends what it has taken.
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.as_std().peer_addr()
     }
@@ -176,44 +220,45 @@ impl TcpStream {
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        let ending = self.ending();
-        // With two shutdowns at once, the second finds what the first has done.
-        let _state = self.source.readiness.lock();
-        let reads = how != Shutdown::Write && !ending.is_shut(Read);
-        let writes = how != Shutdown::Read && !ending.is_shut(Write);
-        let left = match (reads, writes) {
-            // Some kernels take a second shutdown of the writing for one of both directions.
-            (false, false) => return Ok(()),
-            (true, false) => Shutdown::Read,
-            (false, true) => Shutdown::Write,
-            (true, true) => Shutdown::Both,
-        };
-        // Linux would end a connect that is under way.
-        if let Err(error) = self.peer_addr() {
-            if error.kind() == ErrorKind::NotConnected {
-                return Err(error);
+        self.source.shut(how, |left| {
+            // Linux would end a connect that is under way.
+            match self.peer_addr() {
+                Err(error) if error.kind() == ErrorKind::NotConnected => Err(error),
+                _ => self.as_std().shutdown(left),
             }
-        }
-        self.as_std().shutdown(left)?;
-        if reads {
-            ending.shut(Read);
-        }
-        if writes {
-            ending.shut(Write);
-        }
-        Ok(())
+        })
     }
 
     pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let found = self.as_std().take_error()?;
-        match found.as_ref().and_then(io::Error::raw_os_error) {
-            Some(code) => {
-                if ffi::breaks_connection(code) {
-                    self.ending().taken(code);
-                }
-                Ok(found)
-            }
-            None => Ok(self.ending().take().map(io::Error::from_raw_os_error)),
+        Ok(self.error_taken(self.as_std().take_error()?))
+    }
+}
+
+/// See [`crate::os::unix::UnixStream`].
+pub(crate) type UnixStream = Handle<unix_net::UnixStream>;
+
+impl UnixStream {
+    pub(crate) fn connect(address: &unix_net::SocketAddr) -> io::Result<UnixStream> {
+        Ok(Handle::new(ffi::connect_unix(address)?, Kind::UnixStream))
+    }
+
+    pub(crate) fn from_std(stream: unix_net::UnixStream) -> io::Result<UnixStream> {
+        stream.set_nonblocking(true)?;
+        Ok(Handle::adopt(stream, Kind::UnixStream))
+    }
+
+    pub(crate) fn into_std(self) -> Result<unix_net::UnixStream, (UnixStream, io::Error)> {
+        match self.ending().take_untold() {
+            Some(code) => Err((self, io::Error::from_raw_os_error(code))),
+            None => Ok(self.into_socket()),
         }
+    }
+
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.shut(how, |left| self.as_std().shutdown(left))
+    }
+
+    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        Ok(self.error_taken(self.as_std().take_error()?))
     }
 }

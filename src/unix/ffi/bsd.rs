@@ -4,9 +4,10 @@
 //! send without `SIGPIPE` but by an option of the socket.
 
 use std::ffi::{c_int, c_uint, c_void};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 
 use super::socklen_t;
 
@@ -16,8 +17,6 @@ pub(crate) const AF_INET6: c_int = 30;
 pub(crate) const AF_INET6: c_int = 28;
 #[cfg(any(target_os = "netbsd", target_os = "openbsd"))]
 pub(crate) const AF_INET6: c_int = 24;
-/// A family to whose addresses no TCP socket can connect.
-pub(crate) const AF_UNIX: sa_family_t = 1;
 
 pub(crate) const SOCK_STREAM: c_int = 1;
 #[cfg(any(target_os = "freebsd", target_os = "dragonfly", target_os = "netbsd"))]
@@ -201,6 +200,15 @@ pub(crate) fn can_be_watched(fd: BorrowedFd<'_>) -> bool {
     !metadata.is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
 }
 
+/// Reads from a Unix stream. A call that falls short may have stopped before descriptors that were sent along, and
+/// nothing tells that.
+pub(super) fn receive_unix(
+    stream: &UnixStream,
+    buffers: &mut [IoSliceMut<'_>],
+) -> io::Result<(usize, bool)> {
+    Ok((super::read_std(stream, buffers)?, false))
+}
+
 /// Takes the error that a socket keeps, if it keeps one.
 pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
     super::number_option(socket.as_raw_fd(), SOL_SOCKET, SO_ERROR)
@@ -214,7 +222,7 @@ pub(crate) fn take_error(socket: BorrowedFd<'_>) -> Option<io::Error> {
 /// answers `EALREADY` or `EISCONN` before it looks at the address, and refuses the address otherwise.
 pub(crate) fn is_connecting(socket: BorrowedFd<'_>) -> bool {
     let (mut address, length) = super::encode(&SocketAddr::from(([0; 4], 0)));
-    address.v4.sin_family = AF_UNIX;
+    address.v4.sin_family = super::AF_UNIX;
     // SAFETY: the address is as long as said, and read during the call only.
     let result = super::check(unsafe { super::connect(socket.as_raw_fd(), &address, length) });
     let code = result.err().and_then(|error| error.raw_os_error());

@@ -1,14 +1,17 @@
 //! Linux and Android: the numbers and layouts of the socket calls, where the systems differ.
 
 use std::ffi::{c_int, c_void};
-use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
-use super::socklen_t;
+use super::{socklen_t, MSG_PEEK};
 
 pub(crate) const AF_INET6: c_int = 10;
 pub(crate) const SOCK_CLOEXEC: c_int = 0o2_000_000;
-pub(crate) const MSG_PEEK: c_int = 0x2;
+/// Control data has come along that did not fit.
+pub(crate) const MSG_CTRUNC: c_int = 0x8;
 pub(crate) const MSG_DONTWAIT: c_int = 0x40;
 pub(crate) const MSG_NOSIGNAL: c_int = 0x4000;
 pub(crate) const SO_PEEK_OFF: c_int = 42;
@@ -95,24 +98,33 @@ pub(crate) struct msghdr {
 }
 
 extern "C" {
-    /// [`recv`](https://man7.org/linux/man-pages/man2/recv.2.html)
-    #[link_name = "recv"]
-    pub(crate) fn sys_recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
+    /// [`recvmsg`](https://man7.org/linux/man-pages/man2/recv.2.html)
+    pub(crate) fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> isize;
 }
 
 /// What a read would find: the number of bytes, which is at most 1 here, or 0 for the end, or an error. Bytes stay in
 /// the socket, but an error does not.
 pub(crate) fn peek_one(socket: RawFd) -> io::Result<usize> {
-    let mut byte = 0_u8;
-    // SAFETY: there is room for the one byte.
-    super::count(unsafe {
-        sys_recv(
-            socket,
-            std::ptr::addr_of_mut!(byte).cast(),
-            1,
-            MSG_PEEK | MSG_DONTWAIT,
-        )
-    })
+    super::receive(socket, &mut [0], MSG_PEEK | MSG_DONTWAIT)
+}
+
+/// Reads from a Unix stream, and tells whether a call that falls short has met the end of what there is.
+///
+/// A read stops behind descriptors that were sent along, and where the credentials of the sender change, if those were
+/// asked for. Without room for such control data, the kernel marks the message in both cases.
+pub(super) fn receive_unix(
+    stream: &UnixStream,
+    buffers: &mut [IoSliceMut<'_>],
+) -> io::Result<(usize, bool)> {
+    let mut message = MaybeUninit::<msghdr>::zeroed();
+    // SAFETY: all bytes are zero, which stands for no address, no buffers and no control data.
+    let message = unsafe { message.assume_init_mut() };
+    // An `IoSliceMut` is an `iovec` (its documentation says so).
+    message.msg_iov = buffers.as_mut_ptr().cast();
+    message.msg_iovlen = buffers.len();
+    // SAFETY: the message may be written for the length of the call, and so may the buffers that it points to.
+    let bytes = super::count(unsafe { recvmsg(stream.as_raw_fd(), message, 0) })?;
+    Ok((bytes, message.msg_flags & MSG_CTRUNC == 0))
 }
 
 /// epoll itself refuses what it cannot watch.

@@ -6,9 +6,10 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::{self, UnixDatagram, UnixStream};
 
-use super::IOV_MAX;
+use super::{IOV_MAX, MSG_PEEK};
 use crate::hooks::faults::{fault, granted, within, within_mut, Call};
 
 /// The most bytes that one call is handed. Systems cut off more (Linux just below 2 GiB), and what they cut off must
@@ -19,33 +20,86 @@ const MOST_BYTES: usize = 1 << 30;
 #[derive(Debug)]
 pub(crate) struct Moved {
     pub(crate) bytes: usize,
-    /// How many bytes the call could have moved. If there are none, no call was made.
+    /// How many bytes the call could have moved. If there are none, no call was made. It is no more than was moved if
+    /// the system may have stopped before the end of what there is.
     pub(crate) room: usize,
+}
+
+/// A stream of `std`, or an end of a pipe. They are read and written by different calls, and those that read say different
+/// things when they fall short.
+pub(crate) trait Stream: AsFd {
+    /// Reads into the buffers, which have `room`.
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Moved>;
+
+    /// Writes from the buffers. A socket raises no `SIGPIPE`, whatever `std` would do.
+    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        match buffers {
+            [buffer] => super::send_bytes(self.as_fd().as_raw_fd(), buffer),
+            buffers => super::send_vectored(self.as_fd(), buffers),
+        }
+    }
+}
+
+impl Stream for TcpStream {
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Moved> {
+        let bytes = read_std(self, buffers)?;
+        Ok(Moved { bytes, room })
+    }
+}
+
+impl Stream for UnixStream {
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Moved> {
+        let (bytes, is_all) = super::receive_unix(self, buffers)?;
+        let room = if is_all || bytes == 0 { room } else { bytes };
+        Ok(Moved { bytes, room })
+    }
+}
+
+impl Stream for File {
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Moved> {
+        let bytes = read_std(self, buffers)?;
+        Ok(Moved { bytes, room })
+    }
+
+    /// Most systems cannot keep a pipe from raising `SIGPIPE`.
+    fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut file = self;
+        match buffers {
+            [buffer] => file.write(buffer),
+            buffers => file.write_vectored(buffers),
+        }
+    }
+}
+
+pub(super) fn read_std(mut stream: impl Read, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    match buffers {
+        [buffer] => stream.read(buffer),
+        buffers => stream.read_vectored(buffers),
+    }
 }
 
 /// Makes a call for at most `wanted` bytes: `make` is told for how many.
 fn moving(
     call: Call,
     wanted: usize,
-    make: impl FnOnce(usize) -> io::Result<usize>,
+    make: impl FnOnce(usize) -> io::Result<Moved>,
 ) -> io::Result<Moved> {
     if wanted == 0 {
         return Ok(Moved { bytes: 0, room: 0 });
     }
     let room = granted(call, wanted.min(MOST_BYTES));
     fault(call)?;
-    let bytes = make(room)?;
-    Ok(Moved { bytes, room })
+    make(room)
 }
 
-pub(crate) fn read(mut stream: impl Read, buffer: &mut [u8]) -> io::Result<Moved> {
+pub(crate) fn read(stream: &impl Stream, buffer: &mut [u8]) -> io::Result<Moved> {
     moving(Call::Receive, buffer.len(), |room| {
-        stream.read(&mut buffer[..room])
+        stream.receive(&mut [IoSliceMut::new(&mut buffer[..room])], room)
     })
 }
 
 pub(crate) fn read_vectored(
-    mut stream: impl Read,
+    stream: &impl Stream,
     buffers: &mut [IoSliceMut<'_>],
 ) -> io::Result<Moved> {
     let first = count_empty(buffers.iter().map(|buffer| buffer.len()));
@@ -57,46 +111,35 @@ pub(crate) fn read_vectored(
         return read(stream, &mut buffers[0]);
     }
     moving(Call::Receive, wanted, |room| {
-        within_mut(buffers, room, |buffers| stream.read_vectored(buffers))
+        within_mut(buffers, room, |buffers| stream.receive(buffers, room))
     })
 }
 
-pub(crate) fn peek(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Moved> {
+pub(crate) fn peek(stream: &impl Stream, buffer: &mut [u8]) -> io::Result<Moved> {
     moving(Call::Receive, buffer.len(), |room| {
-        stream.peek(&mut buffer[..room])
+        let bytes = super::receive(stream.as_fd().as_raw_fd(), &mut buffer[..room], MSG_PEEK)?;
+        Ok(Moved { bytes, room })
     })
 }
 
-pub(crate) fn write(mut stream: impl Write, buffer: &[u8]) -> io::Result<Moved> {
+pub(crate) fn write(stream: &impl Stream, buffer: &[u8]) -> io::Result<Moved> {
     moving(Call::Send, buffer.len(), |room| {
-        stream.write(&buffer[..room])
+        let bytes = stream.send(&[IoSlice::new(&buffer[..room])])?;
+        Ok(Moved { bytes, room })
     })
 }
 
-/// Sends by `sendmsg`, since `writev`, which `std` would call, may raise `SIGPIPE`.
-pub(crate) fn write_vectored(stream: &TcpStream, buffers: &[IoSlice<'_>]) -> io::Result<Moved> {
-    sending(stream, buffers, |buffers| {
-        super::send_vectored(stream.as_fd(), buffers)
-    })
-}
-
-/// Writes to an end of a pipe. Most systems cannot keep this from raising `SIGPIPE`.
-pub(crate) fn write_vectored_to_pipe(mut end: &File, buffers: &[IoSlice<'_>]) -> io::Result<Moved> {
-    sending(end, buffers, |buffers| end.write_vectored(buffers))
-}
-
-fn sending(
-    stream: impl Write,
-    buffers: &[IoSlice<'_>],
-    send: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
-) -> io::Result<Moved> {
+pub(crate) fn write_vectored(stream: &impl Stream, buffers: &[IoSlice<'_>]) -> io::Result<Moved> {
     let buffers = &buffers[count_empty(buffers.iter().map(|buffer| buffer.len()))..];
     let buffers = &buffers[..buffers.len().min(IOV_MAX)];
     let wanted = total(buffers.iter().map(|buffer| buffer.len()));
     if wanted > MOST_BYTES {
         return write(stream, &buffers[0]);
     }
-    moving(Call::Send, wanted, |room| within(buffers, room, send))
+    moving(Call::Send, wanted, |room| {
+        let bytes = within(buffers, room, |buffers| stream.send(buffers))?;
+        Ok(Moved { bytes, room })
+    })
 }
 
 /// How many bytes the buffers have together, or a number beyond [`MOST_BYTES`].
@@ -110,9 +153,9 @@ fn count_empty(lengths: impl Iterator<Item = usize>) -> usize {
     lengths.take_while(|&length| length == 0).count()
 }
 
-pub(crate) fn recv(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn recv(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     fault(Call::Receive)?;
-    socket.recv(within_a_call(buffer))
+    super::receive(socket.as_fd().as_raw_fd(), within_a_call(buffer), 0)
 }
 
 pub(crate) fn recv_from(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -120,9 +163,9 @@ pub(crate) fn recv_from(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(us
     socket.recv_from(within_a_call(buffer))
 }
 
-pub(crate) fn peek_datagram(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn peek_datagram(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     fault(Call::Receive)?;
-    socket.peek(within_a_call(buffer))
+    super::receive(socket.as_fd().as_raw_fd(), within_a_call(buffer), MSG_PEEK)
 }
 
 pub(crate) fn peek_from(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
@@ -130,14 +173,31 @@ pub(crate) fn peek_from(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(us
     socket.peek_from(within_a_call(buffer))
 }
 
-pub(crate) fn send(socket: &UdpSocket, buffer: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(socket: &impl AsFd, buffer: &[u8]) -> io::Result<usize> {
     fault(Call::Send)?;
-    socket.send(buffer)
+    super::send_bytes(socket.as_fd().as_raw_fd(), buffer)
 }
 
 pub(crate) fn send_to(socket: &UdpSocket, buffer: &[u8], target: &SocketAddr) -> io::Result<usize> {
     fault(Call::Send)?;
     socket.send_to(buffer, target)
+}
+
+pub(crate) fn recv_from_unix(
+    socket: &UnixDatagram,
+    buffer: &mut [u8],
+) -> io::Result<(usize, net::SocketAddr)> {
+    fault(Call::Receive)?;
+    socket.recv_from(within_a_call(buffer))
+}
+
+pub(crate) fn send_to_unix(
+    socket: &UnixDatagram,
+    buffer: &[u8],
+    target: &net::SocketAddr,
+) -> io::Result<usize> {
+    fault(Call::Send)?;
+    socket.send_to_addr(buffer, target)
 }
 
 /// As much of a buffer as one call is handed.
