@@ -3,6 +3,9 @@
 //! A datagram says nothing about the next one, so of a receive or a send only `WouldBlock` is noted. A peek is not
 //! noted at all: with `SO_PEEK_OFF` it begins where the last peek stopped, and its `WouldBlock` says nothing about a
 //! receive.
+//!
+//! A Unix socket's peer may vanish, which leaves an error at the socket. Where that makes no edge, nothing is noted of a
+//! receive either, so that each registration asks the kernel.
 
 use std::io;
 use std::net::{self, Shutdown, SocketAddr};
@@ -72,17 +75,34 @@ impl UnixDatagram {
         self.as_std().connect_addr(address)
     }
 
+    /// Makes a call that receives. Once the user has shut down the reading, it gives `end`.
+    fn receive<R>(
+        &self,
+        end: impl FnOnce() -> io::Result<R>,
+        call: impl FnOnce(&unix_net::UnixDatagram) -> io::Result<R>,
+    ) -> io::Result<R> {
+        if self.source.readiness.ending.is_shut(Read) {
+            return end();
+        }
+        if !ffi::reports_vanished_peers() {
+            return call(self.as_std());
+        }
+        self.source.attempt(Read, call)
+    }
+
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.source
-            .attempt(Read, |socket| ffi::recv(socket, buffer))
+        self.receive(|| Ok(0), |socket| ffi::recv(socket, buffer))
     }
 
     pub(crate) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, unix_net::SocketAddr)> {
-        self.source
-            .attempt(Read, |socket| ffi::recv_from_unix(socket, buffer))
+        let end = || Ok((0, unix_net::SocketAddr::from_pathname("")?));
+        self.receive(end, |socket| ffi::recv_from_unix(socket, buffer))
     }
 
     pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.source.readiness.ending.is_shut(Read) {
+            return Ok(0);
+        }
         ffi::peek_datagram(self.as_std(), buffer)
     }
 
@@ -96,6 +116,8 @@ impl UnixDatagram {
         buffer: &[u8],
         target: &unix_net::SocketAddr,
     ) -> io::Result<usize> {
+        // Its `WouldBlock` is not noted. It speaks of the target, and the kernel reports the target of a connected
+        // socket only.
         ffi::send_to_unix(self.as_std(), buffer, target)
     }
 

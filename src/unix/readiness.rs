@@ -248,6 +248,11 @@ pub(crate) struct State {
     waiting: u64,
     /// How many edges in a row have fired no event.
     wasted: u8,
+    /// Urgent data has come on a Unix stream. Once it was taken, the kernel reports its place as readable, unmarked.
+    had_urgent: bool,
+    /// A short read of a Unix stream proves nothing, since urgent data has come, or a call of the user's own may have
+    /// taken some: a read stops where it was.
+    reads_stop: bool,
     /// The direction whose turn it is if the batch has room for one event only.
     first: Direction,
     /// The directions of a handled edge that did not fit into the batch, and were postponed.
@@ -272,6 +277,8 @@ impl Readiness {
                 asked: Interests::empty(),
                 waiting: 0,
                 wasted: 0,
+                had_urgent: false,
+                reads_stop: false,
                 first: Read,
                 left: Interests::empty(),
                 left_hints: Hints::default(),
@@ -308,6 +315,17 @@ impl Readiness {
         };
         if met_the_end && self.is_stream() {
             self.note(direction, tick);
+        }
+    }
+
+    /// The user is about to read from the stream by a call of his own. It may take urgent data unseen.
+    pub(crate) fn expect_own_read(&self) {
+        if self.kind == Kind::UnixStream {
+            let mut state = self.lock();
+            if !state.reads_stop {
+                state.reads_stop = true;
+                self.move_tick(Read, MARK_ODD);
+            }
         }
     }
 
@@ -472,11 +490,15 @@ impl Readiness {
     /// Takes in what an edge says of short transfers.
     fn mark(&self, state: &mut State, edge: &Edge) {
         let told = edge.told & state.asked;
+        if self.kind == Kind::UnixStream && edge.hints.priority {
+            (state.had_urgent, state.reads_stop) = (true, true);
+        }
         if told.is_readable() {
             state.waiting = edge.waiting;
         }
         for direction in [Read, Write] {
-            let mark = if edge.odd.contains(direction.interest()) {
+            let stops = direction == Read && state.reads_stop;
+            let mark = if stops || edge.odd.contains(direction.interest()) {
                 MARK_ODD
             } else if direction == Read && edge.waiting > 0 {
                 MARK_COUNTED
@@ -493,8 +515,9 @@ impl Readiness {
     /// armed and owed, since what makes it ready later is an edge. `None` if nothing else is left of the edge.
     fn confirmed(&self, state: &State, kernel: &impl Kernel, edge: &Edge) -> Option<Interests> {
         let mut ready = edge.ready;
-        let is_urgent = edge.urgent && self.is_stream() && (ready & state.armed).is_readable();
-        if is_urgent && !kernel.confirm_beside_urgent() {
+        let may_be_urgent = (edge.urgent && self.is_stream()) || state.had_urgent;
+        let is_armed = (ready & state.armed).is_readable();
+        if may_be_urgent && is_armed && !kernel.confirm_beside_urgent() {
             // Only the urgent byte is there.
             ready -= Interests::READABLE;
             if ready.is_empty() {

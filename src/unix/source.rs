@@ -120,6 +120,9 @@ impl<S: queue::System, T: Socket + AsFd> Source<S, T> {
         call: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         let direction = Direction::of(interest);
+        if direction == Direction::Read {
+            self.readiness.expect_own_read();
+        }
         let tick = self.readiness.tick(direction);
         let result = call(&self.socket);
         let Err(error) = &result else {

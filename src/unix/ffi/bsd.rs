@@ -190,6 +190,12 @@ pub(crate) fn forbid_sigpipe(socket: BorrowedFd<'_>) {
     };
 }
 
+/// Whether a peer of a Unix socket for datagrams that vanishes is reported. FreeBSD leaves an error for the next receive,
+/// and reports it only when it is asked anew.
+pub(crate) fn reports_vanished_peers() -> bool {
+    false
+}
+
 /// kqueue takes plain files, and reports of them what no other system does.
 pub(crate) fn can_be_watched(fd: BorrowedFd<'_>) -> bool {
     // What cannot be looked at is left to kqueue to refuse.

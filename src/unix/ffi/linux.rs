@@ -127,6 +127,11 @@ pub(super) fn receive_unix(
     Ok((bytes, message.msg_flags & MSG_CTRUNC == 0))
 }
 
+/// Whether a peer of a Unix socket for datagrams that vanishes is reported, if it leaves something to receive at all.
+pub(crate) fn reports_vanished_peers() -> bool {
+    true
+}
+
 /// epoll itself refuses what it cannot watch.
 pub(crate) fn can_be_watched(_: BorrowedFd<'_>) -> bool {
     true
