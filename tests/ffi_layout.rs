@@ -171,7 +171,7 @@ const _: () = assert!(epoll_ffi::SYS_PIDFD_OPEN == libc::SYS_pidfd_open);
 const _: () = assert!(unix_ffi::AF_UNIX as c_int == libc::AF_UNIX);
 same_numbers!(unix_ffi, c_int: AF_INET, AF_INET6, SOCK_STREAM, SOCK_CLOEXEC, SOCK_NONBLOCK);
 same_numbers!(unix_ffi, c_int: MSG_NOSIGNAL, MSG_PEEK, MSG_CTRUNC, MSG_DONTWAIT, SOL_SOCKET, SO_PEEK_OFF);
-same_numbers!(unix_ffi, c_int: ESRCH, ECHILD, EPERM, EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
+same_numbers!(unix_ffi, c_int: ESRCH, ECHILD, EPERM, ENOENT, EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
 same_numbers!(unix_ffi, c_int: ENETRESET, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH);
 const _: () = assert!(unix_ffi::SEND_FLAGS == libc::MSG_NOSIGNAL);
 same_numbers!(unix_ffi, c_int: F_SETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK);
