@@ -12,8 +12,10 @@
 // Every test file is a program of its own, and uses only a part of this module.
 #![allow(dead_code)]
 
+pub(crate) mod ends;
+
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{self, SocketAddr};
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ends::StreamEnd;
 use minimio::{Events, Interests, Poll, TcpListener, TcpStream, Token};
 
 pub(crate) const READABLE: Interests = Interests::READABLE;
@@ -195,32 +198,19 @@ pub(crate) fn expect_nothing_queued(poll: &mut Poll, events: &mut Events) {
     assert_eq!(count, 0, "no event was due: {events:?}");
 }
 
-/// Returns once `stream` has at least `count` bytes to read (at most 64 KiB), without taking them. They must have been
-/// written in one call, since a peek on Windows may show only bytes that came together.
+/// See [`StreamEnd::await_bytes`].
 #[track_caller]
-pub(crate) fn await_bytes(stream: &TcpStream, count: usize) {
-    let mut buffer = vec![0; count];
-    let end = Instant::now() + HANG;
-    loop {
-        match stream.peek(&mut buffer) {
-            Ok(seen) if seen >= count => return,
-            Ok(0) => panic!("the stream ended before {count} bytes came"),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => panic!("{error}"),
-        }
-        assert!(Instant::now() < end, "{count} bytes did not come");
-        thread::yield_now();
-    }
+pub(crate) fn await_bytes<S: StreamEnd>(stream: &S, count: usize) {
+    stream.await_bytes(count);
 }
 
 /// Fills `buffer` from `stream`: it registers, waits for the event and reads once, again and again. Nothing else may be
 /// armed.
 #[track_caller]
-pub(crate) fn read_exact_by_events(
+pub(crate) fn read_exact_by_events<S: StreamEnd>(
     poll: &mut Poll,
     events: &mut Events,
-    mut stream: &TcpStream,
+    stream: &S,
     token: Token,
     buffer: &mut [u8],
 ) {
@@ -239,10 +229,10 @@ pub(crate) fn read_exact_by_events(
 /// Writes all of `bytes` to `stream`: it writes until the stream is full, registers and waits for the event, again and
 /// again. Nothing else may be armed.
 #[track_caller]
-pub(crate) fn write_all_by_events(
+pub(crate) fn write_all_by_events<S: StreamEnd>(
     poll: &mut Poll,
     events: &mut Events,
-    mut stream: &TcpStream,
+    stream: &S,
     token: Token,
     bytes: &[u8],
 ) {
@@ -266,7 +256,7 @@ pub(crate) fn write_all_by_events(
 
 /// Writes until `stream` takes no more, and returns how many bytes it took. Its peer must not read meanwhile.
 #[track_caller]
-pub(crate) fn fill(mut stream: &TcpStream) -> usize {
+pub(crate) fn fill<S: StreamEnd>(stream: &S) -> usize {
     let chunk = vec![0x5a; 64 << 10];
     let mut written = 0;
     // A moment after the system has said that there is no room, it may move bytes to the peer or enlarge a buffer. So
@@ -438,7 +428,7 @@ pub(crate) fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 
 /// Reads once from a stream whose bytes, or whose end, may still be on their way.
 #[track_caller]
-pub(crate) fn read_some(mut stream: &TcpStream, buffer: &mut [u8]) -> usize {
+pub(crate) fn read_some<S: StreamEnd>(stream: &S, buffer: &mut [u8]) -> usize {
     until_done(|| stream.read(buffer)).unwrap()
 }
 
@@ -472,13 +462,17 @@ pub(crate) fn kind_of<T: std::fmt::Debug>(result: std::io::Result<T>) -> ErrorKi
 
 /// Returns once `stream` has something to read, without an allocation.
 #[track_caller]
-pub(crate) fn await_readable(stream: &TcpStream) {
+pub(crate) fn await_readable<S: StreamEnd>(stream: &S) {
     assert_ne!(until_done(|| stream.peek(&mut [0])).unwrap(), 0, "it ended");
 }
 
 /// Makes `stream` a source of `poll` and fills it. On Windows the stream then sends a copy of what did not fit (5.5).
 #[track_caller]
-pub(crate) fn adopt_and_fill(poll: &mut Poll, events: &mut Events, stream: &TcpStream) -> usize {
+pub(crate) fn adopt_and_fill<S: StreamEnd>(
+    poll: &mut Poll,
+    events: &mut Events,
+    stream: &S,
+) -> usize {
     poll.registrator()
         .register(stream, 0, Interests::WRITABLE)
         .unwrap();
@@ -489,10 +483,10 @@ pub(crate) fn adopt_and_fill(poll: &mut Poll, events: &mut Events, stream: &TcpS
 /// Fills `stream` and arms `WRITABLE`, again and again until no event comes. Then the stream is full and waits for
 /// room. Returns how many bytes were written. (The system may find some room a while after it had none.)
 #[track_caller]
-pub(crate) fn fill_and_arm(
+pub(crate) fn fill_and_arm<S: StreamEnd>(
     poll: &mut Poll,
     events: &mut Events,
-    mut stream: &TcpStream,
+    stream: &S,
     token: Token,
 ) -> usize {
     let mut written = fill(stream);
