@@ -6,13 +6,13 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net;
 
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Plain, StreamEnd};
 use common::{
-    await_bytes, expect_events, expect_no_events, fill_and_arm, kind_of, pair, until_done,
-    watchdog, BOTH, READABLE, WRITABLE,
+    await_bytes, expect_events, expect_no_events, fill_and_arm, kind_of, until_done, watchdog,
+    BOTH, READABLE, WRITABLE,
 };
-use minimio::{is_closed, Events, Interests, Poll, Registrator, TcpListener, UdpSocket};
+use minimio::{is_closed, Events, Interests, Poll, Registrator};
 
 fn queue() -> (Poll, Registrator, Events) {
     let poll = Poll::new().unwrap();
@@ -21,11 +21,10 @@ fn queue() -> (Poll, Registrator, Events) {
 }
 
 // 2.5
-#[test]
-fn the_other_direction_of_a_stream_stays_armed() {
+fn the_other_direction_of_a_stream_stays_armed<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     registrator.register(&stream, 1, BOTH).unwrap();
     registrator.disarm(&stream, WRITABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
@@ -45,11 +44,10 @@ fn the_other_direction_of_a_stream_stays_armed() {
 }
 
 // 2.5
-#[test]
-fn a_writable_that_waits_for_room_is_disarmed_alone() {
+fn a_writable_that_waits_for_room_is_disarmed_alone<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let mut left = fill_and_arm(&mut poll, &mut events, &stream, 1);
     registrator.register(&stream, 2, READABLE).unwrap();
     registrator.disarm(&stream, WRITABLE).unwrap();
@@ -66,11 +64,10 @@ fn a_writable_that_waits_for_room_is_disarmed_alone() {
 }
 
 // 2.5
-#[test]
-fn an_event_that_is_due_does_not_come_any_more() {
+fn an_event_that_is_due_does_not_come_any_more<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     registrator.register(&stream, 1, READABLE).unwrap();
     peer.write_all(b"here").unwrap();
     await_bytes(&stream, 4);
@@ -87,20 +84,19 @@ fn an_event_that_is_due_does_not_come_any_more() {
 }
 
 // 2.5
-#[test]
-fn listeners_and_udp_sockets_are_disarmed() {
+fn listeners_and_datagram_sockets_are_disarmed<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (listener, address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     registrator.register(&listener, 1, READABLE).unwrap();
     registrator.register(&socket, 2, BOTH).unwrap();
     registrator.disarm(&listener, READABLE).unwrap();
     registrator.disarm(&socket, READABLE).unwrap();
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let target = socket.local_addr().unwrap();
-    sender.send_to(b"one", target).unwrap();
+    let _client = F::Listener::connect(&address);
+    let sender = <F::Datagram as DatagramEnd>::Peer::bind_of(0);
+    let target = socket.address();
+    sender.send_to(b"one", &target).unwrap();
     expect_events(&mut poll, &mut events, &[(2, false, true)]);
     expect_no_events(&mut poll, &mut events);
     registrator.register(&listener, 3, READABLE).unwrap();
@@ -116,13 +112,12 @@ fn listeners_and_udp_sockets_are_disarmed() {
 }
 
 // 2.4, 2.5, 4.4
-#[test]
-fn what_cannot_be_disarmed_says_why() {
+fn what_cannot_be_disarmed_says_why<F: Family>() {
     let _watchdog = watchdog();
     let (_poll, registrator, _events) = queue();
     let other = Poll::new().unwrap();
-    let (stream, _peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (stream, _peer) = F::Stream::pair();
+    let (listener, _address) = F::Listener::bind();
     let result = registrator.disarm(&stream, READABLE);
     assert_eq!(kind_of(result), ErrorKind::NotFound);
     registrator.register(&stream, 1, READABLE).unwrap();
@@ -141,4 +136,16 @@ fn what_cannot_be_disarmed_says_why() {
     registrator.close_loop().unwrap();
     let error = registrator.disarm(&stream, READABLE).unwrap_err();
     assert!(is_closed(&error));
+}
+
+suite! {
+    streams {
+        the_other_direction_of_a_stream_stays_armed,
+        a_writable_that_waits_for_room_is_disarmed_alone,
+        an_event_that_is_due_does_not_come_any_more,
+    }
+    families {
+        listeners_and_datagram_sockets_are_disarmed,
+        what_cannot_be_disarmed_says_why,
+    }
 }

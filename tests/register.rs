@@ -8,35 +8,26 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{self, Shutdown};
+use std::net::Shutdown;
 use std::time::Duration;
 
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Peer, StreamEnd};
 use common::{
-    accept, await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, fill,
-    pair, read_exact_by_events, said, watchdog, write_all_by_events, Said, BOTH, HANG, QUIET,
-    READABLE, WRITABLE,
+    await_bytes, expect_events, expect_no_events, expect_nothing_queued, fill,
+    read_exact_by_events, said, watchdog, write_all_by_events, Said, BOTH, HANG, QUIET, READABLE,
+    WRITABLE,
 };
-use minimio::{Events, Interests, Poll, TcpListener, TcpStream, UdpSocket};
-use socket2::SockRef;
+use minimio::{Events, Interests, Poll, TcpStream};
 
 fn poll_and_events() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(64))
 }
 
-/// Makes dropping `peer` a reset and not an end of stream.
-fn reset(peer: net::TcpStream) {
-    SockRef::from(&peer)
-        .set_linger(Some(Duration::ZERO))
-        .unwrap();
-    drop(peer);
-}
-
 // 2.1
-#[test]
-fn readable_yields_one_event_however_much_comes_after_it() {
+fn readable_yields_one_event_however_much_comes_after_it<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     peer.write_all(b"first").unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
@@ -50,11 +41,10 @@ fn readable_yields_one_event_however_much_comes_after_it() {
 }
 
 // 2.1
-#[test]
-fn writable_yields_one_event_although_there_is_room_for_ever() {
+fn writable_yields_one_event_although_there_is_room_for_ever<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, false, true)]);
 
@@ -69,11 +59,10 @@ fn writable_yields_one_event_although_there_is_room_for_ever() {
 }
 
 // 2.1
-#[test]
-fn both_interests_yield_one_event_each() {
+fn both_interests_yield_one_event_each<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     poll.registrator().register(&stream, 1, BOTH).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, true)]);
@@ -81,11 +70,10 @@ fn both_interests_yield_one_event_each() {
 }
 
 // 2.1
-#[test]
-fn of_both_interests_each_comes_when_its_own_condition_holds() {
+fn of_both_interests_each_comes_when_its_own_condition_holds<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, BOTH).unwrap();
     expect_events(&mut poll, &mut events, &[(1, false, true)]);
     expect_no_events(&mut poll, &mut events);
@@ -95,11 +83,10 @@ fn of_both_interests_each_comes_when_its_own_condition_holds() {
 }
 
 // 2.1
-#[test]
-fn each_interest_keeps_its_own_token() {
+fn each_interest_keeps_its_own_token<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     poll.registrator().register(&stream, 2, WRITABLE).unwrap();
     peer.write_all(b"x").unwrap();
@@ -112,11 +99,10 @@ fn each_interest_keeps_its_own_token() {
 }
 
 // 2.1
-#[test]
-fn registering_writable_does_not_fire_readable() {
+fn registering_writable_does_not_fire_readable<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
@@ -125,11 +111,10 @@ fn registering_writable_does_not_fire_readable() {
 }
 
 // 2.1
-#[test]
-fn registering_readable_does_not_fire_writable() {
+fn registering_readable_does_not_fire_writable<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
     peer.write_all(b"x").unwrap();
@@ -138,11 +123,10 @@ fn registering_readable_does_not_fire_writable() {
 }
 
 // 2.1
-#[test]
-fn registering_readable_again_does_not_arm_writable_again() {
+fn registering_readable_again_does_not_arm_writable_again<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, BOTH).unwrap();
     peer.write_all(b"x").unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, true)]);
@@ -160,7 +144,7 @@ fn registering_readable_again_does_not_arm_writable_again() {
 }
 
 /// Writes until there is no room, and arms `WRITABLE` under `token`. Returns how many bytes were written.
-fn fill_and_arm(poll: &Poll, stream: &TcpStream, token: usize) -> usize {
+fn fill_and_arm<S: StreamEnd>(poll: &Poll, stream: &S, token: usize) -> usize {
     let filled = fill(stream);
     poll.registrator()
         .register(stream, token, WRITABLE)
@@ -170,18 +154,17 @@ fn fill_and_arm(poll: &Poll, stream: &TcpStream, token: usize) -> usize {
 
 /// The system may move bytes of a full stream to the peer at any time, and then there is room. An event of that is a
 /// true one if a write is accepted. Then this fills the stream and arms again.
-fn refill_and_arm(poll: &Poll, mut stream: &TcpStream, token: usize) -> usize {
+fn refill_and_arm<S: StreamEnd>(poll: &Poll, stream: &S, token: usize) -> usize {
     let written = stream.write(&[0x5a; 64]).unwrap();
     assert_ne!(written, 0);
     written + fill_and_arm(poll, stream, token)
 }
 
 // 2.1
-#[test]
-fn readable_events_leave_writable_armed() {
+fn readable_events_leave_writable_armed<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let mut filled = fill_and_arm(&poll, &stream, 100);
     for round in 0..20 {
         poll.registrator()
@@ -213,11 +196,10 @@ fn readable_events_leave_writable_armed() {
 }
 
 // 2.1
-#[test]
-fn writable_events_and_writes_leave_readable_armed() {
+fn writable_events_and_writes_leave_readable_armed<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 100, READABLE).unwrap();
     for round in 0..20 {
         poll.registrator()
@@ -235,11 +217,10 @@ fn writable_events_and_writes_leave_readable_armed() {
 }
 
 // 2.1
-#[test]
-fn room_to_send_is_announced_once_after_a_full_buffer() {
+fn room_to_send_is_announced_once_after_a_full_buffer<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     for token in 0..3 {
         let mut filled = fill_and_arm(&poll, &stream, token);
         while poll.poll(&mut events, Some(QUIET)).unwrap() > 0 {
@@ -255,11 +236,10 @@ fn room_to_send_is_announced_once_after_a_full_buffer() {
 }
 
 // 2.1
-#[test]
-fn there_is_no_rule_to_drain_a_stream() {
+fn there_is_no_rule_to_drain_a_stream<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let message: Vec<u8> = (0..100).collect();
     peer.write_all(&message).unwrap();
     await_bytes(&stream, message.len());
@@ -281,11 +261,10 @@ fn there_is_no_rule_to_drain_a_stream() {
 }
 
 // 2.1
-#[test]
-fn an_event_may_be_answered_without_reading_at_all() {
+fn an_event_may_be_answered_without_reading_at_all<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"left where it is").unwrap();
     for token in 0..100 {
         poll.registrator()
@@ -297,21 +276,17 @@ fn an_event_may_be_answered_without_reading_at_all() {
 }
 
 // 2.1
-#[test]
-fn a_backlog_need_not_be_accepted_at_once() {
+fn a_backlog_need_not_be_accepted_at_once<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let clients: Vec<_> = (0..5)
-        .map(|_| net::TcpStream::connect(address).unwrap())
-        .collect();
+    let (listener, address) = L::bind();
+    let clients: Vec<_> = (0..5).map(|_| L::connect(&address)).collect();
     for token in 0..clients.len() {
         poll.registrator()
             .register(&listener, token, READABLE)
             .unwrap();
         expect_events(&mut poll, &mut events, &[(token, true, false)]);
-        accept(&listener);
+        listener.await_accept();
     }
     poll.registrator()
         .register(&listener, 100, READABLE)
@@ -320,16 +295,13 @@ fn a_backlog_need_not_be_accepted_at_once() {
 }
 
 // 2.1
-#[test]
-fn datagrams_need_not_be_received_at_once() {
+fn datagrams_need_not_be_received_at_once<D: DatagramEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = D::bind();
+    let sender = D::Peer::bind_of(0);
     for number in 0..5 {
-        sender
-            .send_to(&[number], socket.local_addr().unwrap())
-            .unwrap();
+        sender.send_to(&[number], &socket.address()).unwrap();
     }
     for number in 0..5_u8 {
         poll.registrator()
@@ -345,11 +317,10 @@ fn datagrams_need_not_be_received_at_once() {
 }
 
 // 2.2
-#[test]
-fn registering_an_armed_interest_replaces_its_token_and_yields_one_event() {
+fn registering_an_armed_interest_replaces_its_token_and_yields_one_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     poll.registrator().register(&stream, 2, READABLE).unwrap();
     peer.write_all(b"x").unwrap();
@@ -358,11 +329,10 @@ fn registering_an_armed_interest_replaces_its_token_and_yields_one_event() {
 }
 
 // 2.2
-#[test]
-fn the_token_is_replaced_also_when_the_condition_held_before_both_registrations() {
+fn the_token_is_replaced_also_when_the_condition_held_before_both_registrations<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
     poll.registrator().register(&stream, 1, BOTH).unwrap();
@@ -372,11 +342,10 @@ fn the_token_is_replaced_also_when_the_condition_held_before_both_registrations(
 }
 
 // 2.2
-#[test]
-fn the_token_is_replaced_also_when_the_condition_came_between_the_registrations() {
+fn the_token_is_replaced_also_when_the_condition_came_between_the_registrations<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
@@ -386,11 +355,10 @@ fn the_token_is_replaced_also_when_the_condition_came_between_the_registrations(
 }
 
 // 2.2
-#[test]
-fn replacing_the_token_of_one_interest_leaves_the_other_its_own() {
+fn replacing_the_token_of_one_interest_leaves_the_other_its_own<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     poll.registrator().register(&stream, 1, BOTH).unwrap();
     poll.registrator().register(&stream, 2, READABLE).unwrap();
@@ -403,11 +371,10 @@ fn replacing_the_token_of_one_interest_leaves_the_other_its_own() {
 }
 
 // 2.2, 8
-#[test]
-fn a_hundred_registrations_in_a_row_yield_one_event_with_the_last_token() {
+fn a_hundred_registrations_in_a_row_yield_one_event_with_the_last_token<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     for token in 0..100 {
         poll.registrator()
             .register(&stream, token, READABLE)
@@ -420,11 +387,12 @@ fn a_hundred_registrations_in_a_row_yield_one_event_with_the_last_token() {
 }
 
 // 2.2, 8
-#[test]
-fn a_hundred_registrations_in_a_row_on_a_ready_stream_yield_one_event_each_interest() {
+fn a_hundred_registrations_in_a_row_on_a_ready_stream_yield_one_event_each_interest<
+    S: StreamEnd,
+>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
     for token in 0..100 {
@@ -435,11 +403,10 @@ fn a_hundred_registrations_in_a_row_on_a_ready_stream_yield_one_event_each_inter
 }
 
 // 2.3
-#[test]
-fn readable_event_comes_when_bytes_already_wait() {
+fn readable_event_comes_when_bytes_already_wait<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
     poll.registrator().register(&stream, 1, READABLE).unwrap();
@@ -447,11 +414,10 @@ fn readable_event_comes_when_bytes_already_wait() {
 }
 
 // 2.3
-#[test]
-fn readable_event_comes_when_the_peer_had_closed_before() {
+fn readable_event_comes_when_the_peer_had_closed_before<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, peer) = pair();
+    let (stream, peer) = S::pair();
     drop(peer);
     // The end has certainly arrived once a read gives it.
     while stream.read(&mut [0; 1]).is_err() {}
@@ -461,11 +427,10 @@ fn readable_event_comes_when_the_peer_had_closed_before() {
 }
 
 // 2.3
-#[test]
-fn readable_event_comes_when_the_peer_closes_later() {
+fn readable_event_comes_when_the_peer_closes_later<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, peer) = pair();
+    let (stream, peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
     drop(peer);
@@ -474,11 +439,10 @@ fn readable_event_comes_when_the_peer_closes_later() {
 }
 
 // 2.3
-#[test]
-fn writable_event_comes_when_the_peer_had_closed_before() {
+fn writable_event_comes_when_the_peer_had_closed_before<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, peer) = pair();
+    let (stream, peer) = S::pair();
     drop(peer);
     while stream.read(&mut [0; 1]).is_err() {}
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
@@ -486,36 +450,33 @@ fn writable_event_comes_when_the_peer_had_closed_before() {
 }
 
 // 2.3
-#[test]
-fn readable_event_comes_when_a_connection_already_waits() {
+fn readable_event_comes_when_a_connection_already_waits<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (listener, address) = L::bind();
+    let _client = L::connect(&address);
     poll.registrator().register(&listener, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    accept(&listener);
+    listener.await_accept();
 }
 
 // 2.3
-#[test]
-fn readable_event_comes_when_a_datagram_already_waits() {
+fn readable_event_comes_when_a_datagram_already_waits<D: DatagramEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    sender.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    let socket = D::bind();
+    let sender = D::Peer::bind_of(0);
+    sender.send_to(b"x", &socket.address()).unwrap();
     poll.registrator().register(&socket, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
     assert_eq!(socket.recv_from(&mut [0; 8]).unwrap().0, 1);
 }
 
 // 2.3
-#[test]
-fn bytes_that_come_between_the_event_and_the_next_registration_are_not_lost() {
+fn bytes_that_come_between_the_event_and_the_next_registration_are_not_lost<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 0, READABLE).unwrap();
     peer.write_all(b"x").unwrap();
     for token in 1..100 {
@@ -532,11 +493,10 @@ fn bytes_that_come_between_the_event_and_the_next_registration_are_not_lost() {
 }
 
 // 2.3
-#[test]
-fn bytes_whose_edge_was_polled_while_nothing_was_armed_are_not_lost() {
+fn bytes_whose_edge_was_polled_while_nothing_was_armed_are_not_lost<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     for token in 0..20 {
         poll.registrator()
             .register(&stream, token, READABLE)
@@ -557,11 +517,10 @@ fn bytes_whose_edge_was_polled_while_nothing_was_armed_are_not_lost() {
 }
 
 // 2.3
-#[test]
-fn bytes_read_between_registering_and_polling_take_no_later_event_with_them() {
+fn bytes_read_between_registering_and_polling_take_no_later_event_with_them<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     for token in 0..50 {
         poll.registrator()
             .register(&stream, token, READABLE)
@@ -584,9 +543,9 @@ fn bytes_read_between_registering_and_polling_take_no_later_event_with_them() {
 
 /// Lets `read` take the only message, registers with nothing left to read, and checks that only a new message makes an
 /// event.
-fn second_registration_waits(mut read: impl FnMut(&mut TcpStream)) {
+fn second_registration_waits<S: StreamEnd>(mut read: impl FnMut(&S)) {
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     for round in 0..5 {
         poll.registrator()
             .register(&stream, round, READABLE)
@@ -595,29 +554,26 @@ fn second_registration_waits(mut read: impl FnMut(&mut TcpStream)) {
         peer.write_all(b"four").unwrap();
         await_bytes(&stream, 4);
         expect_events(&mut poll, &mut events, &[(round, true, false)]);
-        read(&mut stream);
+        read(&stream);
     }
 }
 
 // 2.3, 8
-#[test]
-fn a_second_registration_with_nothing_to_read_waits_after_a_larger_buffer() {
+fn a_second_registration_with_nothing_to_read_waits_after_a_larger_buffer<S: StreamEnd>() {
     let _watchdog = watchdog();
-    second_registration_waits(|stream| assert_eq!(stream.read(&mut [0; 64]).unwrap(), 4));
+    second_registration_waits::<S>(|stream| assert_eq!(stream.read(&mut [0; 64]).unwrap(), 4));
 }
 
 // 2.3, 8
-#[test]
-fn a_second_registration_with_nothing_to_read_waits_after_a_buffer_just_filled() {
+fn a_second_registration_with_nothing_to_read_waits_after_a_buffer_just_filled<S: StreamEnd>() {
     let _watchdog = watchdog();
-    second_registration_waits(|stream| assert_eq!(stream.read(&mut [0; 4]).unwrap(), 4));
+    second_registration_waits::<S>(|stream| assert_eq!(stream.read(&mut [0; 4]).unwrap(), 4));
 }
 
 // 2.3, 8
-#[test]
-fn a_second_registration_with_nothing_to_read_waits_after_reads_of_one_byte() {
+fn a_second_registration_with_nothing_to_read_waits_after_reads_of_one_byte<S: StreamEnd>() {
     let _watchdog = watchdog();
-    second_registration_waits(|stream| {
+    second_registration_waits::<S>(|stream| {
         for _ in 0..4 {
             assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1);
         }
@@ -625,10 +581,9 @@ fn a_second_registration_with_nothing_to_read_waits_after_reads_of_one_byte() {
 }
 
 // 2.3, 8
-#[test]
-fn a_second_registration_with_nothing_to_read_waits_after_would_block() {
+fn a_second_registration_with_nothing_to_read_waits_after_would_block<S: StreamEnd>() {
     let _watchdog = watchdog();
-    second_registration_waits(|stream| {
+    second_registration_waits::<S>(|stream| {
         assert_eq!(stream.read(&mut [0; 64]).unwrap(), 4);
         let error = stream.read(&mut [0; 64]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -636,11 +591,10 @@ fn a_second_registration_with_nothing_to_read_waits_after_would_block() {
 }
 
 // 2.3, 8
-#[test]
-fn end_of_stream_yields_one_event_each_registration_and_no_bytes_each_time() {
+fn end_of_stream_yields_one_event_each_registration_and_no_bytes_each_time<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"last").unwrap();
     drop(peer);
     let mut last = [0; 4];
@@ -660,12 +614,11 @@ fn end_of_stream_yields_one_event_each_registration_and_no_bytes_each_time() {
 }
 
 // 2.3, 6.1: a read that did not fill its buffer has not seen an end that came together with the bytes.
-#[test]
-fn an_end_of_stream_that_came_with_the_last_bytes_is_reported_after_a_short_read() {
+fn an_end_of_stream_that_came_with_the_last_bytes_is_reported_after_a_short_read<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
     for round in 0..20 {
-        let (mut stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         peer.write_all(b"last").unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
         await_bytes(&stream, 4);
@@ -683,11 +636,10 @@ fn an_end_of_stream_that_came_with_the_last_bytes_is_reported_after_a_short_read
 }
 
 // 2.3, 8
-#[test]
-fn end_of_stream_of_a_half_closed_peer_yields_one_event_each_registration() {
+fn end_of_stream_of_a_half_closed_peer_yields_one_event_each_registration<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, peer) = pair();
+    let (stream, peer) = S::pair();
     peer.shutdown(Shutdown::Write).unwrap();
     for token in 0..20 {
         poll.registrator().register(&stream, token, BOTH).unwrap();
@@ -699,11 +651,10 @@ fn end_of_stream_of_a_half_closed_peer_yields_one_event_each_registration() {
 }
 
 // 2.3
-#[test]
-fn end_of_stream_left_unread_is_reported_by_every_registration() {
+fn end_of_stream_left_unread_is_reported_by_every_registration<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, peer) = pair();
+    let (stream, peer) = S::pair();
     drop(peer);
     for token in 0..20 {
         poll.registrator()
@@ -715,10 +666,9 @@ fn end_of_stream_left_unread_is_reported_by_every_registration() {
 }
 
 // 2.4
-#[test]
-fn no_interest_is_invalid_input() {
+fn no_interest_is_invalid_input<S: StreamEnd>() {
     let poll = Poll::new().unwrap();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     let error = poll
         .registrator()
         .register(&stream, 1, Interests::empty())
@@ -727,10 +677,9 @@ fn no_interest_is_invalid_input() {
 }
 
 // 2.4
-#[test]
-fn unknown_bits_are_invalid_input() {
+fn unknown_bits_are_invalid_input<S: StreamEnd>() {
     let poll = Poll::new().unwrap();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     for bits in [0b100, 0b101, 0b111, 0b1000_0000, 0xff] {
         let interests = Interests::from_bits_retain(bits);
         let error = poll
@@ -742,10 +691,9 @@ fn unknown_bits_are_invalid_input() {
 }
 
 // 2.4
-#[test]
-fn writable_on_a_listener_is_invalid_input() {
+fn writable_on_a_listener_is_invalid_input<L: ListenerEnd>() {
     let poll = Poll::new().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (listener, _address) = L::bind();
     for interests in [WRITABLE, BOTH] {
         let error = poll
             .registrator()
@@ -756,28 +704,26 @@ fn writable_on_a_listener_is_invalid_input() {
 }
 
 // 2.4
-#[test]
-fn a_failed_register_arms_nothing() {
+fn a_failed_register_arms_nothing<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (stream, mut peer) = F::Stream::pair();
+    let (listener, address) = F::Listener::bind();
     let unknown = Interests::from_bits_retain(0b111);
     assert!(poll.registrator().register(&stream, 1, unknown).is_err());
     assert!(poll.registrator().register(&listener, 2, BOTH).is_err());
     peer.write_all(b"x").unwrap();
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _client = F::Listener::connect(&address);
     expect_no_events(&mut poll, &mut events);
 }
 
 // 2.4
-#[test]
-fn a_failed_register_leaves_what_was_armed_and_its_token() {
+fn a_failed_register_leaves_what_was_armed_and_its_token<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
     let other = Poll::new().unwrap();
-    let (stream, mut peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (stream, mut peer) = F::Stream::pair();
+    let (listener, address) = F::Listener::bind();
     let registrator = poll.registrator();
     registrator.register(&stream, 1, READABLE).unwrap();
     registrator.register(&listener, 2, READABLE).unwrap();
@@ -795,7 +741,7 @@ fn a_failed_register_leaves_what_was_armed_and_its_token() {
         .is_err());
 
     peer.write_all(b"x").unwrap();
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _client = F::Listener::connect(&address);
     expect_events(
         &mut poll,
         &mut events,
@@ -805,14 +751,13 @@ fn a_failed_register_leaves_what_was_armed_and_its_token() {
 }
 
 // 2.4
-#[test]
-fn a_source_of_one_poll_already_exists_for_another() {
+fn a_source_of_one_poll_already_exists_for_another<F: Family>() {
     let _watchdog = watchdog();
     let first = Poll::new().unwrap();
     let (mut second, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (stream, mut peer) = F::Stream::pair();
+    let (listener, _address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     first.registrator().register(&stream, 1, READABLE).unwrap();
     first
         .registrator()
@@ -840,11 +785,10 @@ fn a_source_of_one_poll_already_exists_for_another() {
 }
 
 // 2.4
-#[test]
-fn a_source_belongs_to_its_first_poll_also_after_deregister() {
+fn a_source_belongs_to_its_first_poll_also_after_deregister<S: StreamEnd>() {
     let first = Poll::new().unwrap();
     let second = Poll::new().unwrap();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     first.registrator().register(&stream, 1, READABLE).unwrap();
     first.registrator().deregister(&stream).unwrap();
     let error = second
@@ -856,11 +800,10 @@ fn a_source_belongs_to_its_first_poll_also_after_deregister() {
 }
 
 // 2.4
-#[test]
-fn a_source_belongs_to_its_first_poll_also_after_that_poll_is_gone() {
+fn a_source_belongs_to_its_first_poll_also_after_that_poll_is_gone<S: StreamEnd>() {
     let first = Poll::new().unwrap();
     let second = Poll::new().unwrap();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     first.registrator().register(&stream, 1, READABLE).unwrap();
     drop(first);
     let error = second
@@ -871,14 +814,13 @@ fn a_source_belongs_to_its_first_poll_also_after_that_poll_is_gone() {
 }
 
 // 2.4
-#[test]
-fn a_refused_registration_does_not_tie_a_source_to_its_poll() {
+fn a_refused_registration_does_not_tie_a_source_to_its_poll<S: StreamEnd>() {
     let _watchdog = watchdog();
     let first = Poll::new().unwrap();
     let closed = Poll::new().unwrap();
     closed.registrator().close_loop().unwrap();
     let (mut second, mut events) = poll_and_events();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     assert!(first
         .registrator()
         .register(&stream, 1, Interests::empty())
@@ -889,14 +831,13 @@ fn a_refused_registration_does_not_tie_a_source_to_its_poll() {
 }
 
 // 2.8
-#[test]
-fn a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register() {
+fn a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, peer) = pair();
+    let (stream, peer) = S::pair();
     // The reset has certainly arrived once a second source of the same poll has had an event of it.
     poll.registrator().register(&stream, 0, READABLE).unwrap();
-    reset(peer);
+    stream.reset(peer);
     expect_events(&mut poll, &mut events, &[(0, true, false)]);
 
     poll.registrator().register(&stream, 1, BOTH).unwrap();
@@ -927,12 +868,11 @@ fn a_refused_connect_is_an_event_and_no_error_of_register() {
 }
 
 // 2.1, 2.3
-#[test]
-fn a_long_exchange_by_events_loses_and_doubles_nothing() {
+fn a_long_exchange_by_events_loses_and_doubles_nothing<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
-    let rounds = effort(300);
+    let (stream, mut peer) = S::pair();
+    let rounds = S::effort(300);
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let mut buffer = vec![0; 5_000];
@@ -954,4 +894,68 @@ fn a_long_exchange_by_events_loses_and_doubles_nothing() {
         }
     });
     assert_eq!(poll.poll(&mut events, Some(Duration::ZERO)).unwrap(), 0);
+}
+
+suite! {
+    streams {
+        both_interests_yield_one_event_each,
+        of_both_interests_each_comes_when_its_own_condition_holds,
+        each_interest_keeps_its_own_token,
+        registering_writable_does_not_fire_readable,
+        registering_readable_does_not_fire_writable,
+        registering_readable_again_does_not_arm_writable_again,
+        readable_events_leave_writable_armed,
+        writable_events_and_writes_leave_readable_armed,
+        the_token_is_replaced_also_when_the_condition_held_before_both_registrations,
+        replacing_the_token_of_one_interest_leaves_the_other_its_own,
+        a_hundred_registrations_in_a_row_on_a_ready_stream_yield_one_event_each_interest,
+        writable_event_comes_when_the_peer_had_closed_before,
+        an_end_of_stream_that_came_with_the_last_bytes_is_reported_after_a_short_read,
+        end_of_stream_of_a_half_closed_peer_yields_one_event_each_registration,
+        a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register,
+        a_long_exchange_by_events_loses_and_doubles_nothing,
+    }
+    reading {
+        readable_yields_one_event_however_much_comes_after_it,
+        there_is_no_rule_to_drain_a_stream,
+        an_event_may_be_answered_without_reading_at_all,
+        registering_an_armed_interest_replaces_its_token_and_yields_one_event,
+        the_token_is_replaced_also_when_the_condition_came_between_the_registrations,
+        a_hundred_registrations_in_a_row_yield_one_event_with_the_last_token,
+        readable_event_comes_when_bytes_already_wait,
+        readable_event_comes_when_the_peer_had_closed_before,
+        readable_event_comes_when_the_peer_closes_later,
+        bytes_that_come_between_the_event_and_the_next_registration_are_not_lost,
+        bytes_whose_edge_was_polled_while_nothing_was_armed_are_not_lost,
+        bytes_read_between_registering_and_polling_take_no_later_event_with_them,
+        a_second_registration_with_nothing_to_read_waits_after_a_larger_buffer,
+        a_second_registration_with_nothing_to_read_waits_after_a_buffer_just_filled,
+        a_second_registration_with_nothing_to_read_waits_after_reads_of_one_byte,
+        a_second_registration_with_nothing_to_read_waits_after_would_block,
+        end_of_stream_yields_one_event_each_registration_and_no_bytes_each_time,
+        end_of_stream_left_unread_is_reported_by_every_registration,
+        no_interest_is_invalid_input,
+        unknown_bits_are_invalid_input,
+        a_source_belongs_to_its_first_poll_also_after_deregister,
+        a_source_belongs_to_its_first_poll_also_after_that_poll_is_gone,
+    }
+    writing {
+        writable_yields_one_event_although_there_is_room_for_ever,
+        room_to_send_is_announced_once_after_a_full_buffer,
+        a_refused_registration_does_not_tie_a_source_to_its_poll,
+    }
+    listeners {
+        a_backlog_need_not_be_accepted_at_once,
+        readable_event_comes_when_a_connection_already_waits,
+        writable_on_a_listener_is_invalid_input,
+    }
+    datagrams {
+        datagrams_need_not_be_received_at_once,
+        readable_event_comes_when_a_datagram_already_waits,
+    }
+    families {
+        a_failed_register_arms_nothing,
+        a_failed_register_leaves_what_was_armed_and_its_token,
+        a_source_of_one_poll_already_exists_for_another,
+    }
 }
