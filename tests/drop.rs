@@ -7,27 +7,25 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::net;
 use std::sync::Arc;
 use std::thread;
 
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Peer, Plain, StreamEnd};
 use common::{
-    accept, await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued,
-    let_it_block, minimio_pair, pair, read_some, said, until_done, watchdog, Said, BOTH, HANG,
-    READABLE, WRITABLE,
+    await_bytes, expect_events, expect_no_events, expect_nothing_queued, let_it_block, read_some,
+    said, until_done, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
 };
-use minimio::{Events, Poll, TcpListener, TcpStream, UdpSocket};
-use socket2::SockRef;
+use minimio::{Events, Poll};
 
 fn poll_and_events() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(64))
 }
 
 /// Streams with a byte to read, registered under their index, and their peers.
-fn ready_streams(poll: &Poll, count: usize) -> Vec<(TcpStream, net::TcpStream)> {
+fn ready_streams<S: StreamEnd>(poll: &Poll, count: usize) -> Vec<(S, S::Peer)> {
     (0..count)
         .map(|token| {
-            let (stream, mut peer) = pair();
+            let (stream, mut peer) = S::pair();
             peer.write_all(b"x").unwrap();
             await_bytes(&stream, 1);
             poll.registrator()
@@ -39,11 +37,10 @@ fn ready_streams(poll: &Poll, count: usize) -> Vec<(TcpStream, net::TcpStream)> 
 }
 
 // 2.7
-#[test]
-fn a_dropped_stream_yields_no_event_although_it_was_armed() {
+fn a_dropped_stream_yields_no_event_although_it_was_armed<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     drop(stream);
     // The peer may be told of a reset already.
@@ -52,11 +49,10 @@ fn a_dropped_stream_yields_no_event_although_it_was_armed() {
 }
 
 // 2.7
-#[test]
-fn dropping_a_stream_takes_back_events_that_the_system_had_queued() {
+fn dropping_a_stream_takes_back_events_that_the_system_had_queued<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
     poll.registrator().register(&stream, 1, BOTH).unwrap();
@@ -65,15 +61,14 @@ fn dropping_a_stream_takes_back_events_that_the_system_had_queued() {
 }
 
 // 2.7
-#[test]
-fn dropped_listeners_and_udp_sockets_yield_no_events() {
+fn dropped_listeners_and_datagram_sockets_yield_no_events<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    sender.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+    let (listener, address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
+    let _client = F::Listener::connect(&address);
+    let sender = <F::Datagram as DatagramEnd>::Peer::bind_of(0);
+    sender.send_to(b"x", &socket.address()).unwrap();
     poll.registrator().register(&listener, 1, READABLE).unwrap();
     poll.registrator().register(&socket, 2, BOTH).unwrap();
     drop(listener);
@@ -82,11 +77,10 @@ fn dropped_listeners_and_udp_sockets_yield_no_events() {
 }
 
 // 2.7, 8
-#[test]
-fn a_stream_dropped_while_its_batch_is_handled_yields_nothing_in_the_next_poll() {
+fn a_stream_dropped_while_its_batch_is_handled_yields_nothing_in_the_next_poll<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let mut streams: Vec<_> = ready_streams(&poll, 2).into_iter().map(Some).collect();
+    let mut streams: Vec<_> = ready_streams::<S>(&poll, 2).into_iter().map(Some).collect();
     let mut seen = Vec::new();
     while seen.len() < 2 {
         assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
@@ -105,12 +99,14 @@ fn a_stream_dropped_while_its_batch_is_handled_yields_nothing_in_the_next_poll()
 }
 
 // 2.7, 4.1, 8
-#[test]
-fn a_stream_dropped_before_its_event_fitted_into_a_batch_yields_none() {
+fn a_stream_dropped_before_its_event_fitted_into_a_batch_yields_none<S: StreamEnd>() {
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(1);
-    let mut streams: Vec<_> = ready_streams(&poll, 10).into_iter().map(Some).collect();
+    let mut streams: Vec<_> = ready_streams::<S>(&poll, 10)
+        .into_iter()
+        .map(Some)
+        .collect();
     // The handler of each event drops its stream and another that still waits. So half of the streams are served.
     for _ in 0..5 {
         assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
@@ -123,44 +119,39 @@ fn a_stream_dropped_before_its_event_fitted_into_a_batch_yields_none() {
 }
 
 // 2.7
-#[test]
-fn a_stream_dropped_while_its_duplicate_lives_yields_no_event() {
+fn a_stream_dropped_while_its_duplicate_lives_yields_no_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, BOTH).unwrap();
-    let duplicate = SockRef::from(&stream).try_clone().unwrap();
+    let duplicate = stream.duplicate();
     drop(stream);
     peer.write_all(b"x").unwrap();
     expect_no_events(&mut poll, &mut events);
     // The duplicate keeps the connection open, so the peer sees no end.
-    let mut duplicate: net::TcpStream = duplicate.into();
     duplicate.set_nonblocking(false).unwrap();
     assert_eq!(duplicate.read(&mut [0; 8]).unwrap(), 1);
 }
 
 // 2.7, 8
-#[test]
-fn streams_that_come_after_dropped_ones_never_show_an_old_token() {
+fn streams_that_come_after_dropped_ones_never_show_an_old_token<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
     let mut next = 0;
-    for _ in 0..effort(300) {
+    for _ in 0..S::effort(300) {
         // The dropped streams have events in the queue, and the new streams get their descriptor numbers.
-        let old: Vec<_> = (0..3).map(|_| pair()).collect();
-        for (stream, peer) in &old {
-            let mut writer = peer;
-            writer.write_all(b"x").unwrap();
-            poll.registrator().register(stream, next, BOTH).unwrap();
+        let mut old: Vec<_> = (0..3).map(|_| S::pair()).collect();
+        for (stream, peer) in &mut old {
+            peer.write_all(b"x").unwrap();
+            poll.registrator().register(&*stream, next, BOTH).unwrap();
             next += 1;
         }
         drop(old);
-        let new: Vec<_> = (0..3).map(|_| pair()).collect();
+        let mut new: Vec<_> = (0..3).map(|_| S::pair()).collect();
         let mut expected = Vec::new();
-        for (stream, peer) in &new {
-            let mut writer = peer;
-            writer.write_all(b"x").unwrap();
-            poll.registrator().register(stream, next, BOTH).unwrap();
+        for (stream, peer) in &mut new {
+            peer.write_all(b"x").unwrap();
+            poll.registrator().register(&*stream, next, BOTH).unwrap();
             expected.push((next, true, true));
             next += 1;
         }
@@ -170,11 +161,10 @@ fn streams_that_come_after_dropped_ones_never_show_an_old_token() {
 }
 
 // 2.6, 2.7
-#[test]
-fn a_stream_dropped_on_another_thread_leaves_a_blocked_poll_in_peace() {
+fn a_stream_dropped_on_another_thread_leaves_a_blocked_poll_in_peace<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let registrator = poll.registrator();
     registrator.register(&stream, 1, READABLE).unwrap();
     thread::scope(|scope| {
@@ -191,11 +181,10 @@ fn a_stream_dropped_on_another_thread_leaves_a_blocked_poll_in_peace() {
 }
 
 // 2.7
-#[test]
-fn a_shared_stream_yields_events_until_its_last_owner_drops_it() {
+fn a_shared_stream_yields_events_until_its_last_owner_drops_it<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let one = Arc::new(stream);
     let two = Arc::clone(&one);
     poll.registrator().register(&one, 1, READABLE).unwrap();
@@ -208,14 +197,13 @@ fn a_shared_stream_yields_events_until_its_last_owner_drops_it() {
 }
 
 // 2.7, 3.7
-#[test]
-fn a_stream_given_back_to_std_yields_no_event_and_keeps_its_bytes() {
+fn a_stream_given_back_to_std_yields_no_event_and_keeps_its_bytes<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     // Only WRITABLE is registered. With a receive in flight `into_std` would fail on Windows.
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
-    let mut given_back = stream.into_std().unwrap();
+    let given_back = stream.into_std().unwrap();
     expect_no_events(&mut poll, &mut events);
     peer.write_all(b"x").unwrap();
     given_back.set_nonblocking(false).unwrap();
@@ -224,13 +212,12 @@ fn a_stream_given_back_to_std_yields_no_event_and_keeps_its_bytes() {
 }
 
 // 2.7
-#[test]
-fn many_streams_come_and_go_and_the_poll_keeps_working() {
+fn many_streams_come_and_go_and_the_poll_keeps_working<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (survivor, mut peer_of_survivor) = pair();
-    for round in 0..effort(300) {
-        let (stream, mut peer) = pair();
+    let (survivor, mut peer_of_survivor) = S::pair();
+    for round in 0..S::effort(300) {
+        let (stream, mut peer) = S::pair();
         poll.registrator().register(&stream, round, BOTH).unwrap();
         expect_events(&mut poll, &mut events, &[(round, false, true)]);
         if round % 2 == 0 {
@@ -248,14 +235,13 @@ fn many_streams_come_and_go_and_the_poll_keeps_working() {
 }
 
 // 4.5, 8
-#[test]
-fn a_poll_may_be_dropped_before_its_armed_sources() {
+fn a_poll_may_be_dropped_before_its_armed_sources<F: Family>() {
     let _watchdog = watchdog();
     let poll = Poll::new().unwrap();
     let registrator = poll.registrator();
-    let (near, far) = minimio_pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (near, far) = F::Stream::two();
+    let (listener, _address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     registrator.register(&near, 1, BOTH).unwrap();
     registrator.register(&far, 2, READABLE).unwrap();
     registrator.register(&listener, 3, READABLE).unwrap();
@@ -266,12 +252,11 @@ fn a_poll_may_be_dropped_before_its_armed_sources() {
 }
 
 // 4.5, 8
-#[test]
-fn a_poll_may_be_dropped_after_all_else() {
+fn a_poll_may_be_dropped_after_all_else<S: StreamEnd>() {
     let _watchdog = watchdog();
     let poll = Poll::new().unwrap();
     let registrator = poll.registrator();
-    let (near, far) = minimio_pair();
+    let (near, far) = S::two();
     registrator.register(&near, 1, BOTH).unwrap();
     registrator.register(&far, 2, READABLE).unwrap();
     drop((near, far));
@@ -280,12 +265,11 @@ fn a_poll_may_be_dropped_after_all_else() {
 }
 
 // 4.5, 8
-#[test]
-fn a_poll_may_be_dropped_on_another_thread() {
+fn a_poll_may_be_dropped_on_another_thread<S: StreamEnd>() {
     let _watchdog = watchdog();
     let poll = Poll::new().unwrap();
     let registrator = poll.registrator();
-    let (mut near, mut far) = minimio_pair();
+    let (near, far) = S::two();
     registrator.register(&near, 1, BOTH).unwrap();
     registrator.register(&far, 2, READABLE).unwrap();
 
@@ -298,13 +282,12 @@ fn a_poll_may_be_dropped_on_another_thread() {
 }
 
 // 4.5, 8
-#[test]
-fn sources_and_poll_may_be_dropped_at_once_on_several_threads() {
+fn sources_and_poll_may_be_dropped_at_once_on_several_threads<S: StreamEnd>() {
     let _watchdog = watchdog();
-    for _ in 0..effort(100) {
+    for _ in 0..S::effort(100) {
         let poll = Poll::new().unwrap();
         let registrator = poll.registrator();
-        let (near, far) = minimio_pair();
+        let (near, far) = S::two();
         registrator.register(&near, 1, BOTH).unwrap();
         registrator.register(&far, 2, READABLE).unwrap();
         thread::scope(|scope| {
@@ -317,13 +300,12 @@ fn sources_and_poll_may_be_dropped_at_once_on_several_threads() {
 }
 
 // 4.5
-#[test]
-fn sources_read_and_write_on_after_their_poll_is_dropped() {
+fn sources_read_and_write_on_after_their_poll_is_dropped<F: Family>() {
     let _watchdog = watchdog();
     let poll = Poll::new().unwrap();
-    let (mut near, mut far) = minimio_pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (near, far) = F::Stream::two();
+    let (listener, address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     poll.registrator().register(&near, 1, BOTH).unwrap();
     poll.registrator().register(&far, 2, BOTH).unwrap();
     poll.registrator().register(&listener, 3, READABLE).unwrap();
@@ -345,21 +327,20 @@ fn sources_read_and_write_on_after_their_poll_is_dropped() {
     await_bytes(&near, 4);
     assert_eq!(near.read(&mut buffer).unwrap(), 4);
 
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    accept(&listener);
-    let own = socket.local_addr().unwrap();
-    assert_eq!(socket.send_to(b"x", own).unwrap(), 1);
+    let _client = F::Listener::connect(&address);
+    listener.await_accept();
+    let own = socket.address();
+    assert_eq!(socket.send_to(b"x", &own).unwrap(), 1);
     until_done(|| socket.recv_from(&mut buffer)).unwrap();
 }
 
 // 2.4, 4.5
-#[test]
-fn polls_that_follow_dropped_ones_get_no_events_of_theirs() {
+fn polls_that_follow_dropped_ones_get_no_events_of_theirs<S: StreamEnd>() {
     let _watchdog = watchdog();
     let mut kept = Vec::new();
-    for token in 0..effort(50) {
+    for token in 0..S::effort(50) {
         let (mut poll, mut events) = poll_and_events();
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         peer.write_all(b"x").unwrap();
         await_bytes(&stream, 1);
         poll.registrator()
@@ -371,5 +352,31 @@ fn polls_that_follow_dropped_ones_get_no_events_of_theirs() {
         poll.registrator().register(&stream, token, BOTH).unwrap();
         kept.push((stream, peer));
         kept.truncate(20);
+    }
+}
+
+suite! {
+    streams {
+        dropping_a_stream_takes_back_events_that_the_system_had_queued,
+        a_stream_dropped_while_its_duplicate_lives_yields_no_event,
+        streams_that_come_after_dropped_ones_never_show_an_old_token,
+        a_stream_given_back_to_std_yields_no_event_and_keeps_its_bytes,
+        many_streams_come_and_go_and_the_poll_keeps_working,
+        a_poll_may_be_dropped_after_all_else,
+        a_poll_may_be_dropped_on_another_thread,
+        sources_and_poll_may_be_dropped_at_once_on_several_threads,
+        polls_that_follow_dropped_ones_get_no_events_of_theirs,
+    }
+    reading {
+        a_dropped_stream_yields_no_event_although_it_was_armed,
+        a_stream_dropped_while_its_batch_is_handled_yields_nothing_in_the_next_poll,
+        a_stream_dropped_before_its_event_fitted_into_a_batch_yields_none,
+        a_stream_dropped_on_another_thread_leaves_a_blocked_poll_in_peace,
+        a_shared_stream_yields_events_until_its_last_owner_drops_it,
+    }
+    families {
+        dropped_listeners_and_datagram_sockets_yield_no_events,
+        a_poll_may_be_dropped_before_its_armed_sources,
+        sources_read_and_write_on_after_their_poll_is_dropped,
     }
 }
