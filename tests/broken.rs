@@ -9,22 +9,13 @@
 
 mod common;
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::time::Instant;
 
-use common::{
-    await_bytes, expect_events, minimio_pair, pair, watchdog, BOTH, HANG, READABLE, WRITABLE,
-};
+use common::ends::{suite, Peer, StreamEnd};
+use common::{await_bytes, expect_events, watchdog, BOTH, HANG, READABLE, WRITABLE};
 use minimio::{Events, Poll, TcpStream};
-
-/// Makes `peer` reset the connection instead of closing it in order.
-fn reset(peer: net::TcpStream) {
-    socket2::SockRef::from(&peer)
-        .set_linger(Some(std::time::Duration::ZERO))
-        .unwrap();
-    drop(peer);
-}
 
 fn is_reset(kind: ErrorKind) -> bool {
     matches!(
@@ -48,7 +39,7 @@ fn until_told<T>(mut call: impl FnMut() -> Option<T>) -> T {
 
 /// Writes until the write fails, and returns how.
 #[track_caller]
-fn write_until_it_fails(mut stream: &TcpStream) -> ErrorKind {
+fn write_until_it_fails<S: StreamEnd>(stream: &S) -> ErrorKind {
     until_told(|| match stream.write(b"x") {
         Ok(_) => None,
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,
@@ -58,7 +49,7 @@ fn write_until_it_fails(mut stream: &TcpStream) -> ErrorKind {
 
 /// Reads until there is an error, which must come before any end. Returns how many bytes came before it.
 #[track_caller]
-fn read_until_it_fails(mut stream: &TcpStream) -> (usize, ErrorKind) {
+fn read_until_it_fails<S: StreamEnd>(stream: &S) -> (usize, ErrorKind) {
     let mut bytes = 0;
     let kind = until_told(|| match stream.read(&mut [0; 64]) {
         Ok(0) => panic!("an end of stream on a broken stream, after {bytes} bytes"),
@@ -74,13 +65,13 @@ fn read_until_it_fails(mut stream: &TcpStream) -> (usize, ErrorKind) {
 
 /// Asserts that every way to read gives that failure, again and again, with an event for each registration.
 #[track_caller]
-fn stays_broken(stream: &TcpStream, kind: ErrorKind) {
+fn stays_broken<S: StreamEnd>(stream: &S, kind: ErrorKind) {
     stays_broken_in(&mut Poll::new().unwrap(), stream, kind);
 }
 
 /// The same for a stream that belongs to `poll`.
 #[track_caller]
-fn stays_broken_in(poll: &mut Poll, mut stream: &TcpStream, kind: ErrorKind) {
+fn stays_broken_in<S: StreamEnd>(poll: &mut Poll, stream: &S, kind: ErrorKind) {
     let mut events = Events::with_capacity(4);
     for _ in 0..3 {
         poll.registrator().register(stream, 1, READABLE).unwrap();
@@ -99,18 +90,17 @@ fn stays_broken_in(poll: &mut Poll, mut stream: &TcpStream, kind: ErrorKind) {
 }
 
 /// What `take_error` returns from now on, until it returns `None`.
-fn taken(stream: &TcpStream) -> Vec<ErrorKind> {
+fn taken<S: StreamEnd>(stream: &S) -> Vec<ErrorKind> {
     std::iter::from_fn(|| stream.take_error().unwrap())
         .map(|error| error.kind())
         .collect()
 }
 
 // 3.2, 8
-#[test]
-fn a_reset_that_a_write_told_is_what_reads_give() {
+fn a_reset_that_a_write_told_is_what_reads_give<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, peer) = pair();
-    reset(peer);
+    let (stream, peer) = S::pair();
+    stream.reset(peer);
     let kind = write_until_it_fails(&stream);
     if kind == ErrorKind::BrokenPipe {
         // It gives the failure only after another call has reported it, which none has yet.
@@ -121,13 +111,12 @@ fn a_reset_that_a_write_told_is_what_reads_give() {
 }
 
 // 3.2, 8
-#[test]
-fn a_reset_that_take_error_told_is_what_reads_give() {
+fn a_reset_that_take_error_told_is_what_reads_give<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, peer) = pair();
+    let (stream, peer) = S::pair();
     let mut poll = Poll::new().unwrap();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
-    reset(peer);
+    stream.reset(peer);
     expect_events(
         &mut poll,
         &mut Events::with_capacity(4),
@@ -136,25 +125,24 @@ fn a_reset_that_take_error_told_is_what_reads_give() {
     let error = until_told(|| stream.take_error().unwrap());
     assert!(is_reset(error.kind()), "{error}");
     assert_eq!(taken(&stream), []);
-    let read = (&stream).read(&mut [0; 8]);
+    let read = stream.read(&mut [0; 8]);
     assert_eq!(read.map_err(|error| error.kind()), Err(error.kind()));
     drop(poll);
     for _ in 0..3 {
-        let read = (&stream).read(&mut [0; 8]);
+        let read = stream.read(&mut [0; 8]);
         assert_eq!(read.map_err(|error| error.kind()), Err(error.kind()));
     }
     assert_eq!(taken(&stream), []);
 }
 
 // 3.2, 8
-#[test]
-fn a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error() {
+fn a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, peer) = pair();
+    let (stream, peer) = S::pair();
     // Wine 8 reports a reset to a receive that is in flight, and calls it an end afterwards.
     let mut poll = Poll::new().unwrap();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
-    reset(peer);
+    stream.reset(peer);
     let mut events = Events::with_capacity(4);
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
     let (bytes, kind) = read_until_it_fails(&stream);
@@ -166,13 +154,12 @@ fn a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error() {
 }
 
 // 3.2: bytes that arrived before the reset are read first, if the system has kept them.
-#[test]
-fn bytes_come_before_the_reset_that_a_write_told() {
+fn bytes_come_before_the_reset_that_a_write_told<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"hello").unwrap();
     await_bytes(&stream, 5);
-    reset(peer);
+    stream.reset(peer);
     let told = write_until_it_fails(&stream);
     assert!(is_reset(told), "{told:?}");
     let (bytes, kind) = read_until_it_fails(&stream);
@@ -182,10 +169,9 @@ fn bytes_come_before_the_reset_that_a_write_told() {
 }
 
 // 3.2, 8: the answer was complete, and a read has reported the end. What comes after it changes nothing.
-#[test]
-fn an_end_that_a_read_told_stays_an_end() {
+fn an_end_that_a_read_told_stays_an_end<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"answer").unwrap();
     drop(peer);
     let mut answer = Vec::new();
@@ -211,10 +197,9 @@ fn an_end_that_a_read_told_stays_an_end() {
 
 // 3.2: the end has arrived, but no call has reported it before the reset. (The write is then a broken pipe on Linux and
 // the BSDs, which is no failure of reading.)
-#[test]
-fn an_end_that_no_read_told_does_not_hide_a_reset() {
+fn an_end_that_no_read_told_does_not_hide_a_reset<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (mut stream, peer) = pair();
+    let (stream, peer) = S::pair();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(4);
     poll.registrator().register(&stream, 1, READABLE).unwrap();
@@ -223,7 +208,7 @@ fn an_end_that_no_read_told_does_not_hide_a_reset() {
     // A call within `try_io` that did not read.
     let nothing = stream.try_io(READABLE, |_| Err::<(), _>(ErrorKind::WouldBlock.into()));
     assert_eq!(nothing.unwrap_err().kind(), ErrorKind::WouldBlock);
-    reset(peer);
+    stream.reset(peer);
     let kind = write_until_it_fails(&stream);
     for _ in 0..2 {
         let read = stream.read(&mut [0; 8]).map_err(|error| error.kind());
@@ -255,7 +240,7 @@ fn refused() -> TcpStream {
     stream
 }
 
-fn reads_say_refused(mut stream: &TcpStream) {
+fn reads_say_refused(stream: &TcpStream) {
     for _ in 0..3 {
         let read = stream.read(&mut [0; 8]);
         assert_eq!(
@@ -284,7 +269,7 @@ fn a_refused_connect_that_take_error_told_is_what_reads_give() {
 #[test]
 fn a_refused_connect_that_a_write_told_is_what_reads_give() {
     let _watchdog = watchdog();
-    let mut stream = refused();
+    let stream = refused();
     let told = stream.write(b"x").unwrap_err();
     assert_eq!(told.kind(), ErrorKind::ConnectionRefused);
     reads_say_refused(&stream);
@@ -314,11 +299,10 @@ fn a_refused_connect_that_nobody_was_told_of_is_no_stream_to_give_back() {
 }
 
 // 3.3, 8: a system takes 16 to 1,024 buffers in one call.
-#[test]
-fn any_number_of_empty_buffers_may_stand_in_front() {
+fn any_number_of_empty_buffers_may_stand_in_front<S: StreamEnd>() {
     let _watchdog = watchdog();
     for empty in [1, 1023, 1024, 1025, 5000] {
-        let (mut stream, mut other) = minimio_pair();
+        let (stream, other) = S::two();
         let mut written = vec![IoSlice::new(b""); empty];
         written.push(IoSlice::new(b"first"));
         written.push(IoSlice::new(b""));
@@ -341,9 +325,8 @@ fn any_number_of_empty_buffers_may_stand_in_front() {
 }
 
 // 3.3: if all buffers are empty, the call asks for nothing.
-#[test]
-fn empty_buffers_alone_move_nothing() {
-    let (mut stream, _peer) = pair();
+fn empty_buffers_alone_move_nothing<S: StreamEnd>() {
+    let (stream, _peer) = S::pair();
     assert_eq!(
         stream
             .write_vectored(&vec![IoSlice::new(b""); 3000])
@@ -359,10 +342,9 @@ fn empty_buffers_alone_move_nothing() {
 }
 
 // 3.2: a complete answer may still wait when a write is a broken pipe, so that is not remembered.
-#[test]
-fn a_broken_pipe_is_no_failure_of_reading() {
+fn a_broken_pipe_is_no_failure_of_reading<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     stream.shutdown(Shutdown::Write).unwrap();
     assert!(stream.write(b"x").is_err());
     peer.write_all(b"answer").unwrap();
@@ -383,11 +365,10 @@ fn a_broken_pipe_is_no_failure_of_reading() {
 }
 
 // 2.1, 2.8: after a system has reported the reset, it goes on reporting the end.
-#[test]
-fn what_is_armed_after_a_reset_was_told_fires_once_each() {
+fn what_is_armed_after_a_reset_was_told_fires_once_each<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, peer) = pair();
-    reset(peer);
+    let (stream, peer) = S::pair();
+    stream.reset(peer);
     let kind = write_until_it_fails(&stream);
     assert!(is_reset(kind), "{kind:?}");
     let mut poll = Poll::new().unwrap();
@@ -401,7 +382,7 @@ fn what_is_armed_after_a_reset_was_told_fires_once_each() {
 /// Reads to the end, which must come before any error. Returns how many bytes there were.
 #[cfg(target_os = "linux")]
 #[track_caller]
-fn read_to_the_end(mut stream: &TcpStream) -> usize {
+fn read_to_the_end(stream: &TcpStream) -> usize {
     let mut bytes = 0;
     until_told(|| match stream.read(&mut [0; 64]) {
         Ok(0) => Some(()),
@@ -423,7 +404,7 @@ fn a_stream_that_was_written_to_in_vain_is_given_back() {
     let _watchdog = watchdog();
     for reads_first in [true, false] {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
+        let stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
         let mut poll = Poll::new().unwrap();
         let mut events = Events::with_capacity(4);
         poll.registrator().register(&stream, 1, WRITABLE).unwrap();
@@ -442,5 +423,20 @@ fn a_stream_that_was_written_to_in_vain_is_given_back() {
         if !reads_first {
             assert_eq!(read_to_the_end(&stream), 6);
         }
+    }
+}
+
+suite! {
+    streams {
+        a_reset_that_a_write_told_is_what_reads_give,
+        a_reset_that_take_error_told_is_what_reads_give,
+        a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error,
+        bytes_come_before_the_reset_that_a_write_told,
+        an_end_that_a_read_told_stays_an_end,
+        an_end_that_no_read_told_does_not_hide_a_reset,
+        any_number_of_empty_buffers_may_stand_in_front,
+        empty_buffers_alone_move_nothing,
+        a_broken_pipe_is_no_failure_of_reading,
+        what_is_armed_after_a_reset_was_told_fires_once_each,
     }
 }

@@ -8,15 +8,16 @@ mod common;
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use common::ends::{suite, StreamEnd};
 use common::{
-    await_bytes, effort, expect_events, let_it_block, minimio_pair, pair, said, watchdog, Said,
-    BOTH, HANG, QUIET, READABLE, WRITABLE,
+    await_bytes, effort, expect_events, let_it_block, said, watchdog, Said, BOTH, HANG, QUIET,
+    READABLE, WRITABLE,
 };
 use minimio::{is_closed, Events, Poll};
 
@@ -33,12 +34,11 @@ fn assert_closed<T: fmt::Debug>(result: io::Result<T>) {
 }
 
 // 4.4
-#[test]
-fn every_verb_of_a_registrator_fails_after_the_close() {
+fn every_verb_of_a_registrator_fails_after_the_close<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (poll, _) = poll_and_events();
-    let (armed, _peer) = pair();
-    let (fresh, _peer_of_fresh) = pair();
+    let (armed, _peer) = S::pair();
+    let (fresh, _peer_of_fresh) = S::pair();
     let registrator = poll.registrator();
     registrator.register(&armed, 1, READABLE).unwrap();
 
@@ -55,12 +55,11 @@ fn every_verb_of_a_registrator_fails_after_the_close() {
 }
 
 // 4.4
-#[test]
-fn every_verb_fails_on_every_thread_from_the_moment_of_the_close() {
+fn every_verb_fails_on_every_thread_from_the_moment_of_the_close<S: StreamEnd>() {
     let _watchdog = watchdog();
-    for _ in 0..effort(50) {
+    for _ in 0..S::effort(50) {
         let poll = Poll::new().unwrap();
-        let (stream, _peer) = pair();
+        let (stream, _peer) = S::pair();
         let closed = Barrier::new(4);
         thread::scope(|scope| {
             for _ in 0..3 {
@@ -93,11 +92,10 @@ fn poll_fails_every_time_after_the_close_whatever_its_timeout() {
 }
 
 // 4.4
-#[test]
-fn a_close_ends_a_poll_that_is_blocked() {
+fn a_close_ends_a_poll_that_is_blocked<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     let registrator = poll.registrator();
     registrator.register(&stream, 1, READABLE).unwrap();
     thread::scope(|scope| {
@@ -145,11 +143,10 @@ fn a_close_that_races_with_the_start_of_a_poll_ends_it() {
 }
 
 // 4.4, 8
-#[test]
-fn data_that_was_there_before_the_close_is_handed_out_first() {
+fn data_that_was_there_before_the_close_is_handed_out_first<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
@@ -162,12 +159,11 @@ fn data_that_was_there_before_the_close_is_handed_out_first() {
 }
 
 // 4.4, 8
-#[test]
-fn data_and_close_together_give_a_blocked_poll_the_data_first() {
+fn data_and_close_together_give_a_blocked_poll_the_data_first<S: StreamEnd>() {
     let _watchdog = watchdog();
-    for _ in 0..effort(20) {
+    for _ in 0..S::effort(20) {
         let (mut poll, mut events) = poll_and_events();
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         let registrator = poll.registrator();
         registrator.register(&stream, 1, READABLE).unwrap();
         thread::scope(|scope| {
@@ -184,15 +180,14 @@ fn data_and_close_together_give_a_blocked_poll_the_data_first() {
 }
 
 // 4.1, 4.4
-#[test]
-fn all_that_was_queued_is_handed_out_although_the_batch_is_small() {
+fn all_that_was_queued_is_handed_out_although_the_batch_is_small<S: StreamEnd>() {
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(1);
     let mut pairs = Vec::new();
     let mut expected = Vec::new();
     for token in 0..10 {
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         peer.write_all(b"x").unwrap();
         await_bytes(&stream, 1);
         poll.registrator()
@@ -254,11 +249,10 @@ fn a_wake_that_succeeded_is_delivered_although_the_loop_is_closed_at_once() {
 }
 
 // 4.4
-#[test]
-fn nothing_that_comes_after_the_close_is_waited_for() {
+fn nothing_that_comes_after_the_close_is_waited_for<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     poll.registrator().register(&stream, 1, READABLE).unwrap();
     poll.registrator().close_loop().unwrap();
     // The peer sends nothing, so waiting for an event would never end.
@@ -266,11 +260,10 @@ fn nothing_that_comes_after_the_close_is_waited_for() {
 }
 
 // 4.4
-#[test]
-fn closing_yields_no_event() {
+fn closing_yields_no_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     await_bytes(&stream, 1);
     poll.registrator().register(&stream, 0, READABLE).unwrap();
@@ -392,11 +385,10 @@ fn a_waker_does_nothing_after_the_close() {
 }
 
 // 4.5
-#[test]
-fn dropping_the_poll_closes_the_loop() {
+fn dropping_the_poll_closes_the_loop<S: StreamEnd>() {
     let _watchdog = watchdog();
     let poll = Poll::new().unwrap();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     let registrator = poll.registrator();
     registrator.register(&stream, 1, READABLE).unwrap();
     assert!(!registrator.is_closed());
@@ -421,11 +413,10 @@ fn a_poll_that_was_closed_can_be_dropped() {
 }
 
 // 4.5
-#[test]
-fn streams_read_and_write_on_after_the_close() {
+fn streams_read_and_write_on_after_the_close<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (poll, _) = poll_and_events();
-    let (mut near, mut far) = minimio_pair();
+    let (near, far) = S::two();
     poll.registrator().register(&near, 1, BOTH).unwrap();
     poll.registrator().register(&far, 2, BOTH).unwrap();
     poll.registrator().close_loop().unwrap();
@@ -442,14 +433,33 @@ fn streams_read_and_write_on_after_the_close() {
 }
 
 // 2.4: a refused call arms nothing. 4.4: what is handed out after the close is bounded.
-#[test]
-fn a_register_after_the_close_adds_nothing_to_what_is_handed_out() {
+fn a_register_after_the_close_adds_nothing_to_what_is_handed_out<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     poll.registrator().register(&stream, 1, WRITABLE).unwrap();
     poll.registrator().close_loop().unwrap();
     expect_events(&mut poll, &mut events, &[(1, false, true)]);
     assert_closed(poll.registrator().register(&stream, 2, WRITABLE));
     assert_closed(poll.poll(&mut events, Some(QUIET)));
+}
+
+suite! {
+    streams {
+        streams_read_and_write_on_after_the_close,
+    }
+    reading {
+        every_verb_of_a_registrator_fails_after_the_close,
+        every_verb_fails_on_every_thread_from_the_moment_of_the_close,
+        a_close_ends_a_poll_that_is_blocked,
+        data_that_was_there_before_the_close_is_handed_out_first,
+        data_and_close_together_give_a_blocked_poll_the_data_first,
+        all_that_was_queued_is_handed_out_although_the_batch_is_small,
+        nothing_that_comes_after_the_close_is_waited_for,
+        closing_yields_no_event,
+        dropping_the_poll_closes_the_loop,
+    }
+    writing {
+        a_register_after_the_close_adds_nothing_to_what_is_handed_out,
+    }
 }

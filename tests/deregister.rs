@@ -9,7 +9,7 @@ mod common;
 use std::io::{ErrorKind, Read, Write};
 use std::thread;
 
-use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Plain, StreamEnd};
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, StreamEnd};
 use common::{
     await_bytes, expect_events, expect_no_events, expect_nothing_queued, fill, let_it_block, said,
     watchdog, Said, BOTH, HANG, READABLE, WRITABLE,

@@ -7,7 +7,7 @@ mod common;
 
 use std::io::{ErrorKind, Read, Write};
 
-use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Plain, StreamEnd};
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, StreamEnd};
 use common::{
     await_bytes, expect_events, expect_no_events, fill_and_arm, kind_of, until_done, watchdog,
     BOTH, READABLE, WRITABLE,

@@ -6,11 +6,11 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 
-use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Peer, Plain, StreamEnd};
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Plain, StreamEnd};
 use common::{
     await_bytes, expect_events, expect_no_events, expect_nothing_queued, let_it_block, read_some,
     said, until_done, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,

@@ -10,9 +10,10 @@ use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::thread;
 
+use common::ends::{suite, StreamEnd};
 use common::{
-    await_bytes, expect_events, expect_no_events, expect_shut_down, kind_of, pair, pair_over,
-    read_exact_by_events, until_done, watchdog, BOTH, LOOPBACKS, READABLE,
+    await_bytes, expect_events, expect_no_events, expect_shut_down, kind_of, read_exact_by_events,
+    until_done, watchdog, BOTH, READABLE,
 };
 use minimio::{Events, Poll, Registrator, TcpStream};
 use socket2::{Domain, Socket, Type};
@@ -25,7 +26,7 @@ fn queue() -> (Poll, Registrator, Events) {
 
 /// Asserts that all kinds of reads give the end.
 #[track_caller]
-fn expect_end(mut stream: &TcpStream) {
+fn expect_end<S: StreamEnd>(stream: &S) {
     let mut buffer = [0; 8];
     assert_eq!(stream.read(&mut buffer).unwrap(), 0);
     assert_eq!(stream.peek(&mut buffer).unwrap(), 0);
@@ -34,13 +35,12 @@ fn expect_end(mut stream: &TcpStream) {
 }
 
 // 3.2
-#[test]
-fn bytes_that_wait_are_behind_the_end() {
+fn bytes_that_wait_are_behind_the_end<S: StreamEnd>() {
     let _watchdog = watchdog();
-    for loopback in LOOPBACKS {
+    for kind in 0..S::KINDS {
         for registered in [false, true] {
             let (_poll, registrator, _events) = queue();
-            let (stream, mut peer) = pair_over(loopback);
+            let (stream, mut peer) = S::pair_of(kind);
             if registered {
                 registrator.register(&stream, 1, READABLE).unwrap();
             }
@@ -53,12 +53,11 @@ fn bytes_that_wait_are_behind_the_end() {
 }
 
 // 3.2, 8
-#[test]
-fn bytes_that_come_later_are_behind_the_end() {
+fn bytes_that_come_later_are_behind_the_end<S: StreamEnd>() {
     let _watchdog = watchdog();
     for how in [Shutdown::Read, Shutdown::Both] {
         let (mut poll, registrator, mut events) = queue();
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         registrator.register(&stream, 1, READABLE).unwrap();
         stream.shutdown(how).unwrap();
         expect_events(&mut poll, &mut events, &[(1, true, false)]);
@@ -76,11 +75,10 @@ fn bytes_that_come_later_are_behind_the_end() {
 }
 
 // 3.2
-#[test]
-fn an_armed_readable_fires_and_says_that_reading_is_closed() {
+fn an_armed_readable_fires_and_says_that_reading_is_closed<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     registrator.register(&stream, 1, READABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
     thread::scope(|scope| {
@@ -99,11 +97,10 @@ fn an_armed_readable_fires_and_says_that_reading_is_closed() {
 }
 
 // 3.2, 8: if Windows were told of the shutdown, it would reset the connection when bytes come.
-#[test]
-fn writing_goes_on_whatever_the_peer_sends() {
+fn writing_goes_on_whatever_the_peer_sends<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     registrator.register(&stream, 1, READABLE).unwrap();
     peer.write_all(b"before").unwrap();
     await_bytes(&stream, 6);
@@ -127,11 +124,10 @@ fn writing_goes_on_whatever_the_peer_sends() {
 }
 
 // 3.2, 8: BSD kernels take a second `shutdown(Write)` as the end of reading, so it is not passed on.
-#[test]
-fn a_second_shutdown_of_a_direction_does_nothing() {
+fn a_second_shutdown_of_a_direction_does_nothing<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     for _ in 0..3 {
         stream.shutdown(Shutdown::Write).unwrap();
     }
@@ -156,15 +152,11 @@ fn a_second_shutdown_of_a_direction_does_nothing() {
 }
 
 // 3.2: a second shutdown is not passed on to the system, so it does not get the error that the system would give now.
-#[test]
-fn a_second_shutdown_is_no_error_when_the_peer_is_gone() {
+fn a_second_shutdown_is_no_error_when_the_peer_is_gone<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, peer) = pair();
+    let (stream, peer) = S::pair();
     stream.shutdown(Shutdown::Both).unwrap();
-    socket2::SockRef::from(&peer)
-        .set_linger(Some(std::time::Duration::ZERO))
-        .unwrap();
-    drop(peer);
+    stream.reset(peer);
     for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
         stream.shutdown(how).unwrap();
     }
@@ -176,7 +168,7 @@ fn what_is_not_connected_cannot_be_shut_down() {
     let _watchdog = watchdog();
     for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        let mut stream = TcpStream::from_std(socket.into()).unwrap();
+        let stream = TcpStream::from_std(socket.into()).unwrap();
         assert_eq!(kind_of(stream.shutdown(how)), ErrorKind::NotConnected);
         // The failed shutdown has changed nothing.
         assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::NotConnected);
@@ -202,5 +194,16 @@ fn a_stream_that_was_shut_for_reading_is_dropped_in_order() {
         let mut received = Vec::new();
         peer.read_to_end(&mut received).unwrap();
         assert_eq!(received, b"the answer");
+    }
+}
+
+suite! {
+    streams {
+        bytes_that_wait_are_behind_the_end,
+        bytes_that_come_later_are_behind_the_end,
+        an_armed_readable_fires_and_says_that_reading_is_closed,
+        writing_goes_on_whatever_the_peer_sends,
+        a_second_shutdown_of_a_direction_does_nothing,
+        a_second_shutdown_is_no_error_when_the_peer_is_gone,
     }
 }

@@ -11,7 +11,8 @@ use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use common::{expect_events, expect_no_events, pair, watchdog, READABLE, WRITABLE};
+use common::ends::{suite, DatagramEnd, Family, ListenerEnd, StreamEnd};
+use common::{expect_events, expect_no_events, watchdog, READABLE, WRITABLE};
 use minimio::{
     Event, Events, Interests, IntoStdError, Poll, Registrator, Selector, Source, TcpListener,
     TcpStream, Token, UdpSocket,
@@ -112,63 +113,56 @@ fn registers_through<S: Source + ?Sized>(source: &S) {
 }
 
 // 1
-#[test]
-fn a_source_is_registered_through_references() {
+fn a_source_is_registered_through_references<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     registers_through(&&&stream);
 }
 
 // 1
-#[test]
-fn a_source_is_registered_through_a_box() {
+fn a_source_is_registered_through_a_box<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     registers_through(&Box::new(stream));
 }
 
 // 1
-#[test]
-fn a_source_is_registered_through_an_arc() {
+fn a_source_is_registered_through_an_arc<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     registers_through(&Arc::new(stream));
 }
 
 // 1
-#[test]
-fn a_source_is_registered_as_a_trait_object() {
+fn a_source_is_registered_as_a_trait_object<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     let object: &dyn Source = &stream;
     registers_through(object);
 }
 
 // 1
-#[test]
-fn a_source_is_registered_as_an_owned_trait_object() {
+fn a_source_is_registered_as_an_owned_trait_object<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     let object: Box<dyn Source> = Box::new(Arc::new(stream));
     registers_through(&object);
 }
 
 // 1
-#[test]
-fn a_source_in_an_rc_is_registered_by_dereferencing() {
+fn a_source_in_an_rc_is_registered_by_dereferencing<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, _peer) = pair();
+    let (stream, _peer) = S::pair();
     registers_through(&*Rc::new(stream));
 }
 
 // 1
-#[test]
-fn a_mutable_reference_coerces_to_what_register_takes() {
+fn a_mutable_reference_coerces_to_what_register_takes<S: StreamEnd>() {
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(8);
-    let (mut stream, mut peer) = pair();
-    let stream: &mut TcpStream = &mut stream;
+    let (mut stream, mut peer) = S::pair();
+    let stream: &mut S = &mut stream;
     peer.write_all(b"x").unwrap();
     poll.registrator().register(stream, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
@@ -177,14 +171,13 @@ fn a_mutable_reference_coerces_to_what_register_takes() {
 }
 
 // 1
-#[test]
-fn all_pointers_to_one_source_mean_that_source() {
+fn all_pointers_to_one_source_mean_that_source<S: StreamEnd>() {
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(8);
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let one = Arc::new(stream);
-    let two: Arc<dyn Source + Send + Sync> = Arc::<TcpStream>::clone(&one);
+    let two: Arc<dyn Source + Send + Sync> = Arc::<S>::clone(&one);
     let registrator = poll.registrator();
     registrator.register(&one, 1, READABLE).unwrap();
     registrator.register(&*one, 2, READABLE).unwrap();
@@ -195,15 +188,14 @@ fn all_pointers_to_one_source_mean_that_source() {
 }
 
 // 1
-#[test]
-fn sources_of_different_kinds_live_in_one_collection() {
+fn sources_of_different_kinds_live_in_one_collection<F: Family>() {
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(8);
-    let (stream, mut peer) = pair();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let own = socket.local_addr().unwrap();
-    socket.send_to(b"x", own).unwrap();
+    let (stream, mut peer) = F::Stream::pair();
+    let socket = F::Datagram::bind();
+    let own = socket.address();
+    socket.send_to(b"x", &own).unwrap();
     peer.write_all(b"x").unwrap();
     let sources: [Box<dyn Source + Send + Sync>; 2] = [Box::new(stream), Box::new(socket)];
     for (token, source) in sources.iter().enumerate() {
@@ -219,12 +211,30 @@ fn sources_of_different_kinds_live_in_one_collection() {
 }
 
 // 1
-#[test]
-fn sources_can_be_printed_for_debugging() {
-    let (stream, _peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+fn sources_can_be_printed_for_debugging<F: Family>() {
+    let (stream, _peer) = F::Stream::pair();
+    let (listener, _address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     assert!(!format!("{stream:?} {listener:?} {socket:?}").is_empty());
     let object: &dyn Source = &stream;
     assert!(!format!("{object:?}").is_empty());
+}
+
+suite! {
+    reading {
+        a_mutable_reference_coerces_to_what_register_takes,
+        all_pointers_to_one_source_mean_that_source,
+    }
+    writing {
+        a_source_is_registered_through_references,
+        a_source_is_registered_through_a_box,
+        a_source_is_registered_through_an_arc,
+        a_source_is_registered_as_a_trait_object,
+        a_source_is_registered_as_an_owned_trait_object,
+        a_source_in_an_rc_is_registered_by_dereferencing,
+    }
+    families {
+        sources_of_different_kinds_live_in_one_collection,
+        sources_can_be_printed_for_debugging,
+    }
 }

@@ -6,16 +6,16 @@
 mod common;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Plain, StreamEnd};
 use common::{
-    await_readable, effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, pair,
-    until_done, watchdog, BOTH, READABLE, WRITABLE,
+    await_readable, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done,
+    watchdog, BOTH, READABLE, WRITABLE,
 };
-use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
+use minimio::{Events, Interests, Poll, Registrator};
 
 fn queue() -> (Poll, Registrator, Events) {
     let poll = Poll::new().unwrap();
@@ -24,23 +24,22 @@ fn queue() -> (Poll, Registrator, Events) {
 }
 
 /// A stream that lends nothing, so that a call within `try_io` finds its bytes on every system.
-fn plain_pair() -> (TcpStream, net::TcpStream) {
-    let (stream, peer) = pair();
+fn plain_pair<S: StreamEnd>() -> (S, S::Peer) {
+    let (stream, peer) = S::pair();
     stream.set_lent_buffer(0);
     (stream, peer)
 }
 
-fn try_read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    stream.try_io(READABLE, |mut std| std.read(buffer))
+fn try_read<S: StreamEnd>(stream: &S, buffer: &mut [u8]) -> io::Result<usize> {
+    stream.try_io(READABLE, |std| std.read(buffer))
 }
 
 // 3.8
-#[test]
-fn exactly_one_interest_is_named() {
+fn exactly_one_interest_is_named<F: Family>() {
     let _watchdog = watchdog();
-    let (stream, _peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (stream, _peer) = F::Stream::pair();
+    let (listener, _address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     for interests in [
         BOTH,
         Interests::empty(),
@@ -62,12 +61,11 @@ fn exactly_one_interest_is_named() {
 }
 
 // 3.8
-#[test]
-fn what_the_call_says_is_passed_on() {
+fn what_the_call_says_is_passed_on<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     assert_eq!(kind_of(try_read(&stream, &mut [0])), ErrorKind::WouldBlock);
-    let sent = stream.try_io(WRITABLE, |mut std| std.write(b"hello"));
+    let sent = stream.try_io(WRITABLE, |std| std.write(b"hello"));
     assert_eq!(sent.unwrap(), 5);
     let mut buffer = [0; 5];
     peer.read_exact(&mut buffer).unwrap();
@@ -88,13 +86,12 @@ fn what_the_call_says_is_passed_on() {
 }
 
 // 3.8
-#[test]
-fn a_call_reads_after_each_event() {
+fn a_call_reads_after_each_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (stream, mut peer) = plain_pair();
+    let (stream, mut peer) = plain_pair::<S>();
     let mut buffer = [0; 8];
-    for round in 0..effort(100) {
+    for round in 0..S::effort(100) {
         registrator.register(&stream, round, READABLE).unwrap();
         peer.write_all(b"ping").unwrap();
         expect_events(&mut poll, &mut events, &[(round, true, false)]);
@@ -115,12 +112,11 @@ fn a_call_reads_after_each_event() {
 }
 
 // 3.8: bytes that the call takes count as read. A registration that was made before makes no event of them.
-#[test]
-fn what_a_call_takes_is_no_event_any_more() {
+fn what_a_call_takes_is_no_event_any_more<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (stream, mut peer) = plain_pair();
-    for round in 0..effort(100) {
+    let (stream, mut peer) = plain_pair::<S>();
+    for round in 0..S::effort(100) {
         registrator.register(&stream, round, READABLE).unwrap();
         peer.write_all(b"x").unwrap();
         assert_eq!(until_done(|| try_read(&stream, &mut [0; 8])).unwrap(), 1);
@@ -133,11 +129,10 @@ fn what_a_call_takes_is_no_event_any_more() {
 }
 
 // 3.8: `WouldBlock` of the call need not mean that nothing is there.
-#[test]
-fn a_call_that_would_block_for_another_reason_loses_no_event() {
+fn a_call_that_would_block_for_another_reason_loses_no_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = plain_pair();
+    let (stream, mut peer) = plain_pair::<S>();
     registrator.register(&stream, 1, BOTH).unwrap();
     peer.write_all(b"here").unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, true)]);
@@ -152,15 +147,14 @@ fn a_call_that_would_block_for_another_reason_loses_no_event() {
 }
 
 // 3.8
-#[test]
-fn an_interest_that_the_call_arms_is_not_lost() {
+fn an_interest_that_the_call_arms_is_not_lost<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (stream, mut peer) = plain_pair();
+    let (stream, mut peer) = plain_pair::<S>();
     peer.write_all(b"ab").unwrap();
     await_readable(&stream);
     let mut byte = [0];
-    let count = stream.try_io(READABLE, |mut std| {
+    let count = stream.try_io(READABLE, |std| {
         registrator.register(&stream, 1, BOTH)?;
         // One call is made inside the other.
         stream.try_io(READABLE, |_| Ok(()))?;
@@ -180,13 +174,12 @@ fn an_interest_that_the_call_arms_is_not_lost() {
 }
 
 // 3.8
-#[test]
-fn a_call_that_panics_leaves_the_source_in_order() {
+fn a_call_that_panics_leaves_the_source_in_order<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (stream, mut peer) = plain_pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (stream, mut peer) = plain_pair::<F::Stream>();
+    let (listener, address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     socket.set_lent_buffer(0);
     for interest in [READABLE, WRITABLE] {
         let panics = || stream.try_io(interest, |_| -> io::Result<()> { panic!("on purpose") });
@@ -200,56 +193,51 @@ fn a_call_that_panics_leaves_the_source_in_order() {
     registrator.register(&listener, 2, READABLE).unwrap();
     registrator.register(&socket, 3, BOTH).unwrap();
     peer.write_all(b"x").unwrap();
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let sender = net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    sender.send_to(b"y", socket.local_addr().unwrap()).unwrap();
+    let _client = F::Listener::connect(&address);
+    let sender = <F::Datagram as DatagramEnd>::Peer::bind_of(0);
+    sender.send_to(b"y", &socket.address()).unwrap();
     let expected = [(1, true, true), (2, true, false), (3, true, true)];
     expect_events(&mut poll, &mut events, &expected);
 }
 
 // 3.8
-#[test]
-fn calls_of_a_listener_and_of_a_udp_socket() {
+fn calls_of_a_listener_and_of_a_datagram_socket<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let address = socket.local_addr().unwrap();
+    let (listener, address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
+    let own = socket.address();
     socket.set_lent_buffer(0);
-    let result = listener.try_io(READABLE, net::TcpListener::accept);
+    let result = listener.try_io(READABLE, F::Listener::accept_plain);
     assert_eq!(kind_of(result), ErrorKind::WouldBlock);
-    let client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let accepted = until_done(|| listener.try_io(READABLE, net::TcpListener::accept));
-    assert_eq!(accepted.unwrap().1, client.local_addr().unwrap());
+    let client = F::Listener::connect(&address);
+    let accepted = until_done(|| listener.try_io(READABLE, F::Listener::accept_plain));
+    assert_eq!(accepted.unwrap(), F::Listener::name(&client));
     for round in 0..10 {
         registrator.register(&socket, round, READABLE).unwrap();
-        let sent = socket.try_io(WRITABLE, |std| std.send_to(b"datagram", address));
+        let sent = socket.try_io(WRITABLE, |std| std.send_to(b"datagram", &own));
         assert_eq!(sent.unwrap(), 8);
         expect_events(&mut poll, &mut events, &[(round, true, false)]);
         let mut buffer = [0; 16];
         let received = socket.try_io(READABLE, |std| std.recv_from(&mut buffer));
-        assert_eq!(received.unwrap(), (8, address));
+        assert_eq!(received.unwrap(), (8, own.clone()));
         registrator.register(&socket, round, READABLE).unwrap();
         expect_nothing_queued(&mut poll, &mut events);
     }
 }
 
 // 3.2, 3.8: a failure that the call reports counts like that of any other call.
-#[test]
-fn a_reset_that_a_call_tells_of_stays() {
+fn a_reset_that_a_call_tells_of_stays<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (mut stream, peer) = pair();
-    socket2::SockRef::from(&peer)
-        .set_linger(Some(std::time::Duration::ZERO))
-        .unwrap();
-    drop(peer);
+    let (stream, peer) = S::pair();
+    stream.reset(peer);
     // The system decides what it reports first. A write is a broken pipe on the BSDs, and a read is an end under Wine
     // 8.
-    let told = |stream: &TcpStream| {
+    let told = |stream: &S| {
         if cfg!(windows) {
-            stream.try_io(WRITABLE, |mut std| std.write(b"x"))
+            stream.try_io(WRITABLE, |std| std.write(b"x"))
         } else {
-            stream.try_io(READABLE, |mut std| std.read(&mut [0; 8]))
+            stream.try_io(READABLE, |std| std.read(&mut [0; 8]))
         }
     };
     let error = loop {
@@ -272,12 +260,11 @@ fn a_reset_that_a_call_tells_of_stays() {
 }
 
 // 3.8: another thread reads while the poll goes on. Each byte comes once, and no event is lost.
-#[test]
-fn calls_of_another_thread_lose_no_event() {
+fn calls_of_another_thread_lose_no_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (stream, mut peer) = plain_pair();
-    let total = effort(20_000);
+    let (stream, mut peer) = plain_pair::<S>();
+    let total = S::effort(20_000);
     let ended = AtomicBool::new(false);
     let (mut by_event, mut by_thread) = (0, 0);
     thread::scope(|scope| {
@@ -318,4 +305,23 @@ fn calls_of_another_thread_lose_no_event() {
         by_thread = thief.join().unwrap();
     });
     assert_eq!(by_event + by_thread, total);
+}
+
+suite! {
+    streams {
+        what_the_call_says_is_passed_on,
+        a_call_that_would_block_for_another_reason_loses_no_event,
+        an_interest_that_the_call_arms_is_not_lost,
+        a_reset_that_a_call_tells_of_stays,
+    }
+    reading {
+        a_call_reads_after_each_event,
+        what_a_call_takes_is_no_event_any_more,
+        calls_of_another_thread_lose_no_event,
+    }
+    families {
+        exactly_one_interest_is_named,
+        a_call_that_panics_leaves_the_source_in_order,
+        calls_of_a_listener_and_of_a_datagram_socket,
+    }
 }
