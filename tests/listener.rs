@@ -1,4 +1,4 @@
-//! TCP listeners: accepting, and the events around it.
+//! Listeners: accepting, and the events around it.
 //!
 //! Contract: docs/contract.md, 1, 2.1, 2.3, 2.4, 2.5, 2.6, 2.7, 3.1, 3.2, 3.7, 5.7, 6.1, 8.
 
@@ -12,11 +12,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{self, SocketAddr};
 use std::time::Duration;
 
+use common::ends::{suite, ListenerEnd, StreamEnd};
 use common::{
     accept, effort, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done,
     watchdog, LOOPBACKS,
 };
-use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream};
+use minimio::{Events, Interests, Poll, Registrator, TcpListener};
 use socket2::{Domain, SockRef, Socket, Type};
 
 const READABLE: Interests = Interests::READABLE;
@@ -35,58 +36,52 @@ fn bind(loopback: &str) -> (TcpListener, SocketAddr) {
 }
 
 // 3.1
-#[test]
-fn accept_without_a_poll_does_not_block() {
+fn accept_without_a_poll_does_not_block<L: ListenerEnd>() {
     let _watchdog = watchdog();
-    for loopback in LOOPBACKS {
-        let (listener, address) = bind(loopback);
+    for kind in 0..L::KINDS {
+        let (listener, address) = L::bind_of(kind);
         assert_eq!(kind_of(listener.accept()), ErrorKind::WouldBlock);
-        let client = net::TcpStream::connect(address).unwrap();
-        let (stream, from) = until_done(|| listener.accept()).unwrap();
-        assert_eq!(from, client.local_addr().unwrap());
-        assert_eq!(stream.peer_addr().unwrap(), from);
-        assert_eq!(stream.local_addr().unwrap(), address);
+        let client = L::connect(&address);
+        let (_stream, from) = until_done(|| listener.accept()).unwrap();
+        assert_eq!(from, L::name(&client));
         assert_eq!(kind_of(listener.accept()), ErrorKind::WouldBlock);
     }
 }
 
 // 2.1, 3.2
-#[test]
-fn a_connection_is_an_event_and_the_first_accept_takes_it() {
+fn a_connection_is_an_event_and_the_first_accept_takes_it<L: ListenerEnd>() {
     let _watchdog = watchdog();
-    for loopback in LOOPBACKS {
+    for kind in 0..L::KINDS {
         let (mut poll, registrator, mut events) = queue();
-        let (listener, address) = bind(loopback);
+        let (listener, address) = L::bind_of(kind);
         for token in 0..10 {
             registrator.register(&listener, token, READABLE).unwrap();
             expect_nothing_queued(&mut poll, &mut events);
-            let client = net::TcpStream::connect(address).unwrap();
+            let client = L::connect(&address);
             expect_events(&mut poll, &mut events, &[(token, true, false)]);
             let (_, from) = listener.accept().unwrap();
-            assert_eq!(from, client.local_addr().unwrap());
+            assert_eq!(from, L::name(&client));
             expect_nothing_queued(&mut poll, &mut events);
         }
     }
 }
 
 // 3.1
-#[test]
-fn an_accepted_stream_is_non_blocking() {
-    let (listener, address) = bind("127.0.0.1:0");
-    let mut client = net::TcpStream::connect(address).unwrap();
-    let (mut stream, _) = accept(&listener);
+fn an_accepted_stream_is_non_blocking<L: ListenerEnd>() {
+    let (listener, address) = L::bind();
+    let mut client = L::connect(&address);
+    let (stream, _) = listener.await_accept();
     assert_eq!(kind_of(stream.read(&mut [0; 8])), ErrorKind::WouldBlock);
     stream.write_all(b"hello").unwrap();
     client.read_exact(&mut [0; 5]).unwrap();
 }
 
 // 2.3
-#[test]
-fn an_event_comes_for_a_connection_that_waits_already() {
+fn an_event_comes_for_a_connection_that_waits_already<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
-    let _client = net::TcpStream::connect(address).unwrap();
+    let (listener, address) = L::bind();
+    let _client = L::connect(&address);
     registrator.register(&listener, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
     listener.accept().unwrap();
@@ -94,23 +89,20 @@ fn an_event_comes_for_a_connection_that_waits_already() {
 
 // 2.1, 2.3: several connections can merge into one edge. A listener that accepts one for each event still gets all of
 // them. Connections that overtake each other on their way are accepted in the order of their arrival.
-#[test]
-fn one_accept_an_event_takes_every_connection() {
+fn one_accept_an_event_takes_every_connection<L: ListenerEnd>() {
     let _watchdog = watchdog();
-    for loopback in LOOPBACKS {
+    for kind in 0..L::KINDS {
         let (mut poll, registrator, mut events) = queue();
-        let (listener, address) = bind(loopback);
+        let (listener, address) = L::bind_of(kind);
         registrator.register(&listener, 0, READABLE).unwrap();
-        let clients: Vec<_> = (0..50)
-            .map(|_| net::TcpStream::connect(address).unwrap())
-            .collect();
+        let clients: Vec<_> = (0..50).map(|_| L::connect(&address)).collect();
         let mut accepted = BTreeSet::new();
         for token in 0..clients.len() {
             registrator.register(&listener, token, READABLE).unwrap();
             expect_events(&mut poll, &mut events, &[(token, true, false)]);
             accepted.insert(listener.accept().unwrap().1);
         }
-        let connected = clients.iter().map(|client| client.local_addr().unwrap());
+        let connected = clients.iter().map(|client| L::name(&client));
         assert_eq!(accepted, connected.collect());
         registrator.register(&listener, 99, READABLE).unwrap();
         expect_no_events(&mut poll, &mut events);
@@ -118,103 +110,97 @@ fn one_accept_an_event_takes_every_connection() {
 }
 
 // 2.1, 6.1: after accepting until WouldBlock nothing is left to report, and the next connection makes an event.
-#[test]
-fn after_accepting_all_only_a_new_connection_is_an_event() {
+fn after_accepting_all_only_a_new_connection_is_an_event<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
+    let (listener, address) = L::bind();
     for token in 0..effort(20) {
-        let _clients = [(); 3].map(|()| net::TcpStream::connect(address).unwrap());
+        let _clients = [(); 3].map(|()| L::connect(&address));
         registrator.register(&listener, token, READABLE).unwrap();
         expect_events(&mut poll, &mut events, &[(token, true, false)]);
         for _ in 0..3 {
-            accept(&listener);
+            listener.await_accept();
         }
         assert_eq!(kind_of(listener.accept()), ErrorKind::WouldBlock);
         registrator.register(&listener, token, READABLE).unwrap();
         expect_nothing_queued(&mut poll, &mut events);
-        let _client = net::TcpStream::connect(address).unwrap();
+        let _client = L::connect(&address);
         expect_events(&mut poll, &mut events, &[(token, true, false)]);
-        accept(&listener);
+        listener.await_accept();
     }
 }
 
 // 2.1, 3.2: a connection that was accepted before its edge was handled makes no event.
-#[test]
-fn a_connection_accepted_between_two_events_is_not_reported_again() {
+fn a_connection_accepted_between_two_events_is_not_reported_again<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
-    let _first = net::TcpStream::connect(address).unwrap();
+    let (listener, address) = L::bind();
+    let _first = L::connect(&address);
     registrator.register(&listener, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    let _second = net::TcpStream::connect(address).unwrap();
-    accept(&listener);
-    accept(&listener);
+    let _second = L::connect(&address);
+    listener.await_accept();
+    listener.await_accept();
     registrator.register(&listener, 2, READABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
 }
 
 // 2.4
-#[test]
-fn a_listener_refuses_writable_and_stays_armed() {
+fn a_listener_refuses_writable_and_stays_armed<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
+    let (listener, address) = L::bind();
     registrator.register(&listener, 1, READABLE).unwrap();
     for interests in [WRITABLE, READABLE | WRITABLE, Interests::empty()] {
         let error = registrator.register(&listener, 2, interests);
         assert_eq!(kind_of(error), ErrorKind::InvalidInput);
     }
-    let _client = net::TcpStream::connect(address).unwrap();
+    let _client = L::connect(&address);
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
 }
 
 // 2.5
-#[test]
-fn a_deregistered_listener_is_silent_and_accepts() {
+fn a_deregistered_listener_is_silent_and_accepts<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
+    let (listener, address) = L::bind();
     registrator.register(&listener, 1, READABLE).unwrap();
     registrator.deregister(&listener).unwrap();
-    let _client = net::TcpStream::connect(address).unwrap();
+    let _client = L::connect(&address);
     expect_no_events(&mut poll, &mut events);
-    accept(&listener);
+    listener.await_accept();
     // It can be registered again later.
     registrator.register(&listener, 2, READABLE).unwrap();
-    let _client = net::TcpStream::connect(address).unwrap();
+    let _client = L::connect(&address);
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
 }
 
 // 2.7
-#[test]
-fn a_dropped_listener_fires_nothing_and_frees_its_port() {
+fn a_dropped_listener_fires_nothing_and_frees_its_port<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
+    let (listener, address) = L::bind();
     registrator.register(&listener, 1, READABLE).unwrap();
-    let _client = net::TcpStream::connect(address).unwrap();
+    let _client = L::connect(&address);
     drop(listener);
     expect_no_events(&mut poll, &mut events);
-    let listener = TcpListener::bind(address).unwrap();
+    let listener = L::bind_at(&address).unwrap();
     registrator.register(&listener, 2, READABLE).unwrap();
-    let _client = net::TcpStream::connect(address).unwrap();
+    let _client = L::connect(&address);
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
 }
 
 // 5.7, 8: an accepted stream belongs to no Poll until it is registered.
-#[test]
-fn one_listener_in_one_poll_and_its_streams_in_two_others() {
+fn one_listener_in_one_poll_and_its_streams_in_two_others<L: ListenerEnd>() {
     let _watchdog = watchdog();
-    for loopback in LOOPBACKS {
+    for kind in 0..L::KINDS {
         let (mut poll, registrator, mut events) = queue();
-        let (listener, address) = bind(loopback);
+        let (listener, address) = L::bind_of(kind);
         let mut others = [queue(), queue()];
         let mut streams = Vec::new();
         for (token, (_, other, _)) in others.iter().enumerate() {
             registrator.register(&listener, token, READABLE).unwrap();
-            let client = net::TcpStream::connect(address).unwrap();
+            let client = L::connect(&address);
             expect_events(&mut poll, &mut events, &[(token, true, false)]);
             let (stream, _) = listener.accept().unwrap();
             other.register(&stream, token, READABLE).unwrap();
@@ -232,23 +218,22 @@ fn one_listener_in_one_poll_and_its_streams_in_two_others() {
         expect_nothing_queued(&mut poll, &mut events);
         let error = registrator.register(&streams[0].0, 3, READABLE);
         assert_eq!(kind_of(error), ErrorKind::AlreadyExists);
-        let _client = net::TcpStream::connect(address).unwrap();
+        let _client = L::connect(&address);
         expect_events(&mut poll, &mut events, &[(2, true, false)]);
     }
 }
 
 // 3.2, 8: the accepted stream shows what the peer did before the accept.
-#[test]
-fn a_client_that_left_before_the_accept_left_its_bytes_and_its_end() {
+fn a_client_that_left_before_the_accept_left_its_bytes_and_its_end<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
-    let mut client = net::TcpStream::connect(address).unwrap();
+    let (listener, address) = L::bind();
+    let mut client = L::connect(&address);
     client.write_all(b"bye").unwrap();
     drop(client);
     registrator.register(&listener, 1, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    let (mut stream, _) = listener.accept().unwrap();
+    let (stream, _) = listener.accept().unwrap();
     let mut buffer = [0; 16];
     for (token, expected) in [(2, 3), (3, 0)] {
         registrator.register(&stream, token, READABLE).unwrap();
@@ -281,7 +266,7 @@ fn a_client_that_reset_before_the_accept_does_not_stop_the_listener() {
         expect_events(&mut poll, &mut events, &[(token, true, false)]);
         match listener.accept() {
             Ok((_, from)) if from == client.local_addr().unwrap() => return,
-            Ok((mut reset, _)) => {
+            Ok((reset, _)) => {
                 other_registrator.register(&reset, 1, READABLE).unwrap();
                 expect_events(&mut other, &mut events, &[(1, true, false)]);
                 assert_eq!(kind_of(reset.read(&mut [0; 8])), ErrorKind::ConnectionReset);
@@ -414,22 +399,21 @@ fn listeners_that_share_a_port_share_its_connections() {
 }
 
 // 3.7
-#[test]
-fn a_listener_given_back_to_std_works_and_fires_no_more() {
+fn a_listener_given_back_to_std_works_and_fires_no_more<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (listener, address) = bind("127.0.0.1:0");
+    let (listener, address) = L::bind();
     registrator.register(&listener, 1, READABLE).unwrap();
-    let client = net::TcpStream::connect(address).unwrap();
+    let client = L::connect(&address);
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    accept(&listener);
+    listener.await_accept();
     drop(client);
     let given_back = listener.into_std().unwrap();
-    assert_eq!(kind_of(given_back.accept()), ErrorKind::WouldBlock);
-    let client = net::TcpStream::connect(address).unwrap();
-    given_back.set_nonblocking(false).unwrap();
-    let (_, from) = given_back.accept().unwrap();
-    assert_eq!(from, client.local_addr().unwrap());
+    assert_eq!(kind_of(L::accept_plain(&given_back)), ErrorKind::WouldBlock);
+    let client = L::connect(&address);
+    L::set_nonblocking(&given_back, false);
+    let from = L::accept_plain(&given_back).unwrap();
+    assert_eq!(from, L::name(&client));
     expect_no_events(&mut poll, &mut events);
 }
 
@@ -452,11 +436,25 @@ fn options_and_addresses_are_those_of_std() {
 
 // 1
 #[test]
-fn listeners_can_be_sent_shared_and_shown() {
+fn an_accepted_stream_has_the_addresses_of_its_connection() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (listener, address) = bind(loopback);
+        let client = net::TcpStream::connect(address).unwrap();
+        let (stream, from) = accept(&listener);
+        assert_eq!(from, client.local_addr().unwrap());
+        assert_eq!(stream.peer_addr().unwrap(), from);
+        assert_eq!(stream.local_addr().unwrap(), address);
+        assert!(format!("{listener:?}").contains(&address.port().to_string()));
+    }
+}
+
+// 1
+fn listeners_can_be_sent_shared_and_shown<L: ListenerEnd>() {
     fn is_good<T: Send + Sync + Debug + 'static>(_: &T) {}
-    let (listener, address) = bind("127.0.0.1:0");
+    let (listener, _address) = L::bind();
     is_good(&listener);
-    assert!(format!("{listener:?}").contains(&address.port().to_string()));
+    assert!(!format!("{listener:?}").is_empty());
 }
 
 // 1
@@ -469,18 +467,23 @@ fn a_descriptor_is_lent_not_given() {
 }
 
 // 2.6: accept is open to every thread.
-#[test]
-fn several_threads_accept_from_one_listener() {
+fn several_threads_accept_from_one_listener<L: ListenerEnd>() {
     const THREADS: usize = 4;
     const EACH: usize = 25;
     let _watchdog = watchdog();
-    let (listener, address) = bind("127.0.0.1:0");
-    let accepted: Vec<TcpStream> = std::thread::scope(|scope| {
+    let (listener, address) = L::bind();
+    let accepted: Vec<L::Stream> = std::thread::scope(|scope| {
         let acceptors: Vec<_> = (0..THREADS)
-            .map(|_| scope.spawn(|| (0..EACH).map(|_| accept(&listener).0).collect::<Vec<_>>()))
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..EACH)
+                        .map(|_| listener.await_accept().0)
+                        .collect::<Vec<_>>()
+                })
+            })
             .collect();
         for _ in 0..THREADS * EACH {
-            net::TcpStream::connect(address).unwrap();
+            L::connect(&address);
         }
         acceptors
             .into_iter()
@@ -492,34 +495,32 @@ fn several_threads_accept_from_one_listener() {
 
 // 3.7: a listener with an armed interest can be given back, too. On Windows an accept is in flight then, which is
 // cancelled without losing a client.
-#[test]
-fn an_armed_listener_is_given_back_and_loses_no_client() {
+fn an_armed_listener_is_given_back_and_loses_no_client<L: ListenerEnd>() {
     let _watchdog = watchdog();
-    for loopback in LOOPBACKS {
+    for kind in 0..L::KINDS {
         let (mut poll, registrator, mut events) = queue();
-        let (listener, address) = bind(loopback);
+        let (listener, address) = L::bind_of(kind);
         registrator.register(&listener, 1, READABLE).unwrap();
         let listener = listener.into_std().unwrap();
-        let client = net::TcpStream::connect(address).unwrap();
-        let (_, from) = until_done(|| listener.accept()).unwrap();
-        assert_eq!(from, client.local_addr().unwrap());
+        let client = L::connect(&address);
+        let from = until_done(|| L::accept_plain(&listener)).unwrap();
+        assert_eq!(from, L::name(&client));
         expect_no_events(&mut poll, &mut events);
     }
 }
 
 // 3.7: a client may come at any time, before the listener is given back or meanwhile.
-#[test]
-fn a_listener_given_back_while_clients_come_loses_none() {
+fn a_listener_given_back_while_clients_come_loses_none<L: ListenerEnd>() {
     let _watchdog = watchdog();
     for _ in 0..effort(20) {
         let (mut poll, registrator, mut events) = queue();
-        let (listener, address) = bind("127.0.0.1:0");
+        let (listener, address) = L::bind();
         registrator.register(&listener, 1, READABLE).unwrap();
-        let client = std::thread::spawn(move || net::TcpStream::connect(address).unwrap());
+        let client = std::thread::spawn(move || L::connect(&address));
         match listener.into_std() {
             Ok(listener) => {
-                listener.set_nonblocking(false).unwrap();
-                listener.accept().unwrap();
+                L::set_nonblocking(&listener, false);
+                L::accept_plain(&listener).unwrap();
             }
             // The client has come already, and the listener holds its connection.
             Err(refused) => {
@@ -531,5 +532,27 @@ fn a_listener_given_back_while_clients_come_loses_none() {
             }
         }
         drop(client.join().unwrap());
+    }
+}
+
+suite! {
+    listeners {
+        accept_without_a_poll_does_not_block,
+        a_connection_is_an_event_and_the_first_accept_takes_it,
+        an_accepted_stream_is_non_blocking,
+        an_event_comes_for_a_connection_that_waits_already,
+        one_accept_an_event_takes_every_connection,
+        after_accepting_all_only_a_new_connection_is_an_event,
+        a_connection_accepted_between_two_events_is_not_reported_again,
+        a_listener_refuses_writable_and_stays_armed,
+        a_deregistered_listener_is_silent_and_accepts,
+        a_dropped_listener_fires_nothing_and_frees_its_port,
+        one_listener_in_one_poll_and_its_streams_in_two_others,
+        a_client_that_left_before_the_accept_left_its_bytes_and_its_end,
+        a_listener_given_back_to_std_works_and_fires_no_more,
+        listeners_can_be_sent_shared_and_shown,
+        several_threads_accept_from_one_listener,
+        an_armed_listener_is_given_back_and_loses_no_client,
+        a_listener_given_back_while_clients_come_loses_none,
     }
 }

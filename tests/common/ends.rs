@@ -497,6 +497,9 @@ pub(crate) trait DatagramEnd: Source + Debug + Send + Sync + Sized + 'static {
     /// A length that every socket can send.
     const LARGEST: usize;
 
+    /// A length that no socket can send.
+    const TOO_LONG: usize;
+
     /// How many small datagrams wait at a socket at least.
     const QUEUE: u8;
 
@@ -616,6 +619,7 @@ impl DatagramEnd for UdpSocket {
     const KINDS: usize = LOOPBACKS.len();
     /// The largest datagram that IPv4 allows.
     const LARGEST: usize = 65_507;
+    const TOO_LONG: usize = 70_000;
     const QUEUE: u8 = 50;
 
     fn bind_of(kind: usize) -> Self {
