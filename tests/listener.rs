@@ -102,7 +102,7 @@ fn one_accept_an_event_takes_every_connection<L: ListenerEnd>() {
             expect_events(&mut poll, &mut events, &[(token, true, false)]);
             accepted.insert(listener.accept().unwrap().1);
         }
-        let connected = clients.iter().map(|client| L::name(&client));
+        let connected = clients.iter().map(L::name);
         assert_eq!(accepted, connected.collect());
         registrator.register(&listener, 99, READABLE).unwrap();
         expect_no_events(&mut poll, &mut events);

@@ -9,30 +9,29 @@ mod common;
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{self, Shutdown};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::ends::{suite, DatagramEnd, Family, ListenerEnd, Peer, StreamEnd};
 use common::{
-    await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, fill,
-    let_it_block, pair, read_some, said, under_wine, until_done, watchdog, Said, BOTH, HANG,
-    READABLE, WRITABLE,
+    await_bytes, expect_events, expect_no_events, expect_nothing_queued, fill, let_it_block,
+    read_some, said, under_wine, until_done, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
 };
-use minimio::{is_closed, Events, Poll, Registrator, TcpListener, TcpStream, Token, UdpSocket};
+use minimio::{is_closed, Events, Poll, Registrator, TcpStream, Token};
 
 fn poll_and_events() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(64))
 }
 
 // 2.6
-#[test]
-fn registering_a_ready_stream_ends_a_poll_that_is_blocked() {
+fn registering_a_ready_stream_ends_a_poll_that_is_blocked<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"x").unwrap();
     let registrator = poll.registrator();
     thread::scope(|scope| {
@@ -46,11 +45,10 @@ fn registering_a_ready_stream_ends_a_poll_that_is_blocked() {
 }
 
 // 2.6
-#[test]
-fn registering_again_ends_a_blocked_poll_when_the_bytes_were_left() {
+fn registering_again_ends_a_blocked_poll_when_the_bytes_were_left<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     peer.write_all(b"left").unwrap();
     let registrator = poll.registrator();
     registrator.register(&stream, 0, READABLE).unwrap();
@@ -70,11 +68,10 @@ fn registering_again_ends_a_blocked_poll_when_the_bytes_were_left() {
 }
 
 // 2.6
-#[test]
-fn a_stream_registered_while_a_poll_is_blocked_yields_its_event_when_bytes_come() {
+fn a_stream_registered_while_a_poll_is_blocked_yields_its_event_when_bytes_come<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let registrator = poll.registrator();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -88,13 +85,12 @@ fn a_stream_registered_while_a_poll_is_blocked_yields_its_event_when_bytes_come(
 }
 
 // 2.6
-#[test]
-fn every_kind_of_source_can_be_registered_while_a_poll_is_blocked() {
+fn every_kind_of_source_can_be_registered_while_a_poll_is_blocked<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (listener, address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
+    let _client = F::Listener::connect(&address);
     let registrator = poll.registrator();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -111,11 +107,10 @@ fn every_kind_of_source_can_be_registered_while_a_poll_is_blocked() {
 }
 
 // 2.2, 2.6
-#[test]
-fn a_token_replaced_while_a_poll_is_blocked_is_the_one_that_comes() {
+fn a_token_replaced_while_a_poll_is_blocked_is_the_one_that_comes<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let registrator = poll.registrator();
     registrator.register(&stream, 1, READABLE).unwrap();
     thread::scope(|scope| {
@@ -131,11 +126,10 @@ fn a_token_replaced_while_a_poll_is_blocked_is_the_one_that_comes() {
 }
 
 // 2.6, 3.1
-#[test]
-fn a_thread_reads_and_writes_while_another_is_blocked_in_poll() {
+fn a_thread_reads_and_writes_while_another_is_blocked_in_poll<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let registrator = poll.registrator();
     registrator.register(&stream, 1, WRITABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(1, false, true)]);
@@ -146,8 +140,8 @@ fn a_thread_reads_and_writes_while_another_is_blocked_in_poll() {
                 peer.write_all(b"ping").unwrap();
                 await_bytes(&stream, 4);
                 let mut buffer = [0; 8];
-                assert_eq!((&stream).read(&mut buffer).unwrap(), 4);
-                assert_eq!((&stream).write(&buffer[..4]).unwrap(), 4);
+                assert_eq!(stream.read(&mut buffer).unwrap(), 4);
+                assert_eq!(stream.write(&buffer[..4]).unwrap(), 4);
                 peer.read_exact(&mut buffer[..4]).unwrap();
             }
             registrator.wake(2).unwrap();
@@ -158,25 +152,24 @@ fn a_thread_reads_and_writes_while_another_is_blocked_in_poll() {
 }
 
 // 2.1, 2.6
-#[test]
-fn one_thread_reads_and_another_writes_one_stream_by_its_events() {
+fn one_thread_reads_and_another_writes_one_stream_by_its_events<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, peer) = pair();
-    let total = effort(1 << 20);
+    let (stream, mut peer) = S::pair();
+    let total = S::effort(1 << 20);
     let registrator = poll.registrator();
     let (to_reader, for_reader) = mpsc::channel();
     let (to_writer, for_writer) = mpsc::channel();
     thread::scope(|scope| {
         let (stream, registrator) = (&stream, &registrator);
-        scope.spawn(|| echo_to_the_end(&peer));
+        scope.spawn(|| echo_to_the_end(&mut peer));
         scope.spawn(move || {
             let mut sent = 0;
             while sent < total {
                 registrator.register(stream, 2, WRITABLE).unwrap();
                 receive(&for_writer);
                 let chunk: Vec<u8> = (sent..total.min(sent + 3_000)).map(byte_at).collect();
-                let mut writer = stream;
+                let writer = stream;
                 sent += writer.write(&chunk).unwrap();
             }
             stream.shutdown(Shutdown::Write).unwrap();
@@ -187,7 +180,7 @@ fn one_thread_reads_and_another_writes_one_stream_by_its_events() {
             loop {
                 registrator.register(stream, 1, READABLE).unwrap();
                 receive(&for_reader);
-                let mut reader = stream;
+                let reader = stream;
                 let count = reader.read(&mut buffer).unwrap();
                 if count == 0 {
                     return received;
@@ -222,7 +215,7 @@ fn receive(events: &Receiver<Token>) -> Token {
     events.recv_timeout(HANG).unwrap()
 }
 
-fn echo_to_the_end(mut peer: &net::TcpStream) {
+fn echo_to_the_end<P: Peer>(peer: &mut P) {
     let mut buffer = [0; 4_096];
     loop {
         match peer.read(&mut buffer).unwrap() {
@@ -234,13 +227,12 @@ fn echo_to_the_end(mut peer: &net::TcpStream) {
 }
 
 // 2.2, 2.6, 8
-#[test]
-fn eight_threads_register_shared_quiet_streams_at_once_and_each_yields_one_event() {
+fn eight_threads_register_shared_quiet_streams_at_once_and_each_yields_one_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let mut pairs: Vec<_> = (0..4).map(|_| pair()).collect();
+    let mut pairs: Vec<_> = (0..4).map(|_| S::pair()).collect();
     let streams = pairs.len();
-    for _ in 0..effort(30) {
+    for _ in 0..S::effort(30) {
         let start = Barrier::new(8);
         thread::scope(|scope| {
             for thread in 0..8 {
@@ -284,16 +276,15 @@ fn eight_threads_register_shared_quiet_streams_at_once_and_each_yields_one_event
 }
 
 // 2.2, 2.3, 2.6, 8
-#[test]
-fn eight_threads_register_shared_ready_streams_while_another_polls() {
+fn eight_threads_register_shared_ready_streams_while_another_polls<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let mut pairs: Vec<_> = (0..4).map(|_| pair()).collect();
+    let mut pairs: Vec<_> = (0..4).map(|_| S::pair()).collect();
     for (stream, peer) in &mut pairs {
         peer.write_all(b"never read").unwrap();
         await_bytes(stream, 10);
     }
-    let rounds = effort(500);
+    let rounds = S::effort(500);
     let registered = AtomicUsize::new(0);
     let mut seen: HashMap<usize, usize> = HashMap::new();
     let mut count = 0;
@@ -352,13 +343,12 @@ fn eight_threads_register_shared_ready_streams_while_another_polls() {
 }
 
 // 2.5, 2.6
-#[test]
-fn registering_and_deregistering_at_once_leaves_a_stream_that_works() {
+fn registering_and_deregistering_at_once_leaves_a_stream_that_works<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     poll.registrator().register(&stream, 0, READABLE).unwrap();
-    for round in 1..=effort(100) {
+    for round in 1..=S::effort(100) {
         let start = Barrier::new(2);
         thread::scope(|scope| {
             let (stream, start) = (&stream, &start);
@@ -385,17 +375,16 @@ fn registering_and_deregistering_at_once_leaves_a_stream_that_works() {
 }
 
 // 2.6, 2.7
-#[test]
-fn threads_make_register_and_drop_streams_while_another_polls() {
+fn threads_make_register_and_drop_streams_while_another_polls<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let rounds = effort(100);
+    let rounds = S::effort(100);
     thread::scope(|scope| {
         for thread in 0..4 {
             let registrator = poll.registrator();
             scope.spawn(move || {
                 for round in 0..rounds {
-                    let (stream, mut peer) = pair();
+                    let (stream, mut peer) = S::pair();
                     registrator.register(&stream, thread, BOTH).unwrap();
                     if round % 2 == 0 {
                         peer.write_all(b"x").unwrap();
@@ -423,11 +412,10 @@ fn threads_make_register_and_drop_streams_while_another_polls() {
 }
 
 // 2.1, 2.6
-#[test]
-fn room_made_by_the_peer_ends_a_blocked_poll() {
+fn room_made_by_the_peer_ends_a_blocked_poll<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let registrator = poll.registrator();
     for token in 0..3 {
         let filled = fill(&stream);
@@ -444,12 +432,12 @@ fn room_made_by_the_peer_ends_a_blocked_poll() {
 }
 
 /// Ends a conversation, also when its owner panics: the poll fails, and the peer reads the end.
-struct EndOnDrop<'a> {
+struct EndOnDrop<'a, S: StreamEnd> {
     registrator: Registrator,
-    stream: &'a TcpStream,
+    stream: &'a S,
 }
 
-impl Drop for EndOnDrop<'_> {
+impl<S: StreamEnd> Drop for EndOnDrop<'_, S> {
     fn drop(&mut self) {
         // The loop and the peer may have ended already.
         drop(self.registrator.close_loop());
@@ -468,7 +456,7 @@ impl Drop for CloseOnDrop {
 
 /// The peer of a conversation. It sends the next message only after the last one was answered. Otherwise the event of
 /// the next message could hide that an event was lost.
-fn ask(mut peer: net::TcpStream, rounds: usize, message: &[u8]) {
+fn ask<P: Peer>(mut peer: P, rounds: usize, message: &[u8]) {
     for _ in 0..rounds {
         if peer.write_all(message).is_err() || peer.read_exact(&mut [0; 1]).is_err() {
             // The other side has failed, and reports that itself.
@@ -481,13 +469,13 @@ fn ask(mut peer: net::TcpStream, rounds: usize, message: &[u8]) {
 /// registrator, the token that has just come (the number of the round) and the channel of the tokens to come. It reads,
 /// registers under the number of the next round, and answers. The test fails if an event comes twice, or without a
 /// registration.
-fn converse(
+fn converse<S: StreamEnd>(
     rounds: usize,
     message: &'static [u8],
-    mut answer: impl FnMut(&Arc<TcpStream>, &Registrator, Token, &Receiver<Token>),
+    mut answer: impl FnMut(&Arc<S>, &Registrator, Token, &Receiver<Token>),
 ) {
     let (mut poll, mut events) = poll_and_events();
-    let (stream, peer) = pair();
+    let (stream, peer) = S::pair();
     let stream = Arc::new(stream);
     let registrator = poll.registrator();
     let (to_worker, tokens) = mpsc::channel();
@@ -509,7 +497,7 @@ fn converse(
         });
         scope.spawn(move || ask(peer, rounds, message));
 
-        let end = EndOnDrop {
+        let end = EndOnDrop::<S> {
             registrator: registrator.clone(),
             stream: &stream,
         };
@@ -520,7 +508,7 @@ fn converse(
         }
         // The last round has registered once more. The end of the peer's bytes makes that event.
         assert_eq!(receive(&tokens), rounds);
-        assert_eq!((&*stream).read(&mut [0; 8]).unwrap(), 0);
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
         drop(end);
         poller.join().unwrap();
         assert_eq!(tokens.try_recv(), Err(TryRecvError::Disconnected));
@@ -529,7 +517,7 @@ fn converse(
 
 /// Reads once. It fails with a clear message if the event was false.
 #[track_caller]
-fn read_after_event(mut stream: &TcpStream, buffer: &mut [u8]) -> usize {
+fn read_after_event<S: StreamEnd>(stream: &S, buffer: &mut [u8]) -> usize {
     match stream.read(buffer) {
         Ok(0) => panic!("the stream ended"),
         Ok(count) => count,
@@ -538,86 +526,81 @@ fn read_after_event(mut stream: &TcpStream, buffer: &mut [u8]) -> usize {
     }
 }
 
-fn reply(mut stream: &TcpStream) {
+fn reply<S: StreamEnd>(stream: &S) {
     assert_eq!(stream.write(b"!").unwrap(), 1);
 }
 
 // 2.3, 3.2, 6.2, 8
-#[test]
-fn no_event_is_lost_or_made_up_when_another_thread_reads_short_and_registers() {
+fn no_event_is_lost_or_made_up_when_another_thread_reads_short_and_registers<S: StreamEnd>() {
     let _watchdog = watchdog();
-    converse(
-        effort(50_000),
+    converse::<S>(
+        S::effort(50_000),
         b"message",
         |stream, registrator, round, _| {
-            assert_eq!(read_after_event(stream, &mut [0; 64]), 7);
+            assert_eq!(read_after_event::<S>(stream, &mut [0; 64]), 7);
             registrator.register(stream, round + 1, READABLE).unwrap();
-            reply(stream);
+            reply::<S>(stream);
         },
     );
 }
 
 // 2.3, 3.2, 6.2, 8
-#[test]
-fn no_event_is_lost_or_made_up_when_another_thread_fills_its_buffer_and_registers() {
+fn no_event_is_lost_or_made_up_when_another_thread_fills_its_buffer_and_registers<S: StreamEnd>() {
     let _watchdog = watchdog();
-    converse(
-        effort(50_000),
+    converse::<S>(
+        S::effort(50_000),
         b"message",
         |stream, registrator, round, _| {
-            assert_eq!(read_after_event(stream, &mut [0; 7]), 7);
+            assert_eq!(read_after_event::<S>(stream, &mut [0; 7]), 7);
             registrator.register(stream, round + 1, READABLE).unwrap();
-            reply(stream);
+            reply::<S>(stream);
         },
     );
 }
 
 // 2.3, 3.2, 6.2, 8
-#[test]
-fn no_event_is_lost_or_made_up_when_another_thread_drains_and_registers() {
+fn no_event_is_lost_or_made_up_when_another_thread_drains_and_registers<S: StreamEnd>() {
     let _watchdog = watchdog();
-    converse(
-        effort(20_000),
+    converse::<S>(
+        S::effort(20_000),
         b"message",
         |stream, registrator, round, _| {
-            assert_eq!(read_after_event(stream, &mut [0; 64]), 7);
-            let error = (&**stream).read(&mut [0; 64]).unwrap_err();
+            assert_eq!(read_after_event::<S>(stream, &mut [0; 64]), 7);
+            let error = stream.read(&mut [0; 64]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::WouldBlock);
             registrator.register(stream, round + 1, READABLE).unwrap();
-            reply(stream);
+            reply::<S>(stream);
         },
     );
 }
 
 // 2.3, 8: the next message may come before the registration.
-#[test]
-fn no_event_is_lost_or_made_up_when_another_thread_answers_before_it_registers() {
+fn no_event_is_lost_or_made_up_when_another_thread_answers_before_it_registers<S: StreamEnd>() {
     let _watchdog = watchdog();
-    converse(
-        effort(20_000),
+    converse::<S>(
+        S::effort(20_000),
         b"message",
         |stream, registrator, round, _| {
             let mut buffer = [0; 64];
             let room = if round % 2 == 0 { 64 } else { 7 };
-            assert_eq!(read_after_event(stream, &mut buffer[..room]), 7);
-            reply(stream);
+            assert_eq!(read_after_event::<S>(stream, &mut buffer[..room]), 7);
+            reply::<S>(stream);
             registrator.register(stream, round + 1, READABLE).unwrap();
         },
     );
 }
 
 // 2.1, 2.3, 8: several registrations for each message.
-#[test]
-fn no_event_is_lost_or_made_up_when_another_thread_reads_one_byte_an_event() {
+fn no_event_is_lost_or_made_up_when_another_thread_reads_one_byte_an_event<S: StreamEnd>() {
     let _watchdog = watchdog();
     const BYTE: Token = 1 << 30;
-    converse(
-        effort(10_000),
+    converse::<S>(
+        S::effort(10_000),
         b"abc",
         |stream, registrator, round, tokens| {
             for expected in b"abc" {
                 let mut byte = [0];
-                read_after_event(stream, &mut byte);
+                read_after_event::<S>(stream, &mut byte);
                 assert_eq!(byte[0], *expected);
                 if *expected != b'c' {
                     registrator.register(stream, BYTE, READABLE).unwrap();
@@ -625,38 +608,37 @@ fn no_event_is_lost_or_made_up_when_another_thread_reads_one_byte_an_event() {
                 }
             }
             registrator.register(stream, round + 1, READABLE).unwrap();
-            reply(stream);
+            reply::<S>(stream);
         },
     );
 }
 
 // 2.3, 8: a message in more than one piece, and reads of changing size.
-#[test]
-fn no_event_is_lost_or_made_up_when_another_thread_reads_in_pieces_without_events() {
+fn no_event_is_lost_or_made_up_when_another_thread_reads_in_pieces_without_events<S: StreamEnd>() {
     let _watchdog = watchdog();
-    converse(
-        effort(10_000),
+    converse::<S>(
+        S::effort(10_000),
         b"message",
         |stream, registrator, round, _| {
             let size = 1 + round % 9;
             let mut left = 7;
             while left > 0 {
-                left -= read_after_event(stream, &mut vec![0; size]);
+                left -= read_after_event::<S>(stream, &mut vec![0; size]);
             }
             registrator.register(stream, round + 1, READABLE).unwrap();
-            reply(stream);
+            reply::<S>(stream);
         },
     );
 }
 
 /// What one thread asks another to do with a stream.
-type Job = (Arc<TcpStream>, Registrator, usize);
+type Job<S> = (Arc<S>, Registrator, usize);
 
 /// Starts a thread that does each job and reports it. The thread ends when the returned sender is dropped.
-fn helper(
-    work: impl Fn(&TcpStream, &Registrator, usize) + Send + 'static,
-) -> (Sender<Job>, Receiver<()>) {
-    let (jobs, todo) = mpsc::channel::<Job>();
+fn helper<S: StreamEnd>(
+    work: impl Fn(&S, &Registrator, usize) + Send + 'static,
+) -> (Sender<Job<S>>, Receiver<()>) {
+    let (jobs, todo) = mpsc::channel::<Job<S>>();
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
         for (stream, registrator, round) in todo {
@@ -669,42 +651,40 @@ fn helper(
 }
 
 // 2.2, 2.3, 8: two threads register at once, and one event comes.
-#[test]
-fn no_event_is_lost_or_made_up_when_two_threads_register_at_once() {
+fn no_event_is_lost_or_made_up_when_two_threads_register_at_once<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (jobs, is_done) = helper(|stream, registrator, round| {
+    let (jobs, is_done) = helper::<S>(|stream, registrator, round| {
         registrator.register(stream, round + 1, READABLE).unwrap();
     });
-    converse(
-        effort(20_000),
+    converse::<S>(
+        S::effort(20_000),
         b"message",
         |stream, registrator, round, _| {
             let mut buffer = [0; 64];
             let room = if round % 2 == 0 { 64 } else { 7 };
-            assert_eq!(read_after_event(stream, &mut buffer[..room]), 7);
+            assert_eq!(read_after_event::<S>(stream, &mut buffer[..room]), 7);
             jobs.send((Arc::clone(stream), registrator.clone(), round))
                 .unwrap();
             registrator.register(stream, round + 1, READABLE).unwrap();
             is_done.recv_timeout(HANG).unwrap();
-            reply(stream);
+            reply::<S>(stream);
         },
     );
 }
 
 // 2.3, 8: each read and registration is made by another thread than the one before.
-#[test]
-fn no_event_is_lost_or_made_up_when_threads_take_turns() {
+fn no_event_is_lost_or_made_up_when_threads_take_turns<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let take = |stream: &TcpStream, registrator: &Registrator, round: usize| {
+    let take = |stream: &S, registrator: &Registrator, round: usize| {
         let mut buffer = [0; 64];
         let room = if round % 4 < 2 { 64 } else { 7 };
-        assert_eq!(read_after_event(stream, &mut buffer[..room]), 7);
+        assert_eq!(read_after_event::<S>(stream, &mut buffer[..room]), 7);
         registrator.register(stream, round + 1, READABLE).unwrap();
-        reply(stream);
+        reply::<S>(stream);
     };
     let (jobs, is_done) = helper(take);
-    converse(
-        effort(20_000),
+    converse::<S>(
+        S::effort(20_000),
         b"message",
         |stream, registrator, round, _| {
             if round % 2 == 0 {
@@ -719,16 +699,15 @@ fn no_event_is_lost_or_made_up_when_threads_take_turns() {
 }
 
 // 2.1, 2.3, 8
-#[test]
-fn no_event_is_lost_or_made_up_when_the_polling_thread_itself_reads_and_registers() {
+fn no_event_is_lost_or_made_up_when_the_polling_thread_itself_reads_and_registers<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = poll_and_events();
-    let (stream, peer) = pair();
+    let (stream, peer) = S::pair();
     let registrator = poll.registrator();
-    let rounds = effort(20_000);
+    let rounds = S::effort(20_000);
     thread::scope(|scope| {
         scope.spawn(move || ask(peer, rounds, b"message"));
-        let _end = EndOnDrop {
+        let _end = EndOnDrop::<S> {
             registrator: registrator.clone(),
             stream: &stream,
         };
@@ -738,9 +717,9 @@ fn no_event_is_lost_or_made_up_when_the_polling_thread_itself_reads_and_register
             assert_eq!(said(&events), [Said::Readable(round)]);
             let mut buffer = [0; 8];
             let room = if round % 2 == 0 { 8 } else { 7 };
-            assert_eq!(read_after_event(&stream, &mut buffer[..room]), 7);
+            assert_eq!(read_after_event::<S>(&stream, &mut buffer[..room]), 7);
             registrator.register(&stream, round + 1, READABLE).unwrap();
-            reply(&stream);
+            reply::<S>(&stream);
         }
     });
 }
@@ -779,11 +758,11 @@ fn one_busy_test() -> MutexGuard<'static, ()> {
 
 /// The numbers below `count`, which the effort scales. There are fewer on a machine so busy that all would take more
 /// than some seconds.
-fn rounds(count: usize) -> impl Iterator<Item = usize> {
+fn rounds<S: StreamEnd>(count: usize) -> impl Iterator<Item = usize> {
     let start = Instant::now();
     // Under Wine each system call asks a server, so there the time is always up.
-    let seconds = effort(if under_wine() { 2 } else { 8 });
-    (0..effort(count)).take_while(move |_| start.elapsed().as_secs() < seconds as u64)
+    let seconds = S::effort(if under_wine() { 2 } else { 8 });
+    (0..S::effort(count)).take_while(move |_| start.elapsed().as_secs() < seconds as u64)
 }
 
 /// Uses a little time, to vary the interleaving.
@@ -794,11 +773,10 @@ fn dawdle(times: usize) {
 }
 
 // 2.2, 3.2, 6.2, 8: the bytes are read before the registration, so an event of that registration would be false.
-#[test]
-fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers() {
+fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers<S: StreamEnd>() {
     let _one = one_busy_test();
     let _watchdog = watchdog();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let poll = Poll::new().unwrap();
     let registrator = poll.registrator();
     let polls = AtomicUsize::new(0);
@@ -814,14 +792,14 @@ fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers() {
             });
         });
         registrator.register(&stream, 0, READABLE).unwrap();
-        for round in rounds(20_000) {
+        for round in rounds::<S>(20_000) {
             written.store(round + 1, Ordering::SeqCst);
             peer.write_all(b"message").unwrap();
             dawdle(round % 61);
             let mut buffer = [0; 8];
             let room = if round % 4 == 0 { 7 } else { 8 };
             // On Windows the polling thread may be about to handle the packet with these bytes.
-            let count = until_done(|| (&stream).read(&mut buffer[..room])).unwrap();
+            let count = until_done(|| stream.read(&mut buffer[..room])).unwrap();
             assert_eq!(count, 7);
             registrator.register(&stream, round + 1, READABLE).unwrap();
             // There is nothing to read.
@@ -841,11 +819,10 @@ fn await_two_polls(polls: &AtomicUsize, poller: &thread::ScopedJoinHandle<'_, ()
 
 // 2.2, 3.2, 6.2, 8: the same, but the edge belongs to bytes that came when nothing was armed any more. The registration
 // has to ask the system, since a buffer that was just filled does not show whether more is left.
-#[test]
-fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled() {
+fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled<S: StreamEnd>() {
     let _one = one_busy_test();
     let _watchdog = watchdog();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let poll = Poll::new().unwrap();
     let registrator = poll.registrator();
     let polls = AtomicUsize::new(0);
@@ -866,7 +843,7 @@ fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled
             });
         });
         registrator.register(&stream, 0, READABLE).unwrap();
-        for round in rounds(10_000) {
+        for round in rounds::<S>(10_000) {
             written.store(round + 1, Ordering::SeqCst);
             peer.write_all(b"one").unwrap();
             while delivered.load(Ordering::SeqCst) != round + 1 {
@@ -887,8 +864,7 @@ fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled
 }
 
 // 2.7, 8: an edge of the old socket may be on its way to the polling thread while the new socket takes its place.
-#[test]
-fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one() {
+fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one<D: DatagramEnd>() {
     let _one = one_busy_test();
     let _watchdog = watchdog();
     let poll = Poll::new().unwrap();
@@ -903,14 +879,14 @@ fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one() {
                 assert_eq!(token, OLD, "an event without a datagram");
             });
         });
-        for round in rounds(5_000) {
-            let old = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for round in rounds::<TcpStream>(5_000) {
+            let old = D::bind();
             registrator.register(&old, OLD, READABLE).unwrap();
-            let own = old.local_addr().unwrap();
-            old.send_to(b"x", own).unwrap();
+            let own = old.address();
+            old.send_to(b"x", &own).unwrap();
             dawdle(round % 61);
             drop(old);
-            let new = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let new = D::bind();
             registrator.register(&new, NEW, READABLE).unwrap();
             await_two_polls(&polls, &poller);
         }
@@ -919,17 +895,17 @@ fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one() {
 
 /// In each round the peer sends a byte, calls `between`, and sends another byte without waiting for an answer. That
 /// byte may arrive at any moment while the reader handles the first one. Then the peer waits for the answer to both.
-fn send_while_another_drains(between: impl Fn(&Registrator, &TcpStream) + Sync) {
+fn send_while_another_drains<S: StreamEnd>(between: impl Fn(&Registrator, &S) + Sync) {
     let _one = one_busy_test();
     let _watchdog = watchdog();
-    let (stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let poll = Poll::new().unwrap();
     let registrator = poll.registrator();
     let polls = AtomicUsize::new(0);
-    let rounds = effort(10_000);
+    let rounds = S::effort(10_000);
     let (to_reader, tokens) = mpsc::channel();
     thread::scope(|scope| {
-        let _end = EndOnDrop {
+        let _end = EndOnDrop::<S> {
             registrator: registrator.clone(),
             stream: &stream,
         };
@@ -953,33 +929,70 @@ fn send_while_another_drains(between: impl Fn(&Registrator, &TcpStream) + Sync) 
                 registrator.register(stream, round, READABLE).unwrap();
                 assert_eq!(receive(&tokens), round);
                 let mut buffer = [0; 8];
-                received += read_after_event(stream, &mut buffer);
+                received += read_after_event::<S>(stream, &mut buffer);
                 // It reads to `WouldBlock`, or to a read that does not fill its buffer.
                 if round % 2 == 0 {
-                    let mut reader = stream;
+                    let reader = stream;
                     while let Ok(count) = reader.read(&mut buffer) {
                         received += count;
                     }
                 }
             }
             assert_eq!(received, 2);
-            reply(stream);
+            reply::<S>(stream);
         }
     });
 }
 
 // 2.3, 6.1, 8
-#[test]
-fn no_event_is_lost_when_bytes_come_while_a_thread_drains_and_registers() {
-    send_while_another_drains(|_, _| {});
+fn no_event_is_lost_when_bytes_come_while_a_thread_drains_and_registers<S: StreamEnd>() {
+    send_while_another_drains::<S>(|_, _| {});
 }
 
 // 2.3, 2.6, 6.1, 8: the other thread's registration takes the lock of the source. So the reader may have to wait for it
 // between its read and the moment when the crate records how that read ended.
-#[test]
-fn no_event_is_lost_when_a_thread_drains_while_another_registers_writable() {
-    send_while_another_drains(|registrator, stream| {
+fn no_event_is_lost_when_a_thread_drains_while_another_registers_writable<S: StreamEnd>() {
+    send_while_another_drains::<S>(|registrator, stream| {
         // If the reader has failed, the loop is closed. The reader reports that itself.
         drop(registrator.register(stream, 1_000_000_000, WRITABLE));
     });
+}
+
+suite! {
+    streams {
+        a_thread_reads_and_writes_while_another_is_blocked_in_poll,
+        one_thread_reads_and_another_writes_one_stream_by_its_events,
+        threads_make_register_and_drop_streams_while_another_polls,
+        no_event_is_lost_or_made_up_when_another_thread_reads_short_and_registers,
+        no_event_is_lost_or_made_up_when_another_thread_fills_its_buffer_and_registers,
+        no_event_is_lost_or_made_up_when_another_thread_drains_and_registers,
+        no_event_is_lost_or_made_up_when_another_thread_answers_before_it_registers,
+        no_event_is_lost_or_made_up_when_another_thread_reads_one_byte_an_event,
+        no_event_is_lost_or_made_up_when_another_thread_reads_in_pieces_without_events,
+        no_event_is_lost_or_made_up_when_two_threads_register_at_once,
+        no_event_is_lost_or_made_up_when_threads_take_turns,
+        no_event_is_lost_or_made_up_when_the_polling_thread_itself_reads_and_registers,
+        no_event_is_lost_when_bytes_come_while_a_thread_drains_and_registers,
+        no_event_is_lost_when_a_thread_drains_while_another_registers_writable,
+    }
+    reading {
+        registering_a_ready_stream_ends_a_poll_that_is_blocked,
+        registering_again_ends_a_blocked_poll_when_the_bytes_were_left,
+        a_stream_registered_while_a_poll_is_blocked_yields_its_event_when_bytes_come,
+        a_token_replaced_while_a_poll_is_blocked_is_the_one_that_comes,
+        eight_threads_register_shared_quiet_streams_at_once_and_each_yields_one_event,
+        eight_threads_register_shared_ready_streams_while_another_polls,
+        registering_and_deregistering_at_once_leaves_a_stream_that_works,
+        no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers,
+        no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled,
+    }
+    writing {
+        room_made_by_the_peer_ends_a_blocked_poll,
+    }
+    datagrams {
+        no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one,
+    }
+    families {
+        every_kind_of_source_can_be_registered_while_a_poll_is_blocked,
+    }
 }
