@@ -10,7 +10,7 @@
 mod common;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Write};
-use std::net::{self, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 use std::time::Instant;
 
 use common::ends::{suite, Peer, StreamEnd};
@@ -403,7 +403,7 @@ fn read_to_the_end(stream: &TcpStream) -> usize {
 fn a_stream_that_was_written_to_in_vain_is_given_back() {
     let _watchdog = watchdog();
     for reads_first in [true, false] {
-        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect_nonblocking(listener.local_addr().unwrap()).unwrap();
         let mut poll = Poll::new().unwrap();
         let mut events = Events::with_capacity(4);

@@ -182,7 +182,7 @@ fn a_stream_that_was_shut_for_reading_is_dropped_in_order() {
     let _watchdog = watchdog();
     for registered in [false, true] {
         let (_poll, registrator, _events) = queue();
-        let (mut stream, mut peer) = pair();
+        let (stream, mut peer) = TcpStream::pair();
         peer.write_all(&[1; 10_000]).unwrap();
         await_bytes(&stream, 10_000);
         if registered {

@@ -56,6 +56,7 @@ pub(crate) fn run(module: &str, name: &str, test: fn()) {
 /// - `streams`: tests of [`StreamEnd`]s that read and write.
 /// - `reading`, `writing`: tests that need only that direction of the source, and the other one of its peer.
 /// - `listeners`, `datagrams`, `families`: tests of the other shapes.
+#[allow(unused_macros)]
 macro_rules! suite {
     (
         $(streams { $($stream:ident),* $(,)? })?
@@ -80,6 +81,7 @@ macro_rules! suite {
 }
 
 /// Makes a `#[test]` of each generic function, for one source.
+#[allow(unused_macros)]
 macro_rules! instances {
     ($source:ty: $($test:ident)*) => {$(
         #[test]
