@@ -98,7 +98,6 @@ compile_error!(
      NetBSD, OpenBSD, DragonFly) and completion ports (Windows)"
 );
 
-#[cfg(unix)]
 mod child;
 mod error;
 mod event;
@@ -124,7 +123,6 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-#[cfg(unix)]
 pub use child::ChildExit;
 pub use error::is_closed;
 pub use event::{Event, Events};
@@ -230,7 +228,6 @@ const _: () = {
 };
 
 /// The same for the end of a child.
-#[cfg(unix)]
 const _: () = {
     use backend::{ChildExit, Registrator};
     type Done = io::Result<()>;

@@ -53,6 +53,8 @@
 //! [I/O completion ports](https://learn.microsoft.com/windows/win32/fileio/i-o-completion-ports),
 //! [overlapped I/O](https://learn.microsoft.com/windows/win32/winsock/overlapped-i-o-and-event-objects-2).
 
+#[cfg(windows)]
+mod child;
 mod direction;
 #[cfg_attr(all(loom, test), path = "../verify/windows/kernel.rs")]
 pub(crate) mod ffi;
@@ -63,6 +65,7 @@ mod port;
 mod status;
 mod stream;
 mod udp;
+mod waitable;
 mod waits;
 mod wakes;
 
@@ -74,10 +77,13 @@ use crate::event::Events;
 use crate::hooks::sync::{net, thread};
 use crate::interests::Token;
 use crate::timeout::Deadline;
+#[cfg(windows)]
+pub(crate) use child::ChildExit;
 pub(crate) use listener::TcpListener;
 use port::Port;
 pub(crate) use stream::TcpStream;
 pub(crate) use udp::UdpSocket;
+pub(crate) use waitable::Waitable;
 
 /// The most packets that one wait takes, however large the batch: 32 bytes each.
 const MAX_PACKETS: usize = 1024;

@@ -240,6 +240,8 @@ fn constants_have_the_systems_values() {
         SO_ERROR: winsock::SO_ERROR,
         SO_REUSE_UNICASTPORT: winsock::SO_REUSE_UNICASTPORT,
         FD_CONNECT: winsock::FD_CONNECT,
+        DUPLICATE_SAME_ACCESS: foundation::DUPLICATE_SAME_ACCESS,
+        WAIT_FAILED: foundation::WAIT_FAILED,
         WT_EXECUTEONLYONCE: threading::WT_EXECUTEONLYONCE,
         WT_EXECUTEINWAITTHREAD: threading::WT_EXECUTEINWAITTHREAD,
         SO_UPDATE_ACCEPT_CONTEXT: winsock::SO_UPDATE_ACCEPT_CONTEXT,
@@ -325,6 +327,13 @@ fn functions_have_the_systems_signatures() {
         (_, _, _)
     );
     same_function!(CreateEventW, threading::CreateEventW, (_, _, _, _));
+    same_function!(GetCurrentProcess, threading::GetCurrentProcess, ());
+    same_function!(
+        DuplicateHandle,
+        foundation::DuplicateHandle,
+        (_, _, _, _, _, _, _)
+    );
+    same_function!(WaitForSingleObject, threading::WaitForSingleObject, (_, _));
     same_function!(
         RegisterWaitForSingleObject,
         threading::RegisterWaitForSingleObject,

@@ -302,6 +302,18 @@ impl Membership {
         self.expect(port, error::other_poll)
     }
 
+    /// The same for a source without a file that could be tied.
+    pub(super) fn join_without_file(&self, port: &Arc<Port>) -> io::Result<()> {
+        let joining = lock(&self.joining);
+        if self.port().is_none() {
+            lock(&port.sources).insert(self.address(), Weak::clone(&self.owner));
+            // Last, as above.
+            drop(self.port.set(Arc::clone(port)));
+        }
+        drop(joining);
+        self.expect(port, error::other_poll)
+    }
+
     /// Takes the source off its port's list.
     pub(super) fn leave(&self) {
         if let Some(port) = self.port() {

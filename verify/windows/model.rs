@@ -27,6 +27,7 @@ mod ports;
 mod refusals;
 mod streams;
 mod tries;
+mod waitables;
 mod waits;
 
 use std::fmt::Debug;

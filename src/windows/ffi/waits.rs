@@ -2,10 +2,11 @@
 
 use core::ffi::c_void;
 use core::ptr;
+use std::os::windows::io::AsRawHandle;
 
 use super::codes::Code;
 use super::sockets::{checked, checked_bool, last_error};
-use super::{close_handle, BOOL, DWORD, FALSE, HANDLE, INFINITE, NO_HANDLE, SOCKET};
+use super::{close_handle, BOOL, DWORD, FALSE, HANDLE, INFINITE, NO_HANDLE, SOCKET, WAIT_TIMEOUT};
 use crate::hooks::faults::{refused, Call};
 
 /// [BOOLEAN](https://learn.microsoft.com/windows/win32/winprog/windows-data-types): one byte, unlike [`BOOL`].
@@ -20,6 +21,16 @@ pub(crate) const WT_EXECUTEONLYONCE: DWORD = 0x8;
 /// The callback runs on the thread that waits, which serves other waits, too.
 /// [RegisterWaitForSingleObject](https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject)
 pub(crate) const WT_EXECUTEINWAITTHREAD: DWORD = 0x4;
+
+/// The duplicate may do what the original may.
+/// [DuplicateHandle](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-duplicatehandle)
+pub(crate) const DUPLICATE_SAME_ACCESS: DWORD = 0x2;
+/// The object is not signalled.
+/// [WaitForSingleObject](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitforsingleobject)
+const NOT_SIGNALLED: DWORD = WAIT_TIMEOUT.unsigned_abs();
+/// The wait has failed.
+/// [WaitForSingleObject](https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitforsingleobject)
+pub(crate) const WAIT_FAILED: DWORD = u32::MAX;
 
 /// The event that a connect has ended.
 /// [WSAEventSelect](https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsaeventselect)
@@ -46,6 +57,20 @@ extern "system" {
         bInitialState: BOOL,
         lpName: *const u16,
     ) -> HANDLE;
+    /// <https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getcurrentprocess>
+    pub(crate) fn GetCurrentProcess() -> HANDLE;
+    /// <https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-duplicatehandle>
+    pub(crate) fn DuplicateHandle(
+        hSourceProcessHandle: HANDLE,
+        hSourceHandle: HANDLE,
+        hTargetProcessHandle: HANDLE,
+        lpTargetHandle: *mut HANDLE,
+        dwDesiredAccess: DWORD,
+        bInheritHandle: BOOL,
+        dwOptions: DWORD,
+    ) -> BOOL;
+    /// <https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-waitforsingleobject>
+    pub(crate) fn WaitForSingleObject(hHandle: HANDLE, dwMilliseconds: DWORD) -> DWORD;
     /// <https://learn.microsoft.com/windows/win32/api/winbase/nf-winbase-registerwaitforsingleobject>
     pub(crate) fn RegisterWaitForSingleObject(
         phNewWaitObject: *mut HANDLE,
@@ -92,6 +117,33 @@ pub(crate) fn create_event() -> Result<WaitObject, Code> {
         return Err(last_error());
     }
     Ok(WaitObject(event))
+}
+
+/// The number of a handle.
+pub(crate) fn number_of(handle: &impl AsRawHandle) -> HANDLE {
+    HANDLE(handle.as_raw_handle() as isize)
+}
+
+/// Duplicates the handle of an object. The duplicate is not inherited.
+pub(crate) fn duplicate(handle: HANDLE) -> Result<WaitObject, Code> {
+    // SAFETY: it takes nothing, and gives a number that stands for this process.
+    let process = unsafe { GetCurrentProcess() };
+    let mut object = NO_HANDLE;
+    let options = DUPLICATE_SAME_ACCESS;
+    // SAFETY: the place for the handle is writable. A number that is no handle of this process is refused.
+    let duplicated =
+        unsafe { DuplicateHandle(process, handle, process, &mut object, 0, FALSE, options) };
+    checked_bool(duplicated)?;
+    Ok(WaitObject(object))
+}
+
+/// Takes the signal of an object, if it is signalled: what a wait for it would take.
+pub(crate) fn take_signal(object: &WaitObject) -> Result<bool, Code> {
+    // SAFETY: the handle is ours, and open, being borrowed.
+    match unsafe { WaitForSingleObject(object.0, 0) } {
+        WAIT_FAILED => Err(last_error()),
+        waited => Ok(waited != NOT_SIGNALLED),
+    }
 }
 
 /// What happens when a wait has come to its signal.

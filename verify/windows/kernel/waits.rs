@@ -1,4 +1,5 @@
-//! Events, the thread pool that waits for them, and connects that somebody else began, in the kernel in miniature.
+//! Objects that can be waited for, the thread pool that waits for them, and connects that somebody else began, in the kernel in
+//! miniature.
 //!
 //! The pool's thread is one of the model's: [`serve_waits`]. **It is no kinder than the real one**: it may be anywhere between
 //! its wake and the end of a callback when a wait is unregistered. A signal that it has not noticed by then is lost to it, and a
@@ -10,7 +11,12 @@ use std::ffi::c_void;
 use super::{complain, kernel, step, Code, OwnedSocket, Socket, State, SOCKET, WSAECONNREFUSED};
 use crate::hooks::sync::lock;
 
+const ERROR_INVALID_HANDLE: Code = 6;
 const ERROR_IO_PENDING: Code = 997;
+
+/// The number of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HANDLE(pub(crate) usize);
 
 /// A connect that somebody else began, as its socket knows it.
 #[derive(Debug, Default)]
@@ -24,10 +30,26 @@ pub(super) struct ForeignConnect {
     record: Option<Result<(), Code>>,
 }
 
+/// An event, or another object that can be waited for.
 #[derive(Debug, Default)]
 struct Event {
-    open: bool,
-    signalled: bool,
+    /// How many handles of it are open.
+    handles: usize,
+    /// How often it is signalled.
+    signals: usize,
+    /// A wait takes the signal that ends it.
+    counts: bool,
+}
+
+impl Event {
+    /// Ends a wait, if it is signalled.
+    fn take(&mut self) -> bool {
+        let signalled = self.signals > 0;
+        if signalled && self.counts {
+            self.signals -= 1;
+        }
+        signalled
+    }
 }
 
 /// How far a wait is.
@@ -44,6 +66,7 @@ enum Stage {
 #[derive(Debug)]
 struct Registered {
     event: usize,
+    handle: usize,
     context: usize,
     stage: Stage,
     /// It goes with its callback.
@@ -56,6 +79,7 @@ pub(super) struct Pool {
     waits: BTreeMap<usize, Registered>,
     callbacks: BTreeMap<usize, Callback>,
     last: usize,
+    last_handle: usize,
     /// The blocks that are alive.
     blocks: BTreeSet<usize>,
     /// No more signals will come.
@@ -77,13 +101,18 @@ impl Pool {
     pub(super) fn expect_empty(&self) {
         assert!(self.waits.is_empty(), "left over: a wait");
         assert!(self.blocks.is_empty(), "left over: a block");
-        let closed = self.events.iter().all(|event| !event.open);
+        let closed = self.events.iter().all(|event| event.handles == 0);
         assert!(closed, "left over: an event");
+    }
+
+    fn new_handle(&mut self) -> usize {
+        self.last_handle += 1;
+        self.last_handle
     }
 
     fn next_due(&self) -> Option<usize> {
         let due =
-            |wait: &Registered| wait.stage == Stage::Waits && self.events[wait.event].signalled;
+            |wait: &Registered| wait.stage == Stage::Waits && self.events[wait.event].signals > 0;
         let mut waits = self.waits.iter();
         waits.find(|(_, wait)| due(wait)).map(|(&number, _)| number)
     }
@@ -113,10 +142,40 @@ pub(crate) fn end_foreign_connect(socket: SOCKET, well: bool) {
         foreign.ended = Some(ended);
         if let Some(event) = foreign.event {
             foreign.record = Some(ended);
-            state.pool.events[event].signalled = true;
+            state.pool.events[event].signals = 1;
         }
     });
     kernel().due.notify_all();
+}
+
+/// An object of the user's. A wait takes the signal that ends it (`counts`), or the object stays signalled.
+pub(crate) fn open_object(counts: bool) -> HANDLE {
+    HANDLE(step(|state| {
+        state.pool.events.push(Event {
+            handles: 1,
+            signals: 0,
+            counts,
+        });
+        state.pool.events.len() - 1
+    }))
+}
+
+pub(crate) fn signal_object(object: HANDLE) {
+    step(|state| {
+        let event = &mut state.pool.events[object.0];
+        event.signals = if event.counts { event.signals + 1 } else { 1 };
+    });
+    kernel().due.notify_all();
+}
+
+/// How many signals nobody has taken.
+pub(crate) fn signals_of(object: HANDLE) -> usize {
+    step(|state| state.pool.events[object.0].signals)
+}
+
+/// Closes the user's handle.
+pub(crate) fn close_object(object: HANDLE) {
+    step(|state| state.pool.events[object.0].handles -= 1);
 }
 
 /// The pool's thread: calls callbacks until [`end_waits`].
@@ -141,6 +200,7 @@ pub(crate) fn serve_waits() {
                 return;
             };
             wait.stage = Stage::Called;
+            pool.events[wait.event].take();
             (pool.callbacks[&due], wait.context)
         };
         drop(guard);
@@ -211,7 +271,11 @@ pub(crate) fn reference_released(references: usize) {
 // What the crate calls.
 
 #[derive(Debug)]
-pub(crate) struct WaitObject(usize);
+pub(crate) struct WaitObject {
+    event: usize,
+    /// Each has a number of its own.
+    handle: usize,
+}
 
 impl Drop for WaitObject {
     fn drop(&mut self) {
@@ -219,22 +283,39 @@ impl Drop for WaitObject {
             return;
         }
         step(|state| {
-            let waits = |wait: &Registered| wait.event == self.0 && wait.stage == Stage::Waits;
+            let waits =
+                |wait: &Registered| wait.handle == self.handle && wait.stage == Stage::Waits;
             if state.pool.waits.values().any(waits) {
                 complain("closed: an object that is waited for");
             }
-            state.pool.events[self.0].open = false;
+            let event = &mut state.pool.events[self.event];
+            event.handles -= 1;
         });
     }
 }
 
 pub(crate) fn create_event() -> Result<WaitObject, Code> {
-    Ok(WaitObject(step(|state| {
-        let open = true;
-        let signalled = false;
-        state.pool.events.push(Event { open, signalled });
-        state.pool.events.len() - 1
-    })))
+    let event = open_object(false).0;
+    let handle = step(|state| state.pool.new_handle());
+    Ok(WaitObject { event, handle })
+}
+
+pub(crate) fn duplicate(handle: HANDLE) -> Result<WaitObject, Code> {
+    step(|state| {
+        let event = &mut state.pool.events[handle.0];
+        if event.handles == 0 {
+            return Err(ERROR_INVALID_HANDLE);
+        }
+        event.handles += 1;
+        Ok(WaitObject {
+            event: handle.0,
+            handle: state.pool.new_handle(),
+        })
+    })
+}
+
+pub(crate) fn take_signal(object: &WaitObject) -> Result<bool, Code> {
+    Ok(step(|state| state.pool.events[object.event].take()))
 }
 
 #[derive(Debug)]
@@ -260,7 +341,8 @@ pub(crate) unsafe fn register_wait<C: OnSignal>(
         let pool = &mut state.pool;
         pool.last += 1;
         let wait = Registered {
-            event: object.0,
+            event: object.event,
+            handle: object.handle,
             context: context as usize,
             stage: Stage::Waits,
             unregistered: false,
@@ -292,10 +374,10 @@ pub(crate) fn select_connect(socket: SOCKET, event: &WaitObject) -> Result<(), C
     step(|state| {
         state.check_open(socket.0);
         let foreign = &mut state.sockets[socket.0].foreign;
-        foreign.event = Some(event.0);
+        foreign.event = Some(event.event);
         foreign.record = foreign.ended;
         if foreign.record.is_some() {
-            state.pool.events[event.0].signalled = true;
+            state.pool.events[event.event].signals = 1;
         }
     });
     Ok(())
@@ -313,7 +395,7 @@ pub(crate) fn select_nothing(socket: SOCKET) {
 pub(crate) fn ended_connect(socket: SOCKET, event: &WaitObject) -> Option<Result<(), Code>> {
     step(|state| {
         state.check_open(socket.0);
-        state.pool.events[event.0].signalled = false;
+        state.pool.events[event.event].signals = 0;
         state.sockets[socket.0].foreign.record.take()
     })
 }

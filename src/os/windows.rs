@@ -1,0 +1,5 @@
+//! What Windows alone has: a handle to wait for.
+
+mod waitable;
+
+pub use waitable::Waitable;
