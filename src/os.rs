@@ -1,6 +1,9 @@
-//! What only one family of systems has.
+//! What only one family of systems has. The documentation of both families is the same on every system.
 
-#[cfg(unix)]
+#[cfg(any(unix, all(doc, not(doctest))))]
 pub mod unix;
-#[cfg(windows)]
+#[cfg(any(windows, all(doc, not(doctest))))]
 pub mod windows;
+
+#[cfg(all(doc, not(doctest)))]
+mod elsewhere;

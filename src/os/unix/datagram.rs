@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
-use crate::backend;
+use super::system::backend;
+use super::system::net::{self, SocketAddr};
 use crate::interests::Interests;
 use crate::IntoStdError;
 

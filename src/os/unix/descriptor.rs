@@ -2,12 +2,10 @@
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use crate::backend;
+use super::system::{backend, AsFd, AsRawFd, BorrowedFd, Kind, RawFd};
 use crate::interests::{Interests, Token};
 use crate::source::{sealed, Source};
-use crate::unix::readiness::Kind;
 use crate::Registrator;
 
 /// Anything with a descriptor that the queue of the system can watch: a pipe, a terminal, a timer, an inotify queue, a

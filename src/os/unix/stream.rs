@@ -2,17 +2,17 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
-use crate::backend;
+use super::system::backend;
+use super::system::net::{self, SocketAddr};
 use crate::interests::Interests;
 use crate::IntoStdError;
 
 /// A connection within one machine. Its calls do not block. When there is nothing to do they fail with
 /// [`WouldBlock`](io::ErrorKind::WouldBlock).
 ///
-/// It has the methods and traits of [`std::os::unix::net::UnixStream`], and it keeps the promises of a
+/// It has the methods and traits of [`std::os::unix::net::UnixStream`](https://doc.rust-lang.org/std/os/unix/net/struct.UnixStream.html), and it keeps the promises of a
 /// [`TcpStream`](crate::TcpStream): what the first read after an event gives, and that
 /// [a broken stream stays broken](crate::TcpStream#a-broken-stream-stays-broken). The same methods are missing.
 ///

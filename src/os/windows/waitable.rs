@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
 
-use crate::backend::{self, ffi};
+use super::system::backend::{self, ffi};
+use super::system::{AsHandle, AsRawHandle, BorrowedHandle};
 use crate::interests::{Interests, Token};
 use crate::source::{sealed, Source};
 use crate::Registrator;
