@@ -4,7 +4,7 @@
 //! the thing may be changed, exchanged or closed at any time, and no code of the user's runs under a lock of this crate.
 //!
 //! **The price.** The polling thread cannot know whether the number still stands for the same file. So it asks the kernel
-//! nothing for such a source: what does not fit into a batch is postponed ([`Rest`](super::readiness::Rest)), and reports
+//! nothing for such a source: what does not fit into a batch is postponed, and reports
 //! that nobody waits for are not switched off. What it does with the number, a look by `poll(2)`, changes nothing.
 //!
 //! # Invariant
@@ -75,11 +75,10 @@ impl<T: AsFd> Descriptor<T> {
     ) -> io::Result<()> {
         // Before any lock, since it is code of the user's.
         let number = self.number();
-        let is_new = self.source.socket.number() != number || self.source.socket.may_have_changed();
-        if is_new && !ffi::can_be_watched(self.get().as_fd()) {
+        if !self.source.socket.is_still(number) && !ffi::can_be_watched(self.get().as_fd()) {
             return Err(error::not_watchable());
         }
-        with.register_number(&self.source, number, token, interests)
+        with.register(&self.source, number, token, interests)
             .map_err(|error| match error.raw_os_error() {
                 Some(ffi::EPERM) => error::not_watchable(),
                 _ => error,
@@ -109,7 +108,7 @@ impl<T: AsFd> Descriptor<T> {
 
     fn leave(&self) {
         if let Some(queue) = self.source.membership.get() {
-            queue.leave_number(&self.source, self.number());
+            queue.leave(&self.source, self.number());
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::event::Events;
 use crate::hooks::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
 use crate::unix::ending::Ending;
-use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Rest, State};
+use crate::unix::readiness::{next_wait, Edge, Kernel, Key, State};
 use crate::unix::slots::Slots;
 use crate::unix::source::{Number, Socket, Source};
 use crate::unix::wakes::Wakes;
@@ -79,9 +79,9 @@ pub(crate) struct Queue<S> {
 /// What belongs to a queue.
 struct Table<S> {
     sources: Slots<Arc<Source<S, dyn Socket>>>,
-    /// The slots of sources with an edge that did not fit into the batch, and for which the polling thread must not ask
-    /// the kernel. They have their turn with the next notice.
-    postponed: Vec<u32>,
+    /// What is left of edges that did not fit into the batch, for sources of which the polling thread must not ask the
+    /// kernel again. It has its turn with the next notice.
+    postponed: Vec<(u32, Edge)>,
 }
 
 /// To which queue a source belongs: none, until its first registration.
@@ -102,18 +102,6 @@ impl<S: System> Queue<S> {
 
     pub(crate) fn system(&self) -> &S {
         &self.system
-    }
-
-    /// Takes a source out. No edge of it fires after this has returned.
-    pub(crate) fn leave<T: Socket>(&self, source: &Source<S, T>) {
-        let mut table = lock(&self.table);
-        let state = source.readiness.lock();
-        let removed = table.sources.remove(state.key);
-        self.system.leave(source.socket.number(), state.asked);
-        drop(state);
-        drop(table);
-        // Outside the locks. The caller has another reference, but this function need not rely on that.
-        drop(removed);
     }
 
     /// Numbers the wait that is about to begin.
@@ -141,55 +129,29 @@ impl<S: System> Queue<S> {
         self.wakes.close(|| self.system.notice())
     }
 
-    /// Takes a source in and arms it. `false` if it belongs to a queue by now.
+    /// Takes a source in and arms it. The number of its descriptor is `number` now. It may have been in before with another
+    /// number, and then it stays armed for what it was armed for. `false` if it is in with that number by now.
     fn enter<T: Socket>(
         self: &Arc<Self>,
         source: &Arc<Source<S, T>>,
+        number: RawFd,
         token: Token,
         interests: Interests,
     ) -> io::Result<bool> {
         let mut table = lock(&self.table);
         let mut state = source.readiness.lock();
-        if source.membership.get().is_some() {
-            return Ok(false);
-        }
-        let key = table.sources.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
-        state.enter(&self.at(source), key, token, interests)?;
-        table.sources.insert(Arc::<Source<S, T>>::clone(source));
-        // It was empty a moment ago, and is set under the lock of the source's state only.
-        let was_empty = source.membership.set(Arc::clone(self)).is_ok();
-        debug_assert!(was_empty);
-        Ok(true)
-    }
-
-    /// Takes a descriptor in and arms it, under the number that it has now. It may have been in before, with that number
-    /// or another one, and stays armed for what it was armed for.
-    fn enter_number(
-        self: &Arc<Self>,
-        source: &Arc<Source<S, Number>>,
-        number: RawFd,
-        token: Token,
-        interests: Interests,
-    ) -> io::Result<()> {
-        let mut table = lock(&self.table);
-        let mut state = source.readiness.lock();
-        let is_member = match source.membership.get() {
-            Some(queue) if Arc::ptr_eq(queue, self) => true,
-            Some(_) => return Err(error::other_poll()),
-            None => false,
-        };
-        if is_member {
-            drop(self.take_out(&mut table, &mut state, source, number));
+        match source.membership.get() {
+            Some(queue) if !Arc::ptr_eq(queue, self) => return Err(error::other_poll()),
+            Some(_) if source.socket.is_still(number) => return Ok(false),
+            Some(_) => drop(self.take_out(&mut table, &mut state, source, number)),
+            None => {}
         }
         let key = table.sources.vacant().ok_or(io::ErrorKind::OutOfMemory)?;
         source.socket.set(number);
         let mut entered = state.enter(&self.at(source), key, token, interests);
         if matches!(&entered, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
-            let holder = table
-                .sources
-                .iter()
-                .find(|other| other.socket.number() == number);
-            if holder.is_some_and(|holder| !holder.socket.may_have_changed()) {
+            let mut holders = table.sources.iter().map(|other| &other.socket);
+            if holders.any(|holder| holder.is_still(number)) {
                 entered = Err(error::watched_twice());
             } else {
                 // What the system still has there was exchanged, and its source is told by its next registration.
@@ -202,32 +164,30 @@ impl<S: System> Queue<S> {
             source.socket.set(Number::NONE);
             return Err(error);
         }
-        table
-            .sources
-            .insert(Arc::<Source<S, Number>>::clone(source));
-        if !is_member {
-            drop(source.membership.set(Arc::clone(self)));
-        }
-        Ok(())
+        table.sources.insert(Arc::<Source<S, T>>::clone(source));
+        // It may have been set before, to the same queue.
+        drop(source.membership.set(Arc::clone(self)));
+        Ok(true)
     }
 
-    /// Takes a descriptor out, whose number is `number` now. No edge of it fires after this has returned.
-    pub(crate) fn leave_number(&self, source: &Source<S, Number>, number: RawFd) {
+    /// Takes a source out. The number of its descriptor is `number` now. No edge of it fires after this has returned.
+    pub(crate) fn leave<T: Socket>(&self, source: &Source<S, T>, number: RawFd) {
         let mut table = lock(&self.table);
         let mut state = source.readiness.lock();
         let removed = self.take_out(&mut table, &mut state, source, number);
         drop(state);
         drop(table);
+        // Outside the locks. The caller has another reference, but this function need not rely on that.
         drop(removed);
     }
 
     /// The system's queue is told only if the number is still the same: another one would be a stranger's, or would have
     /// been given up by now.
-    fn take_out(
+    fn take_out<T: Socket>(
         &self,
         table: &mut Table<S>,
         state: &mut State,
-        source: &Source<S, Number>,
+        source: &Source<S, T>,
         number: RawFd,
     ) -> Option<Arc<Source<S, dyn Socket>>> {
         let removed = table.sources.remove(state.key);
@@ -268,8 +228,8 @@ impl<S: System> Batch<'_, S> {
             return;
         };
         let kernel = self.queue.at(source);
-        if source.readiness.edge(&kernel, edge, events) == Rest::Postponed {
-            self.table.postponed.push(slot);
+        if let Some(rest) = source.readiness.edge(&kernel, edge, events) {
+            self.table.postponed.push((slot, rest));
             self.queue.system.notice();
         }
     }
@@ -281,14 +241,8 @@ impl<S: System> Batch<'_, S> {
         let limit = events.room().saturating_sub(behind).max(1);
         let queue = self.queue;
         queue.wakes.take(events, limit, || queue.system.notice());
-        let Table { sources, postponed } = &mut *self.table;
-        postponed.retain(|&slot| {
-            sources.get(slot).is_some_and(|source| {
-                source.readiness.again(&queue.at(source), events) == Rest::Postponed
-            })
-        });
-        if !postponed.is_empty() {
-            queue.system.notice();
+        for (slot, rest) in std::mem::take(&mut self.table.postponed) {
+            self.edge(slot, &rest, events);
         }
     }
 }
@@ -315,43 +269,36 @@ impl<S: System> Registrator<S> {
         }
     }
 
-    /// Arms a source. One that belongs to no queue yet enters this one.
+    /// Arms a source. The number of its descriptor is `number` now. If it belongs to no queue yet, or if its descriptor may
+    /// be another one than before, it enters this one.
     pub(crate) fn register<T: Socket>(
         &self,
         source: &Arc<Source<S, T>>,
+        number: RawFd,
         token: Token,
         interests: Interests,
     ) -> io::Result<()> {
         let queue = &self.queue;
-        if source.membership.get().is_none() && queue.enter(source, token, interests)? {
+        let enter = || queue.enter(source, number, token, interests);
+        let is_in = source.membership.get().is_some() && source.socket.is_still(number);
+        if !is_in && enter()? {
             return Ok(());
         }
         if !self.has(source) {
             return Err(error::other_poll());
         }
-        source
+        let kernel = queue.at(source);
+        let armed = source
             .readiness
-            .arm(&queue.at(source), token, interests, &queue.wait_number)
-    }
-
-    /// Arms a descriptor, whose number is `number` now. If that is another one than before, or if it may stand for
-    /// something else by now, it enters anew.
-    pub(crate) fn register_number(
-        &self,
-        source: &Arc<Source<S, Number>>,
-        number: RawFd,
-        token: Token,
-        interests: Interests,
-    ) -> io::Result<()> {
-        let socket = &source.socket;
-        if !socket.may_have_changed() && socket.number() == number {
-            let known = self.register(source, token, interests);
-            // The number was given up and stands for something else, of which the system knows nothing.
-            if !matches!(&known, Err(error) if error.raw_os_error() == Some(ffi::ENOENT)) {
-                return known;
+            .arm(&kernel, token, interests, &queue.wait_number);
+        if matches!(&armed, Err(error) if error.raw_os_error() == Some(ffi::ENOENT)) {
+            // The user has closed the descriptor and opened another one that got its number.
+            source.socket.change();
+            if enter()? {
+                return Ok(());
             }
         }
-        self.queue.enter_number(source, number, token, interests)
+        armed
     }
 
     pub(crate) fn disarm<T: Socket>(

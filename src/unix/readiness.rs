@@ -122,15 +122,6 @@ pub(crate) enum Kind {
     Edges,
 }
 
-/// What is left of an edge after it was handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// Nothing, or the kernel was asked for it.
-    Nothing,
-    /// Something did not fit into the batch, and must have its turn: it waits in the state for [`Readiness::again`].
-    Postponed,
-}
-
 /// What the kernel hands back with each edge: which slot of the queue the edge is about, and which asking it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -150,7 +141,7 @@ impl Key {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Edge {
     pub(crate) stamp: u32,
-    /// The number of the wait that reaped it.
+    /// The number of the wait that reaped it, or [`POSTPONED`].
     pub(crate) wait: u32,
     /// The directions that the report is about: both with epoll, one with kqueue.
     pub(crate) told: Interests,
@@ -211,6 +202,9 @@ const WASTED_WAKES: u8 = 2;
 /// old stamp. No wait has this number.
 const SURE: u32 = 0;
 
+/// Instead of the number of a wait, in what is left of an edge that did not fit into its batch. No wait has this number.
+const POSTPONED: u32 = 0;
+
 /// The number of the wait after `wait`.
 pub(crate) fn next_wait(wait: u32) -> u32 {
     match wait.wrapping_add(1) {
@@ -255,10 +249,6 @@ pub(crate) struct State {
     reads_stop: bool,
     /// The direction whose turn it is if the batch has room for one event only.
     first: Direction,
-    /// The directions of a handled edge that did not fit into the batch, and were postponed.
-    left: Interests,
-    /// The hints of that edge.
-    left_hints: Hints,
 }
 
 impl Readiness {
@@ -280,8 +270,6 @@ impl Readiness {
                 had_urgent: false,
                 reads_stop: false,
                 first: Read,
-                left: Interests::empty(),
-                left_hints: Hints::default(),
             }),
         }
     }
@@ -385,16 +373,19 @@ impl Readiness {
         self.lock().armed -= interests;
     }
 
-    /// Turns an edge into the events that it fires.
-    pub(crate) fn edge(&self, kernel: &impl Kernel, edge: &Edge, events: &mut Events) -> Rest {
+    /// Turns an edge into the events that it fires. Returns what is left of it if something is postponed.
+    pub(crate) fn edge(
+        &self,
+        kernel: &impl Kernel,
+        edge: &Edge,
+        events: &mut Events,
+    ) -> Option<Edge> {
         let mut state = self.lock();
         if edge.stamp != state.key.stamp {
-            return Rest::Nothing;
+            return None;
         }
         self.mark(&mut state, edge);
-        let Some(ready) = self.confirmed(&state, kernel, edge) else {
-            return Rest::Nothing;
-        };
+        let ready = self.confirmed(&state, kernel, edge)?;
         let mut hints = edge.hints;
         // A kernel that has reported a failure once speaks of an end alone from then on.
         hints.error |= hints.is_closing() && self.ending.is_broken();
@@ -405,15 +396,13 @@ impl Readiness {
         };
         let left = self.fire(&mut state, ready, hints, events);
         if matches!(self.kind, Kind::Descriptor | Kind::Edges) {
-            // The other direction may have been postponed before.
-            let before = state.rest();
-            state.left = (state.left - ready) | left;
-            state.left_hints = hints;
-            return match before {
-                Rest::Nothing => state.rest(),
-                // It has its turn already.
-                Rest::Postponed => Rest::Nothing,
+            let rest = Edge {
+                wait: POSTPONED,
+                told: Interests::empty(),
+                ready: left,
+                ..*edge
             };
+            return (!left.is_empty()).then_some(rest);
         }
         let reports_each_send = matches!(self.kind, Kind::Datagram | Kind::UnixStream);
         let unwanted_sends = reports_each_send && quiet.is_writable();
@@ -421,27 +410,7 @@ impl Readiness {
         if !left.is_empty() || silence {
             self.ask_anew(&mut state, kernel, ready);
         }
-        Rest::Nothing
-    }
-
-    /// Fires what was postponed. If a call has met the end of it since, or if it does not hold any more, there is nothing
-    /// to fire, and what makes the direction ready later is an edge.
-    pub(crate) fn again(&self, kernel: &impl Kernel, events: &mut Events) -> Rest {
-        let mut state = self.lock();
-        let mut ready = std::mem::replace(&mut state.left, Interests::empty());
-        for direction in [Read, Write] {
-            let drained = self.drained[direction.index()].load(Ordering::Acquire);
-            if drained == self.tick(direction).0 {
-                ready -= direction.interest();
-            }
-        }
-        let due = ready & state.armed;
-        if !due.is_empty() && !self.is_believed(state.left_hints) {
-            ready = (ready - due) | (kernel.confirm(due) & due);
-        }
-        let hints = state.left_hints;
-        state.left = self.fire(&mut state, ready, hints, events);
-        state.rest()
+        None
     }
 
     /// Makes the events of the directions in `ready` that are armed. Returns those for which the batch has no room.
@@ -515,6 +484,15 @@ impl Readiness {
     /// armed and owed, since what makes it ready later is an edge. `None` if nothing else is left of the edge.
     fn confirmed(&self, state: &State, kernel: &impl Kernel, edge: &Edge) -> Option<Interests> {
         let mut ready = edge.ready;
+        if edge.wait == POSTPONED {
+            // A call that has met the end since then knows better.
+            for direction in [Read, Write] {
+                let drained = self.drained[direction.index()].load(Ordering::Acquire);
+                if drained == self.tick(direction).0 {
+                    ready -= direction.interest();
+                }
+            }
+        }
         let may_be_urgent = (edge.urgent && self.is_stream()) || state.had_urgent;
         let is_armed = (ready & state.armed).is_readable();
         if may_be_urgent && is_armed && !kernel.confirm_beside_urgent() {
@@ -565,7 +543,6 @@ impl State {
         self.key = Key::NONE;
         self.asked = Interests::empty();
         self.owed = Interests::empty();
-        self.left = Interests::empty();
     }
 
     /// Asks the kernel for a source that is not in the queue yet, and arms it. On an error nothing changes.
@@ -601,13 +578,6 @@ impl State {
         Ok(())
     }
 
-    fn rest(&self) -> Rest {
-        match self.left.is_empty() {
-            true => Rest::Nothing,
-            false => Rest::Postponed,
-        }
-    }
-
     fn set_armed(&mut self, token: Token, interests: Interests, wait: u32) {
         self.armed |= interests;
         for direction in [Read, Write] {
@@ -626,11 +596,12 @@ impl State {
         self.waiting > 0
     }
 
-    /// Which of the ready directions are armed, and were armed during the wait that reaped them.
+    /// Which of the ready directions are armed, and were armed during the wait that reaped them. Of a postponed edge
+    /// every armed direction is unsure.
     fn unsure(&self, ready: Interests, wait: u32) -> Interests {
         let mut unsure = Interests::empty();
         for direction in [Read, Write] {
-            if self.armed_at[direction.index()] == wait {
+            if wait == POSTPONED || self.armed_at[direction.index()] == wait {
                 unsure |= direction.interest();
             }
         }

@@ -24,10 +24,16 @@ pub(crate) trait Socket: Send + Sync + 'static {
     /// The number of the descriptor. The polling thread uses it, too, so it must not be that of a stranger.
     fn number(&self) -> RawFd;
 
-    /// Whether it may have another number by now, of which the queue does not know yet.
-    fn may_have_changed(&self) -> bool {
-        false
+    /// Whether the queue has it with this number, and it stands for the same thing as far as is known.
+    fn is_still(&self, number: RawFd) -> bool {
+        self.number() == number
     }
+
+    /// What it stands for may have changed.
+    fn change(&self) {}
+
+    /// It enters a queue with this number. Called under the lock of the source's state.
+    fn set(&self, _number: RawFd) {}
 }
 
 impl<T: AsFd + Send + Sync + 'static> Socket for T {
@@ -55,17 +61,6 @@ impl Number {
             changed: AtomicBool::new(false),
         }
     }
-
-    /// Written under the lock of the source's state.
-    pub(crate) fn set(&self, number: RawFd) {
-        self.number.store(number, Ordering::Relaxed);
-        self.changed.store(false, Ordering::Relaxed);
-    }
-
-    /// Called by whoever has the handle for himself, so no registration is on.
-    pub(crate) fn change(&self) {
-        self.changed.store(true, Ordering::Relaxed);
-    }
 }
 
 impl Socket for Number {
@@ -73,8 +68,17 @@ impl Socket for Number {
         self.number.load(Ordering::Relaxed)
     }
 
-    fn may_have_changed(&self) -> bool {
-        self.changed.load(Ordering::Relaxed)
+    fn is_still(&self, number: RawFd) -> bool {
+        self.number() == number && !self.changed.load(Ordering::Relaxed)
+    }
+
+    fn change(&self) {
+        self.changed.store(true, Ordering::Relaxed);
+    }
+
+    fn set(&self, number: RawFd) {
+        self.number.store(number, Ordering::Relaxed);
+        self.changed.store(false, Ordering::Relaxed);
     }
 }
 
@@ -187,7 +191,7 @@ impl<T: Socket + AsFd> Handle<T> {
         token: Token,
         interests: Interests,
     ) -> io::Result<()> {
-        with.register(&self.source, token, interests)
+        with.register(&self.source, self.source.socket.number(), token, interests)
     }
 
     pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
@@ -209,7 +213,7 @@ impl<T: Socket + AsFd> Handle<T> {
 impl<T: Socket + AsFd> Drop for Handle<T> {
     fn drop(&mut self) {
         if let Some(queue) = self.source.membership.get() {
-            queue.leave(&self.source);
+            queue.leave(&self.source, self.source.socket.number());
         }
     }
 }

@@ -197,7 +197,7 @@ fn a_number_that_changes_enters_anew() {
         world.register(0, 1, R);
         let thread = spawn(&world, |world| {
             let source = &world.sources[0];
-            world.registrator.register_number(source, 1, 2, R).unwrap();
+            world.registrator.register(source, 1, 2, R).unwrap();
         });
         let said = world.polls(2, 8);
         join([thread]);

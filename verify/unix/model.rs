@@ -55,7 +55,6 @@ type Source = source::Source<Fake, Number>;
 struct World {
     queue: Arc<Queue<Fake>>,
     registrator: Registrator<Fake>,
-    kind: Kind,
     sources: Vec<Arc<Source>>,
 }
 
@@ -84,7 +83,6 @@ impl World {
             source
         });
         Arc::new(World {
-            kind,
             registrator: Registrator::new(&queue),
             sources: sources.collect(),
             queue,
@@ -97,13 +95,8 @@ impl World {
 
     fn register(&self, source: usize, token: Token, interests: Interests) {
         let source = &self.sources[source];
-        let registered = if self.is_of_descriptors() {
-            let number = source.socket.number();
-            self.registrator
-                .register_number(source, number, token, interests)
-        } else {
-            self.registrator.register(source, token, interests)
-        };
+        let number = source.socket.number();
+        let registered = self.registrator.register(source, number, token, interests);
         registered.expect("a register failed");
     }
 
@@ -116,15 +109,7 @@ impl World {
     /// As `Drop` of a handle does.
     fn drop_source(&self, source: usize) {
         let source = &self.sources[source];
-        if self.is_of_descriptors() {
-            self.queue.leave_number(source, source.socket.number());
-        } else {
-            self.queue.leave(source);
-        }
-    }
-
-    fn is_of_descriptors(&self) -> bool {
-        matches!(self.kind, Kind::Descriptor | Kind::Edges)
+        self.queue.leave(source, source.socket.number());
     }
 
     /// As `stream.rs` reads.
