@@ -110,6 +110,7 @@ impl World {
     fn drop_source(&self, source: usize) {
         let source = &self.sources[source];
         self.queue.leave(source, source.socket.number());
+        assert_eq!(Arc::strong_count(source), 1, "the table keeps the dropped");
     }
 
     /// As `stream.rs` reads.
