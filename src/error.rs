@@ -93,9 +93,21 @@ pub(crate) fn no_child_exit() -> io::Error {
 pub(crate) fn tied_elsewhere() -> io::Error {
     io::Error::new(
         ErrorKind::AlreadyExists,
-        "the socket cannot be tied to this Poll: either it, or a duplicate of it, was tied to another Poll or completion \
-         port, which lasts as long as the socket; or it was made without WSA_FLAG_OVERLAPPED",
+        "the socket or pipe cannot be tied to this Poll: either it, or a duplicate of it, was tied to another Poll or completion \
+         port, which lasts as long as it does; or it was made without WSA_FLAG_OVERLAPPED, or a pipe without FILE_FLAG_OVERLAPPED",
     )
+}
+
+/// `register` of a handle that is no pipe's, as one.
+#[cfg_attr(not(windows), allow(dead_code))] // Only Windows has this error.
+pub(crate) fn not_a_pipe() -> io::Error {
+    invalid_input("the handle is not that of a pipe")
+}
+
+/// `create` of a pipe that nobody could use.
+#[cfg_attr(not(windows), allow(dead_code))] // Only Windows has this error.
+pub(crate) fn useless_pipe() -> io::Error {
+    invalid_input("a pipe must be inbound, outbound or both, and have at least one instance")
 }
 
 /// `register` or `disarm` without an interest.

@@ -81,7 +81,7 @@ use crate::timeout::Deadline;
 pub(crate) use child::ChildExit;
 pub(crate) use listener::TcpListener;
 use port::Port;
-pub(crate) use stream::TcpStream;
+pub(crate) use stream::{NamedPipe, TcpStream};
 pub(crate) use udp::UdpSocket;
 pub(crate) use waitable::Waitable;
 

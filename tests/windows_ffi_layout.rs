@@ -42,6 +42,8 @@ mod hooks {
 use std::mem::{align_of, size_of};
 use windows_sys::Win32::Foundation as foundation;
 use windows_sys::Win32::Networking::WinSock as winsock;
+use windows_sys::Win32::Storage::FileSystem as files;
+use windows_sys::Win32::System::Pipes as pipes;
 use windows_sys::Win32::System::Threading as threading;
 use windows_sys::Win32::System::IO as io;
 
@@ -249,6 +251,31 @@ fn constants_have_the_systems_values() {
         SIO_GET_EXTENSION_FUNCTION_POINTER: winsock::SIO_GET_EXTENSION_FUNCTION_POINTER,
         SIO_UDP_CONNRESET: winsock::SIO_UDP_CONNRESET,
         SIO_UDP_NETRESET: winsock::SIO_UDP_NETRESET,
+        ERROR_ACCESS_DENIED: foundation::ERROR_ACCESS_DENIED,
+        ERROR_BROKEN_PIPE: foundation::ERROR_BROKEN_PIPE,
+        ERROR_INVALID_NAME: foundation::ERROR_INVALID_NAME,
+        ERROR_PIPE_BUSY: foundation::ERROR_PIPE_BUSY,
+        ERROR_NO_DATA: foundation::ERROR_NO_DATA,
+        ERROR_PIPE_NOT_CONNECTED: foundation::ERROR_PIPE_NOT_CONNECTED,
+        ERROR_MORE_DATA: foundation::ERROR_MORE_DATA,
+        ERROR_PIPE_CONNECTED: foundation::ERROR_PIPE_CONNECTED,
+        ERROR_PIPE_LISTENING: foundation::ERROR_PIPE_LISTENING,
+        ERROR_HANDLES_CLOSED: foundation::ERROR_HANDLES_CLOSED,
+        ERROR_IO_INCOMPLETE: foundation::ERROR_IO_INCOMPLETE,
+        ERROR_NO_SYSTEM_RESOURCES: foundation::ERROR_NO_SYSTEM_RESOURCES,
+        ERROR_WORKING_SET_QUOTA: foundation::ERROR_WORKING_SET_QUOTA,
+        ERROR_NOT_ENOUGH_QUOTA: foundation::ERROR_NOT_ENOUGH_QUOTA,
+        GENERIC_READ: foundation::GENERIC_READ,
+        GENERIC_WRITE: foundation::GENERIC_WRITE,
+        OPEN_EXISTING: files::OPEN_EXISTING,
+        FILE_FLAG_OVERLAPPED: files::FILE_FLAG_OVERLAPPED,
+        FILE_FLAG_FIRST_PIPE_INSTANCE: files::FILE_FLAG_FIRST_PIPE_INSTANCE,
+        SECURITY_SQOS_PRESENT: files::SECURITY_SQOS_PRESENT,
+        SECURITY_IDENTIFICATION: files::SECURITY_IDENTIFICATION,
+        PIPE_ACCESS_INBOUND: files::PIPE_ACCESS_INBOUND,
+        PIPE_ACCESS_OUTBOUND: files::PIPE_ACCESS_OUTBOUND,
+        PIPE_REJECT_REMOTE_CLIENTS: pipes::PIPE_REJECT_REMOTE_CLIENTS,
+        PIPE_NOWAIT: pipes::PIPE_NOWAIT,
     }
     // `windows-sys` has the value of Winsock 1 (5); this one is of winsock2.h.
     assert_eq!(ffi::SOMAXCONN, 0x7fff_ffff);
@@ -346,6 +373,24 @@ fn functions_have_the_systems_signatures() {
     same_function!(connect, winsock::connect, (_, _, _));
     same_function!(closesocket, winsock::closesocket, (_));
     same_function!(recvfrom, winsock::recvfrom, (_, _, _, _, _, _));
+    same_function!(
+        CreateNamedPipeW,
+        pipes::CreateNamedPipeW,
+        (_, _, _, _, _, _, _, _)
+    );
+    same_function!(CreateFileW, files::CreateFileW, (_, _, _, _, _, _, _));
+    same_function!(ConnectNamedPipe, pipes::ConnectNamedPipe, (_, _));
+    same_function!(DisconnectNamedPipe, pipes::DisconnectNamedPipe, (_));
+    same_function!(PeekNamedPipe, pipes::PeekNamedPipe, (_, _, _, _, _, _));
+    same_function!(
+        SetNamedPipeHandleState,
+        pipes::SetNamedPipeHandleState,
+        (_, _, _, _)
+    );
+    same_function!(GetNamedPipeInfo, pipes::GetNamedPipeInfo, (_, _, _, _, _));
+    same_function!(ReadFile, files::ReadFile, (_, _, _, _, _));
+    same_function!(WriteFile, files::WriteFile, (_, _, _, _, _));
+    same_function!(GetOverlappedResult, io::GetOverlappedResult, (_, _, _, _));
     same_pointer!(ffi::AcceptEx, winsock::LPFN_ACCEPTEX);
     same_pointer!(ffi::ConnectEx, winsock::LPFN_CONNECTEX);
     same_pointer!(

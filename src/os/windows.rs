@@ -1,4 +1,4 @@
-//! What Windows alone has: a handle to wait for.
+//! What Windows alone has: named pipes, and handles to wait for.
 
 #[cfg(not(windows))]
 use super::elsewhere::windows as system;
@@ -6,9 +6,13 @@ use super::elsewhere::windows as system;
 #[cfg(windows)]
 mod system {
     pub(super) use crate::backend;
-    pub(super) use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle};
+    pub(super) use std::os::windows::io::{
+        AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle,
+    };
 }
 
+mod named_pipe;
 mod waitable;
 
+pub use named_pipe::{NamedPipe, NamedPipeOptions};
 pub use waitable::Waitable;

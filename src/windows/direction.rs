@@ -141,16 +141,16 @@ fn has_something<T: Transfer>(state: &mut T, source: &T::Source) -> bool {
 
 /// One direction of a source.
 pub(super) struct Direction<T> {
-    socket: ffi::SOCKET,
+    file: ffi::HANDLE,
     operation: Operation,
     state: Mutex<T>,
 }
 
 impl<T: Transfer + Default> Direction<T> {
     /// `owner` is the source that it will be a part of.
-    pub(super) fn new(socket: ffi::SOCKET, owner: &Weak<dyn Owner>, kind: Kind) -> Direction<T> {
+    pub(super) fn new(file: ffi::HANDLE, owner: &Weak<dyn Owner>, kind: Kind) -> Direction<T> {
         Direction {
-            socket,
+            file,
             operation: Operation::new(Weak::clone(owner), kind),
             state: Mutex::new(T::default()),
         }
@@ -226,7 +226,7 @@ impl<T: Transfer> Direction<T> {
     /// Cancels the operation, which is in flight. Its packet comes, and tells of its end or of the cancellation. The socket
     /// must be open.
     pub(super) fn cancel(&self) {
-        ffi::cancel_io_ex(self.socket, self.operation.as_overlapped());
+        ffi::cancel_io_ex(self.file, self.operation.as_overlapped());
     }
 
     /// The note was taken.

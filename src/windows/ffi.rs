@@ -31,6 +31,8 @@ mod codes;
 mod extensions;
 #[path = "ffi/options.rs"]
 mod options;
+#[path = "ffi/pipes.rs"]
+mod pipes;
 #[path = "ffi/sockets.rs"]
 mod sockets;
 #[path = "ffi/waits.rs"]
@@ -44,6 +46,7 @@ pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use extensions::*;
 pub(crate) use options::*;
+pub(crate) use pipes::*;
 use sockets::checked_bool;
 pub(crate) use sockets::*;
 pub(crate) use waits::*;
@@ -232,15 +235,15 @@ pub(crate) fn create_completion_port() -> io::Result<CompletionPort> {
     Ok(CompletionPort(port))
 }
 
-/// The second role of `CreateIoCompletionPort`: ties `socket` to `port`, for the socket's life.
+/// The second role of `CreateIoCompletionPort`: ties a socket or another file to `port`, for its life.
 pub(crate) fn create_io_completion_port(
-    socket: SOCKET,
+    file: HANDLE,
     port: &CompletionPort,
     key: usize,
 ) -> io::Result<()> {
-    // SAFETY: numbers only. A number that is no open socket is refused by the system; that it is *our* open socket, the
+    // SAFETY: numbers only. A number that is no open file is refused by the system; that it is *our* open file, the
     // caller's borrow of the source says.
-    let tied = unsafe { CreateIoCompletionPort(socket.handle(), port.0, key, 0) };
+    let tied = unsafe { CreateIoCompletionPort(file, port.0, key, 0) };
     if tied == NO_HANDLE {
         return Err(io::Error::last_os_error());
     }
@@ -297,14 +300,14 @@ pub(crate) unsafe fn close_handle(handle: HANDLE) -> io::Result<()> {
     done(unsafe { CloseHandle(handle) })
 }
 
-/// Asks for the operation on `socket` to end early. Its packet comes in any case, with whatever outcome won.
+/// Asks for the operation on `file` to end early. Its packet comes in any case, with whatever outcome won.
 ///
-/// `operation` is only compared with those in flight on the socket. The caller sees to it that `socket` is open, lest
+/// `operation` is only compared with those in flight on the file. The caller sees to it that `file` is open, lest
 /// another object with the same number be asked (it would have to have the same operation to be hurt).
-pub(crate) fn cancel_io_ex(socket: SOCKET, operation: *mut WSAOVERLAPPED) {
+pub(crate) fn cancel_io_ex(file: HANDLE, operation: *mut WSAOVERLAPPED) {
     // SAFETY: the pointer is not followed; the kernel looks for an operation that was started with it.
     // That none is found (it ended in this moment) is no failure: its packet is on the port.
-    let _ = unsafe { CancelIoEx(socket.handle(), operation) };
+    let _ = unsafe { CancelIoEx(file, operation) };
 }
 
 /// Keeps child processes from inheriting `socket`.

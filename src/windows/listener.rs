@@ -244,7 +244,7 @@ impl TcpListener {
                 socket,
                 family,
                 addresses: UnsafeCell::new(ffi::AcceptAddresses::new()),
-                accepting: Direction::new(socket, &me, Kind::Receive),
+                accepting: Direction::new(socket.handle(), &me, Kind::Receive),
                 membership: Membership::new(me),
             }
         });
@@ -302,7 +302,7 @@ impl TcpListener {
         _: Interests,
     ) -> io::Result<()> {
         let shared = &*self.shared;
-        shared.membership.join(&with.port, shared.socket)?;
+        shared.membership.join(&with.port, shared.socket.handle())?;
         shared.accepting.arm(shared, &with.port, token).map(drop)
     }
 

@@ -116,7 +116,7 @@ impl Drop for Operation {
 
 /// The end of an operation, as its packet tells it.
 #[derive(Clone, Copy)]
-pub(super) struct Packet {
+pub(crate) struct Packet {
     block: ffi::WSAOVERLAPPED,
     bytes: usize,
 }
@@ -136,6 +136,16 @@ impl Packet {
                 let asked = ffi::wsa_get_overlapped_result(socket, &self.block);
                 Err(asked.err().unwrap_or(ffi::WSAEINVAL))
             }
+        }
+    }
+
+    /// The same of an operation on a pipe. Its statuses are the general ones, for which the system has the right codes.
+    pub(super) fn result_of_pipe(&self, pipe: ffi::HANDLE) -> Result<usize, ffi::Code> {
+        #[allow(clippy::cast_possible_truncation)] // As above.
+        match status::outcome(self.block.Internal as u32) {
+            Outcome::Done => Ok(self.bytes),
+            Outcome::Unfinished => Err(ffi::WSA_OPERATION_ABORTED),
+            _ => ffi::get_overlapped_result(pipe, &self.block),
         }
     }
 

@@ -282,13 +282,13 @@ impl Membership {
         self.expect(port, error::not_registered)
     }
 
-    /// Makes the source, whose socket is open, a member of `port`, unless it is one.
-    pub(super) fn join(&self, port: &Arc<Port>, socket: ffi::SOCKET) -> io::Result<()> {
+    /// Makes the source, whose file is open, a member of `port`, unless it is one.
+    pub(super) fn join(&self, port: &Arc<Port>, file: ffi::HANDLE) -> io::Result<()> {
         if self.port().is_none() {
             let _joining = lock(&self.joining);
             if self.port().is_none() {
-                ffi::create_io_completion_port(socket, &port.port, KEY_OPERATION).map_err(
-                    // Both handles are good. So what is invalid is the socket's state.
+                ffi::create_io_completion_port(file, &port.port, KEY_OPERATION).map_err(
+                    // Both handles are good. So what is invalid is the state of the source's file.
                     |error| match error.raw_os_error() {
                         Some(ffi::ERROR_INVALID_PARAMETER) => error::tied_elsewhere(),
                         _ => error,

@@ -1,7 +1,9 @@
-//! [`TcpStream`]: what `read` and `write` make of one receive and one send (or connect) in flight.
+//! [`Stream`]: what `read` and `write` make of one receive and one send (or connect) in flight. What carries the bytes, a TCP
+//! socket or a named pipe, is its [`Transport`].
 //!
-//! The stream is two pieces. What the user holds owns the socket. [`Shared`] holds all that an operation in flight needs. It
-//! lives in an `Arc`, to which each operation in flight has a reference, and it knows the socket only by its number.
+//! The stream is two pieces. What the user holds owns the file: the socket or the pipe. [`Shared`] holds all that an operation
+//! in flight needs. It lives in an `Arc`, to which each operation in flight has a reference, and it knows the file only by its
+//! number.
 //!
 //! The invariants are those of `direction.rs`, and one more:
 //! - **A broken stream stays broken**: see `broken.rs`.
@@ -13,26 +15,29 @@
 
 mod broken;
 mod connecting;
+mod pipe;
 mod receiving;
 mod sending;
+mod tcp;
+mod transport;
 
 use std::io::{self, IoSlice, IoSliceMut, Read};
-use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use super::direction::{Direction, Duplex, Transfer};
-use super::ffi;
 use super::lending::MAX_BUFFER;
 use super::operation::{Kind, Owner, Packet, Sink};
 use super::port::{Membership, Port};
-use super::{close_connection, still_lent, Registrator};
-use crate::hooks::sync::{net, AtomicI32, AtomicUsize, Ordering};
+use super::{still_lent, Registrator};
+use crate::hooks::sync::{AtomicI32, AtomicUsize, Ordering};
 use crate::interests::{Interests, Token};
 use broken::{breaks_connection, Broken};
-use connecting::{Standing, CONNECTED, FOREIGN};
+pub(crate) use pipe::NamedPipe;
 use receiving::Receiving;
-use sending::{discard_input, Sending};
+use sending::Sending;
+pub(crate) use tcp::TcpStream;
+use transport::Transport;
 
 /// How many pieces of memory one call moves at most; Wine takes no more.
 const MAX_SLICES: usize = 1024;
@@ -45,22 +50,22 @@ const MAX_BYTES: usize = i32::MAX as usize;
 const FOLLOWS_TRAFFIC: usize = usize::MAX;
 
 /// What operations in flight need of a stream.
-struct Shared {
-    socket: ffi::SOCKET,
+pub(crate) struct Shared<T: Transport> {
+    file: T::File,
     membership: Membership,
     /// How far the connect is: see `connecting.rs`.
     connect: AtomicI32,
     /// Where a stream that is not connected yet will go. The system may read it during the connect.
-    target: (ffi::SOCKADDR_STORAGE, i32),
+    target: T::Target,
     /// What broke the connection, as far as a call has told of it.
     broken: Broken,
     /// How much the next receive lends. Chosen by the user at any time; it orders nothing.
     wanted: AtomicUsize,
-    receiving: Direction<Receiving>,
-    sending: Direction<Sending>,
+    receiving: Direction<Receiving<T>>,
+    sending: Direction<Sending<T>>,
 }
 
-impl Owner for Shared {
+impl<T: Transport> Owner for Shared<T> {
     fn membership(&self) -> &Membership {
         &self.membership
     }
@@ -95,75 +100,60 @@ impl Owner for Shared {
     }
 }
 
-impl Duplex for Shared {
-    type Receiving = Receiving;
-    type Sending = Sending;
+impl<T: Transport> Duplex for Shared<T> {
+    type Receiving = Receiving<T>;
+    type Sending = Sending<T>;
 
-    fn receiving(&self) -> &Direction<Receiving> {
+    fn receiving(&self) -> &Direction<Receiving<T>> {
         &self.receiving
     }
 
-    fn sending(&self) -> &Direction<Sending> {
+    fn sending(&self) -> &Direction<Sending<T>> {
         &self.sending
     }
 }
 
-/// A TCP connection.
-pub(crate) struct TcpStream {
-    shared: Arc<Shared>,
+/// A stream of bytes.
+pub(crate) struct Stream<T: Transport> {
+    shared: Arc<Shared<T>>,
     // `None` only at the very end: it was given back, or handed to the send that is in flight.
-    std: Option<net::TcpStream>,
+    owned: Option<T::Owned>,
 }
 
-impl TcpStream {
-    pub(crate) fn from_std(stream: net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
-        Ok(TcpStream::new(stream, FOREIGN, None))
-    }
-
-    /// The same for a stream that is certainly connected.
-    pub(super) fn from_connected(stream: net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
-        Ok(TcpStream::new(stream, CONNECTED, None))
-    }
-
-    fn new(stream: net::TcpStream, connect: i32, target: Option<&SocketAddr>) -> TcpStream {
-        let socket = ffi::socket_of(&stream);
-        let nowhere = (ffi::SOCKADDR_STORAGE::zeroed(), 0);
-        let shared = Arc::new_cyclic(|me: &Weak<Shared>| {
+impl<T: Transport> Stream<T> {
+    fn new(owned: T::Owned, connect: i32, target: T::Target) -> Stream<T> {
+        let file = T::file(&owned);
+        let handle = T::handle(file);
+        let shared = Arc::new_cyclic(|me: &Weak<Shared<T>>| {
             let me: Weak<dyn Owner> = me.clone();
             Shared {
-                socket,
+                file,
                 connect: AtomicI32::new(connect),
-                target: target.map_or(nowhere, ffi::SOCKADDR_STORAGE::from_std),
+                target,
                 broken: Broken::default(),
                 wanted: AtomicUsize::new(FOLLOWS_TRAFFIC),
-                receiving: Direction::new(socket, &me, Kind::Receive),
-                sending: Direction::new(socket, &me, Kind::Send),
+                receiving: Direction::new(handle, &me, Kind::Receive),
+                sending: Direction::new(handle, &me, Kind::Send),
                 membership: Membership::new(me),
             }
         });
-        TcpStream {
+        Stream {
             shared,
-            std: Some(stream),
+            owned: Some(owned),
         }
     }
 
-    pub(crate) fn into_std(mut self) -> Result<net::TcpStream, (TcpStream, io::Error)> {
-        if let Some(port) = self.shared.membership.port() {
-            port.pump();
-        }
-        if let Err(error) = self.shared.check_connect_to_give_back() {
-            return Err((self, error));
-        }
-        let given = self.shared.release().then(|| self.std.take()).flatten();
+    /// Gives the socket or pipe back, if nothing is lent and nothing unread.
+    fn give_back(mut self) -> Result<T::Owned, (Stream<T>, io::Error)> {
+        let given = self.shared.release().then(|| self.owned.take()).flatten();
         given.ok_or_else(|| (self, still_lent()))
     }
 
-    pub(crate) fn as_std(&self) -> &net::TcpStream {
-        self.std
+    /// What owns the socket or pipe.
+    pub(crate) fn as_owned(&self) -> &T::Owned {
+        self.owned
             .as_ref()
-            .expect("a stream that is in use has its socket")
+            .expect("a stream that is in use has its socket or pipe")
     }
 
     pub(crate) fn set_lent_buffer(&self, bytes: usize) {
@@ -178,13 +168,15 @@ impl TcpStream {
         token: Token,
         interests: Interests,
     ) -> io::Result<()> {
-        self.shared
-            .membership
-            .join(&with.port, self.shared.socket)?;
+        let shared = &*self.shared;
+        if shared.membership.port().is_none() {
+            T::check(shared.file)?;
+        }
+        shared.membership.join(&with.port, T::handle(shared.file))?;
         // Has the end of a connect that somebody else began come to the port.
-        self.shared.look_at_foreign(Some(&with.port))?;
-        self.shared.arm(&with.port, token, interests)?;
-        self.shared.start_connect(&with.port);
+        shared.look_at_foreign(Some(&with.port))?;
+        shared.arm(&with.port, token, interests)?;
+        shared.start_connect(&with.port);
         Ok(())
     }
 
@@ -196,36 +188,63 @@ impl TcpStream {
     pub(crate) fn try_io<R>(
         &self,
         interest: Interests,
-        call: impl FnOnce(&net::TcpStream) -> io::Result<R>,
+        call: impl FnOnce(&T::Owned) -> io::Result<R>,
     ) -> io::Result<R> {
         self.shared.check_connected()?;
-        self.shared.try_io(interest, || call(self.as_std()))
+        self.shared.try_io(interest, || call(self.as_owned()))
     }
 
     pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let room = buffer.len().min(MAX_BYTES);
-        self.receive(&mut [IoSliceMut::new(&mut buffer[..room])], false)
+        self.shared.receive(
+            self.as_owned(),
+            &mut [IoSliceMut::new(&mut buffer[..room])],
+            false,
+        )
     }
 
     pub(crate) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let taken = taken_by_one_call(buffers.iter().map(|buffer| buffer.len()));
-        self.receive(&mut buffers[taken], false)
+        self.shared
+            .receive(self.as_owned(), &mut buffers[taken], false)
     }
 
-    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = buffer.len().min(MAX_BYTES);
-        self.receive(&mut [IoSliceMut::new(&mut buffer[..room])], true)
+    pub(crate) fn write(&self, buffer: &[u8]) -> io::Result<usize> {
+        let taken = &buffer[..buffer.len().min(MAX_BYTES)];
+        self.shared.write(self.as_owned(), &[IoSlice::new(taken)])
     }
 
+    pub(crate) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let taken = taken_by_one_call(buffers.iter().map(|buffer| buffer.len()));
+        self.shared.write(self.as_owned(), &buffers[taken])
+    }
+
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        self.shared.flush()
+    }
+}
+
+/// Which pieces of memory one call moves, of pieces of these sizes: it passes over empty ones at the front.
+fn taken_by_one_call(mut sizes: impl ExactSizeIterator<Item = usize>) -> Range<usize> {
+    let count = sizes.len();
+    let first = sizes.position(|size| size > 0).unwrap_or(0);
+    first..count.min(first + MAX_SLICES)
+}
+
+impl<T: Transport> Shared<T> {
     /// Takes bytes from the lent buffer, or else from the socket, or from both. To peek there may be one buffer only.
-    fn receive(&self, buffers: &mut [IoSliceMut<'_>], peeks: bool) -> io::Result<usize> {
+    fn receive(
+        &self,
+        owned: &T::Owned,
+        buffers: &mut [IoSliceMut<'_>],
+        peeks: bool,
+    ) -> io::Result<usize> {
         let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();
         if room == 0 {
             return Ok(0);
         }
-        let shared = &*self.shared;
-        shared.check_connected()?;
-        let mut receiving = shared.receiving.claim(shared)?;
+        self.check_connected()?;
+        let mut receiving = self.receiving.claim(self)?;
         let mut bytes = receiving.buffer.unread();
         if !bytes.is_empty() {
             let count = bytes.read_vectored(buffers)?;
@@ -237,141 +256,33 @@ impl TcpStream {
                 return Ok(count);
             }
             // Nothing is in flight while bytes wait in the buffer, and nothing starts under the lock.
-            let more = self.receive_direct(buffers, count, peeks);
+            let more = T::receive_at_once(owned, buffers, count, peeks);
             return Ok(count + receiving.keep(&more));
         }
         if receiving.holds_something() {
-            return receiving.tell_end(&shared.broken);
+            return receiving.tell_end(&self.broken);
         }
         receiving.raided = true;
-        let result = self.receive_direct(buffers, 0, peeks);
-        receiving.tell(&shared.broken, result)
-    }
-
-    /// Receives from the socket, behind the first `filled` bytes of the buffers.
-    fn receive_direct(
-        &self,
-        buffers: &mut [IoSliceMut<'_>],
-        mut filled: usize,
-        peeks: bool,
-    ) -> io::Result<usize> {
-        let mut stream = self.as_std();
-        match buffers {
-            [buffer] if peeks => stream.peek(&mut buffer[filled..]),
-            [buffer] => stream.read(&mut buffer[filled..]),
-            _ if filled == 0 => stream.read_vectored(buffers),
-            _ => {
-                let mut rest: Vec<IoSliceMut<'_>> = Vec::new();
-                for buffer in buffers.iter_mut() {
-                    let here = filled.min(buffer.len());
-                    filled -= here;
-                    if here < buffer.len() {
-                        rest.push(IoSliceMut::new(&mut buffer[here..]));
-                    }
-                }
-                stream.read_vectored(&mut rest)
-            }
-        }
-    }
-
-    pub(crate) fn write(&self, buffer: &[u8]) -> io::Result<usize> {
-        let taken = &buffer[..buffer.len().min(MAX_BYTES)];
-        self.shared.write(self.as_std(), &[IoSlice::new(taken)])
-    }
-
-    pub(crate) fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let taken = taken_by_one_call(buffers.iter().map(|buffer| buffer.len()));
-        self.shared.write(self.as_std(), &buffers[taken])
-    }
-
-    pub(crate) fn flush(&self) -> io::Result<()> {
-        self.shared.flush()
-    }
-
-    pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.shared.check_not_connecting()?;
-        self.as_std().peer_addr()
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        // If a connect has ended, the address that it got; if it is under way, the one that is bound.
-        drop(self.shared.check_not_connecting());
-        self.as_std().local_addr()
-    }
-
-    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.shared.check_not_connecting()?;
-        if how != Shutdown::Read {
-            self.shared.shut_send(self.as_std())?;
-        }
-        if how != Shutdown::Write {
-            // That sending was shut down above shows that there was a connection. There may be no peer any more.
-            let connected = || match how {
-                Shutdown::Both => Ok(()),
-                _ => self.as_std().peer_addr().map(drop),
-            };
-            self.shared.shut_receive(connected)?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        let standing = self.shared.look_at_connect()?;
-        if let Some(code) = self.shared.take_failure() {
-            return Ok(Some(io::Error::from_raw_os_error(code)));
-        }
-        // With a connect under way to ask might fail, and after one that has failed the socket would tell of it again.
-        if matches!(standing, Standing::UnderWay | Standing::Failed) {
-            return Ok(None);
-        }
-        let error = self.as_std().take_error()?;
-        let code = error.as_ref().and_then(io::Error::raw_os_error);
-        let known =
-            code.is_some_and(|code| breaks_connection(code) && !self.shared.broken.take(code));
-        Ok(error.filter(|_| !known))
+        let result = T::receive_at_once(owned, buffers, 0, peeks);
+        receiving.tell(&self.broken, result)
     }
 }
 
-/// Which pieces of memory one call moves, of pieces of these sizes: it passes over empty ones at the front.
-fn taken_by_one_call(mut sizes: impl ExactSizeIterator<Item = usize>) -> Range<usize> {
-    let count = sizes.len();
-    let first = sizes.position(|size| size > 0).unwrap_or(0);
-    first..count.min(first + MAX_SLICES)
-}
-
-impl Shared {
-    /// A failure that `take_error` has not returned yet: of the connect, of a receive, of a send, or one that a call has
-    /// told of. The first, the last and most of the others are one failure: of the connection.
-    fn take_failure(&self) -> Option<ffi::Code> {
-        let is_news = |code: &ffi::Code| self.broken.take(*code);
-        self.tell_connect_failure()
-            .filter(is_news)
-            .or_else(|| self.receiving.lock().take_failure(is_news))
-            .or_else(|| self.sending.lock().take_failure(is_news))
-            .or_else(|| self.broken.take_told())
-    }
-}
-
-impl Drop for TcpStream {
+impl<T: Transport> Drop for Stream<T> {
     fn drop(&mut self) {
-        let Some(stream) = self.std.take() else {
+        let Some(owned) = self.owned.take() else {
             return;
         };
         let shared = &*self.shared;
-        debug_assert_eq!(ffi::socket_of(&stream), shared.socket);
         let cannot_be_read = {
             let mut receiving = shared.receiving.lock();
             shared.receiving.close(&mut receiving, shared);
             receiving.shut
         };
         shared.membership.leave();
-        // If the socket comes back, no send is in flight, and the socket is closed here.
-        if let Some(stream) = shared.close_send(stream) {
-            // Otherwise input that nobody could read would make the close reset the connection.
-            if cannot_be_read {
-                discard_input(&stream);
-            }
-            close_connection(stream);
+        // If the file comes back, no send is in flight, and it is closed here.
+        if let Some(owned) = shared.close_send(owned) {
+            T::close(owned, cannot_be_read);
         }
     }
 }

@@ -105,8 +105,8 @@ impl UdpSocket {
                 socket,
                 lends: AtomicBool::new(true),
                 envelope: UnsafeCell::new(ffi::Envelope::new()),
-                receiving: Direction::new(socket, &me, Kind::Receive),
-                sending: Direction::new(socket, &me, Kind::Send),
+                receiving: Direction::new(socket.handle(), &me, Kind::Receive),
+                sending: Direction::new(socket.handle(), &me, Kind::Send),
                 membership: Membership::new(me),
             }
         });
@@ -138,7 +138,7 @@ impl UdpSocket {
     ) -> io::Result<()> {
         self.shared
             .membership
-            .join(&with.port, self.shared.socket)?;
+            .join(&with.port, self.shared.socket.handle())?;
         self.shared.arm(&with.port, token, interests)
     }
 

@@ -29,6 +29,8 @@ mod codes;
 mod datagrams;
 #[path = "kernel/listening.rs"]
 mod listening;
+#[path = "kernel/pipes.rs"]
+mod pipes;
 #[path = "kernel/waits.rs"]
 mod waits;
 
@@ -46,6 +48,7 @@ pub(crate) use address::*;
 pub(crate) use codes::*;
 pub(crate) use datagrams::*;
 pub(crate) use listening::*;
+pub(crate) use pipes::*;
 pub(crate) use waits::*;
 
 // By their numbers on the system that the model runs on, `std` knows their kinds.
@@ -69,6 +72,16 @@ const fn size_of_i32<T>() -> i32 {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SOCKET(pub(crate) usize);
+
+impl SOCKET {
+    pub(crate) fn handle(self) -> HANDLE {
+        HANDLE(self.0)
+    }
+}
+
+/// A socket or a pipe, for the calls that take both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HANDLE(pub(crate) usize);
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -188,6 +201,7 @@ struct Socket {
     /// Something that was sent could not be delivered, and no receive has met that yet.
     unreachable: bool,
     sent_datagrams: Vec<Vec<u8>>,
+    pipe: Pipe,
 }
 
 #[derive(Debug, Default)]
@@ -305,6 +319,7 @@ pub(crate) fn deliver(socket: SOCKET, bytes: &[u8]) {
 pub(crate) fn finish(socket: SOCKET) {
     step(|state| {
         state.sockets[socket.0].finished = true;
+        state.serve_broken_pipe(socket.0);
         state.serve_receives(socket.0);
     });
 }
@@ -494,6 +509,7 @@ impl State {
 
     /// Moves what is in flight on a socket on.
     fn serve(&mut self, socket: usize) {
+        self.serve_broken_pipe(socket);
         self.serve_receives(socket);
         self.serve_sends(socket);
         self.serve_accepts(socket);
@@ -513,7 +529,8 @@ impl State {
             return;
         };
         let source = &mut self.sockets[socket];
-        if source.incoming.is_empty() && !source.finished {
+        let is_end = source.finished && source.pipe == Pipe::No;
+        if source.incoming.is_empty() && !is_end {
             return;
         }
         if std::mem::take(&mut source.reset) {
@@ -541,7 +558,7 @@ impl State {
         }
         let flight = &self.flights[&address];
         let count = flight.len.min(target.room);
-        if count == 0 {
+        if count == 0 || count < flight.len && target.pipe != Pipe::No {
             return;
         }
         for index in 0..count {
@@ -621,7 +638,7 @@ pub(crate) fn create_completion_port() -> io::Result<CompletionPort> {
 }
 
 pub(crate) fn create_io_completion_port(
-    socket: SOCKET,
+    socket: HANDLE,
     _port: &CompletionPort,
     key: usize,
 ) -> io::Result<()> {
@@ -691,7 +708,7 @@ impl std::ops::Add<Duration> for Instant {
     }
 }
 
-pub(crate) fn cancel_io_ex(socket: SOCKET, operation: *mut WSAOVERLAPPED) {
+pub(crate) fn cancel_io_ex(socket: HANDLE, operation: *mut WSAOVERLAPPED) {
     step(|state| {
         state.check_open(socket.0);
         state.cancel(socket.0, Some(operation as usize));

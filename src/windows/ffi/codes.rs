@@ -1,9 +1,34 @@
-//! Winsock error codes: those that anything here looks at.
-//! [All of them](https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2)
+//! Error codes: those that anything here looks at. All of
+//! [Winsock's](https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2), and
+//! [the system's](https://learn.microsoft.com/windows/win32/debug/system-error-codes).
 
-/// A Winsock error code.
-/// [Windows Sockets error codes](https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2)
+/// An error code, of Winsock or of the system: their numbers do not meet.
+/// [System error codes](https://learn.microsoft.com/windows/win32/debug/system-error-codes)
 pub(crate) type Code = i32;
+
+pub(crate) const ERROR_ACCESS_DENIED: Code = 5;
+/// The peer of a pipe is gone.
+pub(crate) const ERROR_BROKEN_PIPE: Code = 109;
+pub(crate) const ERROR_INVALID_NAME: Code = 123;
+/// All instances of a pipe have a client.
+pub(crate) const ERROR_PIPE_BUSY: Code = 231;
+/// To a writer and to a connect: the peer has closed. To a reader that does not wait: the pipe is empty.
+pub(crate) const ERROR_NO_DATA: Code = 232;
+/// The server has disconnected.
+pub(crate) const ERROR_PIPE_NOT_CONNECTED: Code = 233;
+/// A message has been read in part.
+pub(crate) const ERROR_MORE_DATA: Code = 234;
+/// To a connect: a client is there already.
+pub(crate) const ERROR_PIPE_CONNECTED: Code = 535;
+/// No client has come yet.
+pub(crate) const ERROR_PIPE_LISTENING: Code = 536;
+/// What Wine makes of a pipe that was closed under an operation.
+pub(crate) const ERROR_HANDLES_CLOSED: Code = 676;
+/// The operation has not ended.
+pub(crate) const ERROR_IO_INCOMPLETE: Code = 996;
+pub(crate) const ERROR_NO_SYSTEM_RESOURCES: Code = 1450;
+pub(crate) const ERROR_WORKING_SET_QUOTA: Code = 1453;
+pub(crate) const ERROR_NOT_ENOUGH_QUOTA: Code = 1816;
 
 pub(crate) const WSA_OPERATION_ABORTED: Code = 995;
 /// The operation is in flight.

@@ -98,7 +98,7 @@ extern "system" {
 
 /// An object that can be waited for, and that we own.
 #[derive(Debug)]
-pub(crate) struct WaitObject(HANDLE);
+pub(crate) struct WaitObject(pub(super) HANDLE);
 
 impl Drop for WaitObject {
     fn drop(&mut self) {

@@ -51,6 +51,11 @@ impl Broken {
             .compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
     }
 
+    /// There is another connection now.
+    pub(super) fn forget(&self) {
+        self.code.store(0, Ordering::SeqCst);
+    }
+
     /// The same, if it is a failure of the connection.
     pub(super) fn tell_if_breaking(&self, code: Option<ffi::Code>) {
         if let Some(code) = code.filter(|&code| breaks_connection(code)) {

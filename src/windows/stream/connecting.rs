@@ -27,6 +27,7 @@
 //! | [`IN_FLIGHT`] | ours, its packet will come | `CONNECTED`, a code |
 //! | [`FOREIGN`] | taken over, and not known to be connected | any below, `CONNECTED` |
 //! | [`AWAITED`] | taken over, under way, a wait is on | `CONNECTED`, a code, `FOREIGN` |
+//! | [`DISCONNECTED`] | a pipe that has sent its client away: calls will say so | `NOT_STARTED` |
 //! | a code | has failed | |
 //!
 //! # Interleavings
@@ -46,14 +47,17 @@ use super::super::port::{Launch, Port};
 use super::super::waits::{Started, Wait};
 use super::super::{ffi, would_block};
 use super::sending::Sending;
-use super::{Shared, TcpStream};
+use super::tcp::{Tcp, TcpStream};
+use super::transport::Transport;
+use super::Shared;
 use crate::hooks::sync::{net, MutexGuard, Ordering};
 
 pub(super) const CONNECTED: i32 = 0;
-const NOT_STARTED: i32 = -1;
-const IN_FLIGHT: i32 = -2;
+pub(super) const NOT_STARTED: i32 = -1;
+pub(super) const IN_FLIGHT: i32 = -2;
 pub(super) const FOREIGN: i32 = -3;
 const AWAITED: i32 = -4;
+pub(super) const DISCONNECTED: i32 = -5;
 
 /// How the connect of a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +70,7 @@ pub(super) enum Standing {
 }
 
 /// How the connect of a socket stands that somebody else began, as the system has it.
-enum Found {
+pub(crate) enum Found {
     /// It has ended, well or with a code.
     Ended(Result<(), ffi::Code>),
     /// With the event that its end will signal.
@@ -79,7 +83,8 @@ impl TcpStream {
         ffi::start_winsock()?;
         let stream = bound_socket(target).map_err(io::Error::from_raw_os_error)?;
         stream.set_nonblocking(true)?;
-        Ok(TcpStream::new(stream, NOT_STARTED, Some(target)))
+        let target = ffi::SOCKADDR_STORAGE::from_std(target);
+        Ok(TcpStream::new(stream, NOT_STARTED, target))
     }
 }
 
@@ -94,7 +99,7 @@ fn bound_socket(target: &SocketAddr) -> Result<net::TcpStream, ffi::Code> {
 }
 
 /// Asks the system how a connect that somebody else began stands.
-fn inspect(socket: ffi::SOCKET) -> Result<Found, ffi::Code> {
+pub(super) fn inspect(socket: ffi::SOCKET) -> Result<Found, ffi::Code> {
     // A provider that does not know the option is believed to be connected: calls will say if it is not.
     if ffi::is_connected(socket).unwrap_or(true) {
         return Ok(Found::Ended(Ok(())));
@@ -136,12 +141,12 @@ fn second_connect(socket: ffi::SOCKET) -> ffi::Code {
     }
 }
 
-impl Shared {
-    fn connect_state(&self) -> i32 {
+impl<T: Transport> Shared<T> {
+    pub(super) fn connect_state(&self) -> i32 {
         self.connect.load(Ordering::SeqCst)
     }
 
-    fn set_connect_state(&self, state: i32) {
+    pub(super) fn set_connect_state(&self, state: i32) {
         self.connect.store(state, Ordering::SeqCst);
     }
 
@@ -194,7 +199,7 @@ impl Shared {
             }
         }
         Ok(match self.connect_state() {
-            CONNECTED => Standing::Connected,
+            CONNECTED | DISCONNECTED => Standing::Connected,
             state if state > CONNECTED => Standing::Failed,
             _ => Standing::UnderWay,
         })
@@ -203,10 +208,10 @@ impl Shared {
     /// As [`look_at_foreign`](Shared::look_at_foreign), under the lock. If it fails, the number stays as it was.
     fn inspect_and_wait(
         &self,
-        sending: &mut Sending,
+        sending: &mut Sending<T>,
         port: Option<&Arc<Port>>,
     ) -> Result<Standing, ffi::Code> {
-        let (state, standing) = match inspect(self.socket)? {
+        let (state, standing) = match T::inspect(self.file)? {
             Found::Ended(Ok(())) => (CONNECTED, Standing::Connected),
             Found::Ended(Err(code)) => (code, Standing::Failed),
             Found::NeverBegun => (FOREIGN, Standing::NeverBegun),
@@ -227,17 +232,17 @@ impl Shared {
         event: ffi::WaitObject,
     ) -> Result<Option<Wait>, ffi::Code> {
         let Some((port, me)) = port.zip(self.membership.owner()) else {
-            ffi::select_nothing(self.socket);
+            T::select_nothing(self.file);
             return Ok(None);
         };
         match Wait::start(port, me, event) {
             Ok(Started::On(wait)) => Ok(Some(wait)),
             Ok(Started::Gone(_event)) => {
-                ffi::select_nothing(self.socket);
+                T::select_nothing(self.file);
                 Ok(None)
             }
             Err(code) => {
-                ffi::select_nothing(self.socket);
+                T::select_nothing(self.file);
                 Err(code)
             }
         }
@@ -283,12 +288,15 @@ impl Shared {
         let launch = self.sending.launch(sending.side(), port, |operation| {
             // SAFETY: the operation is held by its flight, and so is the name, which never changes. The socket is open:
             // the direction is locked and not closed.
-            unsafe { ffi::connect_ex(self.socket, &self.target, operation) }
+            unsafe { T::start_connect(self.file, &self.target, operation) }
         });
         match launch {
             Launch::Flying => {}
             Launch::Gone => self.set_connect_state(NOT_STARTED),
-            Launch::Failed(code) => self.connect_ended(sending, code, port, None),
+            Launch::Failed(code) => {
+                let state = T::after_connect(self.file, Err(code));
+                self.connect_ended(sending, state, port, None);
+            }
         }
     }
 
@@ -297,29 +305,14 @@ impl Shared {
         if sending.side().closed {
             return;
         }
-        // The packet's success is not enough: this option is what makes it a full socket.
-        let connected = packet
-            .result(self.socket)
-            .and_then(|_| ffi::update_connect_context(self.socket));
-        let state = match connected {
-            Ok(()) => CONNECTED,
-            // The `Poll` is gone, or the thread that started the connect. The connection may be there all the same.
-            Err(ffi::WSA_OPERATION_ABORTED)
-                if ffi::is_connected(self.socket) == Ok(true)
-                    && ffi::update_connect_context(self.socket).is_ok() =>
-            {
-                CONNECTED
-            }
-            Err(ffi::WSA_OPERATION_ABORTED) => ffi::WSAECONNABORTED,
-            Err(code) => code,
-        };
+        let state = T::after_connect(self.file, T::result(&packet, self.file));
         self.connect_ended(sending, state, port, sink);
     }
 
     /// Writes how the connect has ended, and tells both directions.
     fn connect_ended(
         &self,
-        mut sending: MutexGuard<'_, Sending>,
+        mut sending: MutexGuard<'_, Sending<T>>,
         state: i32,
         port: &Arc<Port>,
         mut sink: Sink<'_>,
@@ -331,6 +324,8 @@ impl Shared {
         // If this was the packet's one event, the other direction gets a note.
         self.receiving
             .fire(&mut self.receiving.lock(), self, false, port, &mut sink);
+        // A pipe whose wait for a client was cancelled by the end of a thread waits again.
+        self.start_connect(port);
     }
 
     /// Sees whether a connect has ended whose wait is on: because somebody asks, or because the wait of that number was
@@ -348,7 +343,7 @@ impl Shared {
         if signalled.is_some_and(|number| number != wait.number()) {
             return;
         }
-        let ended = ffi::ended_connect(self.socket, wait.object());
+        let ended = T::ended_connect(self.file, wait.object());
         if ended.is_none() && signalled.is_none() {
             return;
         }
@@ -368,10 +363,10 @@ impl Shared {
     }
 
     /// Ends the wait for a connect that somebody else began, and returns whether there was one.
-    pub(super) fn end_connect_wait(&self, sending: &mut Sending) -> bool {
+    pub(super) fn end_connect_wait(&self, sending: &mut Sending<T>) -> bool {
         let wait = sending.connect_wait.take();
         if wait.is_some() {
-            ffi::select_nothing(self.socket);
+            T::select_nothing(self.file);
         }
         wait.is_some()
     }
@@ -385,7 +380,9 @@ impl Shared {
             self.sending.cancel();
         }
     }
+}
 
+impl Shared<Tcp> {
     /// What giving the stream back has to ask first: a failed connect that nobody was told of would go unseen.
     pub(super) fn check_connect_to_give_back(&self) -> io::Result<()> {
         self.connect_plainly();
@@ -406,7 +403,7 @@ impl Shared {
             return;
         }
         if let Some(target) = self.target.0.to_std() {
-            let state = match ffi::connect_socket(self.socket, &target) {
+            let state = match ffi::connect_socket(self.file, &target) {
                 Ok(()) | Err(ffi::WSAEWOULDBLOCK) => FOREIGN,
                 Err(code) => code,
             };

@@ -24,6 +24,7 @@
 //! wait here are dropped, a receive in flight is cancelled, and bytes that its packet brings are dropped as well.
 
 use std::io;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::super::direction::{Side, Started, Transfer};
@@ -32,6 +33,7 @@ use super::super::operation::{Packet, Sink};
 use super::super::port::{Launch, Port};
 use super::super::{code_of, ffi};
 use super::broken::{breaks_connection, Broken};
+use super::transport::Transport;
 use super::{Shared, FOLLOWS_TRAFFIC};
 use crate::error;
 use crate::event::Hints;
@@ -50,9 +52,20 @@ enum End {
     Broken { code: ffi::Code, told: bool },
 }
 
+/// Whether the system had no room for the pages that it was lent.
+fn lacks_memory(code: ffi::Code) -> bool {
+    matches!(
+        code,
+        ffi::WSAENOBUFS
+            | ffi::ERROR_NO_SYSTEM_RESOURCES
+            | ffi::ERROR_WORKING_SET_QUOTA
+            | ffi::ERROR_NOT_ENOUGH_QUOTA
+    )
+}
+
 #[derive(Default)]
-pub(super) struct Receiving {
-    side: Side,
+pub(crate) struct Receiving<T> {
+    pub(super) side: Side,
     pub(super) buffer: LentBuffer,
     /// How much is lent to the receive in flight: 0 for one without memory.
     lent: usize,
@@ -65,17 +78,18 @@ pub(super) struct Receiving {
     end: End,
     /// Receiving was shut down on this side.
     pub(super) shut: bool,
+    transport: PhantomData<T>,
 }
 
-impl Transfer for Receiving {
-    type Source = Shared;
+impl<T: Transport> Transfer for Receiving<T> {
+    type Source = Shared<T>;
     const INTEREST: Interests = Interests::READABLE;
 
     fn side(&mut self) -> &mut Side {
         &mut self.side
     }
 
-    fn is_connecting(stream: &Shared) -> bool {
+    fn is_connecting(stream: &Shared<T>) -> bool {
         stream.is_connecting()
     }
 
@@ -83,12 +97,12 @@ impl Transfer for Receiving {
         !self.buffer.unread().is_empty() || matches!(self.end, End::Eof { .. })
     }
 
-    fn has_news(&self, stream: &Shared) -> bool {
+    fn has_news(&self, stream: &Shared<T>) -> bool {
         self.holds_something() || self.end != End::Open || stream.is_without_connection()
     }
 
     /// A connection that broke is told of every time.
-    fn check(&mut self, stream: &Shared) -> io::Result<()> {
+    fn check(&mut self, stream: &Shared<T>) -> io::Result<()> {
         match self.end {
             End::Broken { code, .. } => Err(self.tell_broken(&stream.broken, code)),
             _ => Ok(()),
@@ -101,7 +115,7 @@ impl Transfer for Receiving {
     }
 
     /// Starts a receive, and lends memory if the bound allows it.
-    fn start(&mut self, stream: &Shared, port: &Port) -> Started {
+    fn start(&mut self, stream: &Shared<T>, port: &Port) -> Started {
         let chosen = stream.wanted.load(Ordering::Relaxed);
         let lent = if chosen == FOLLOWS_TRAFFIC {
             self.size.reserve(port.lending())
@@ -112,7 +126,7 @@ impl Transfer for Receiving {
         };
         let mut launch = self.launch(stream, port, lent);
         // The kernel has no room for the pages. It needs none for a receive without memory.
-        if launch == Launch::Failed(ffi::WSAENOBUFS) && lent > 0 {
+        if matches!(launch, Launch::Failed(code) if lacks_memory(code)) && lent > 0 {
             launch = self.launch(stream, port, 0);
         }
         match launch {
@@ -125,7 +139,7 @@ impl Transfer for Receiving {
         }
     }
 
-    fn hints(&self, stream: &Shared) -> Hints {
+    fn hints(&self, stream: &Shared<T>) -> Hints {
         let broken = matches!(self.end, End::Broken { .. });
         Hints {
             read_closed: matches!(self.end, End::Eof { .. }) || self.shut,
@@ -143,7 +157,7 @@ impl Transfer for Receiving {
         Ok(())
     }
 
-    fn call_ended(&mut self, stream: &Shared, failed: Option<ffi::Code>) {
+    fn call_ended(&mut self, stream: &Shared<T>, failed: Option<ffi::Code>) {
         self.note_failure(&stream.broken, failed);
     }
 
@@ -151,22 +165,22 @@ impl Transfer for Receiving {
         self.buffer.unread().is_empty() && !(self.side.in_flight && self.lent > 0)
     }
 
-    fn closing(&mut self, _: &Shared) {
+    fn closing(&mut self, _: &Shared<T>) {
         // Nobody reads them any more, and a send in flight may keep the memory alive for a while. If it is lent, this leaves
         // it alone.
         self.buffer.free();
     }
 }
 
-impl Receiving {
-    fn launch(&mut self, stream: &Shared, port: &Port, lent: usize) -> Launch {
+impl<T: Transport> Receiving<T> {
+    fn launch(&mut self, stream: &Shared<T>, port: &Port, lent: usize) -> Launch {
         self.buffer.prepare(lent);
         let memory = self.buffer.lend();
         let receiving = &stream.receiving;
         let launch = receiving.launch(&mut self.side, port, |operation| {
             // SAFETY: the operation is held by its flight, and the buffer by the source ("hands off what is lent": it is
             // taken back when the packet is handled). The socket is open: the direction is locked and not closed.
-            unsafe { ffi::wsa_recv(stream.socket, memory, operation) }
+            unsafe { T::start_receive(stream.file, memory, operation) }
         });
         if launch == Launch::Flying {
             self.raided = false;
@@ -179,12 +193,21 @@ impl Receiving {
         launch
     }
 
+    /// Forgets what it has received from a peer that is gone, since another one may come.
+    pub(super) fn begin_anew(&mut self) {
+        self.buffer.free();
+        self.end = End::Open;
+        self.side.failed = None;
+    }
+
     /// Keeps a failure that nobody was told of.
     fn fail(&mut self, code: ffi::Code) {
         if self.is_settled() {
             return;
         }
-        if breaks_connection(code) {
+        if T::is_end(code) {
+            self.end = End::Eof { told: false };
+        } else if breaks_connection(code) {
             self.end = End::Broken { code, told: false };
         } else {
             self.side.failed = Some(code);
@@ -273,7 +296,7 @@ impl Receiving {
     }
 }
 
-impl Shared {
+impl<T: Transport> Shared<T> {
     pub(super) fn receive_completed(&self, packet: Packet, port: &Arc<Port>, mut sink: Sink<'_>) {
         let mut receiving = self.receiving.lock_ended();
         let receiving = &mut *receiving;
@@ -284,20 +307,22 @@ impl Shared {
             return;
         }
         let mut ready = false;
-        match packet.result(self.socket) {
+        match T::result(&packet, self.file) {
             // Bytes that came after the shutdown are dropped. `take_error` tells how the connection broke.
             result if receiving.shut => {
                 receiving.buffer.free();
                 self.broken.tell_if_breaking(result.err());
             }
-            Ok(_) if receiving.lent == 0 && receiving.raided => match ffi::peek_one(self.socket) {
-                Ok(_) => ready = true,
-                Err(ffi::WSAEWOULDBLOCK) => {}
-                // This look may have taken the failure away from the system.
-                Err(code) => receiving.fail(code),
-            },
+            Ok(_) if receiving.lent == 0 && (receiving.raided || T::HAS_EMPTY_WRITES) => {
+                match T::look(self.file) {
+                    Ok(()) => ready = true,
+                    Err(ffi::WSAEWOULDBLOCK) => {}
+                    // This look may have taken the failure away from the system.
+                    Err(code) => receiving.fail(code),
+                }
+            }
             Ok(_) if receiving.lent == 0 => ready = true,
-            Ok(0) => receiving.end = End::Eof { told: false },
+            Ok(0) if !T::HAS_EMPTY_WRITES => receiving.end = End::Eof { told: false },
             Ok(count) => {
                 receiving.buffer.received(count);
                 receiving.full = count == receiving.lent;

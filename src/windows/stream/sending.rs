@@ -13,8 +13,7 @@
 //! is cancelled, and whoever handles its packet closes the socket. (To know the linger time costs one `getsockopt`, in this
 //! case alone.)
 
-use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::super::direction::{Side, Started, Transfer};
@@ -22,55 +21,64 @@ use super::super::lending::{LentBuffer, MAX_BUFFER};
 use super::super::operation::{Packet, Sink};
 use super::super::port::{Launch, Port};
 use super::super::waits::Wait;
-use super::super::{close_connection, code_of, ffi};
+use super::super::{code_of, ffi};
 use super::broken::breaks_connection;
+use super::transport::Transport;
 use super::Shared;
 use crate::event::Hints;
-use crate::hooks::sync::net;
 use crate::interests::Interests;
 
-/// How many bytes are copied past the bound: enough to learn when there is room.
-const PROBE: usize = 1;
-/// How much unread input is thrown away before a deferred close, so that the close does not reset the connection.
-const DISCARD_ROUNDS: usize = 256;
-const DISCARD_BYTES: usize = 4 << 10;
-
-#[derive(Default)]
-pub(super) struct Sending {
-    side: Side,
+pub(crate) struct Sending<T: Transport> {
+    pub(super) side: Side,
     copy: LentBuffer,
     /// How much of it counts as lent.
     lent: usize,
     /// How a send failed, and whether `take_error` has said so: bytes that were accepted are lost.
-    failed: Option<(ffi::Code, bool)>,
+    pub(super) failed: Option<(ffi::Code, bool)>,
     /// Sending was shut down.
-    shut: bool,
-    /// The socket, when the stream was dropped with a send in flight.
-    orphan: Option<net::TcpStream>,
+    pub(super) shut: bool,
+    /// The socket or pipe, when the stream was dropped with a send in flight.
+    orphan: Option<T::Owned>,
     /// The send of an orphan was cancelled: the deferred close has lasted too long, or the linger time is zero.
     given_up: bool,
     /// The wait for the end of a connect that somebody else began, as long as it is on.
     pub(super) connect_wait: Option<Wait>,
 }
 
-impl Transfer for Sending {
-    type Source = Shared;
+// Derived, it would want a default of what owns the file.
+impl<T: Transport> Default for Sending<T> {
+    fn default() -> Sending<T> {
+        Sending {
+            side: Side::default(),
+            copy: LentBuffer::default(),
+            lent: 0,
+            failed: None,
+            shut: false,
+            orphan: None,
+            given_up: false,
+            connect_wait: None,
+        }
+    }
+}
+
+impl<T: Transport> Transfer for Sending<T> {
+    type Source = Shared<T>;
     const INTEREST: Interests = Interests::WRITABLE;
 
     fn side(&mut self) -> &mut Side {
         &mut self.side
     }
 
-    fn is_connecting(stream: &Shared) -> bool {
+    fn is_connecting(stream: &Shared<T>) -> bool {
         stream.is_connecting()
     }
 
     /// With nothing in flight there is room, as far as is known.
-    fn start(&mut self, _: &Shared, _: &Port) -> Started {
+    fn start(&mut self, _: &Shared<T>, _: &Port) -> Started {
         Started::Ready
     }
 
-    fn hints(&self, stream: &Shared) -> Hints {
+    fn hints(&self, stream: &Shared<T>) -> Hints {
         let failed = self.failed.is_some();
         Hints {
             read_closed: false,
@@ -81,7 +89,7 @@ impl Transfer for Sending {
     }
 
     /// How a send has failed is told every time.
-    fn check(&mut self, stream: &Shared) -> io::Result<()> {
+    fn check(&mut self, stream: &Shared<T>) -> io::Result<()> {
         let Some((code, _)) = self.failed else {
             return Ok(());
         };
@@ -89,16 +97,16 @@ impl Transfer for Sending {
         Err(io::Error::from_raw_os_error(code))
     }
 
-    fn call_ended(&mut self, stream: &Shared, failed: Option<ffi::Code>) {
+    fn call_ended(&mut self, stream: &Shared<T>, failed: Option<ffi::Code>) {
         stream.broken.tell_if_breaking(failed);
     }
 
-    fn closing(&mut self, stream: &Shared) {
+    fn closing(&mut self, stream: &Shared<T>) {
         stream.end_connect_wait(self);
     }
 }
 
-impl Sending {
+impl<T: Transport> Sending<T> {
     /// For `take_error`. `is_news` says whether it has not returned the failure of the connection before.
     pub(super) fn take_failure(
         &mut self,
@@ -119,22 +127,14 @@ impl Sending {
     }
 }
 
-impl Shared {
-    pub(super) fn write(
-        &self,
-        mut stream: &net::TcpStream,
-        slices: &[IoSlice<'_>],
-    ) -> io::Result<usize> {
+impl<T: Transport> Shared<T> {
+    pub(super) fn write(&self, owned: &T::Owned, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Ok(0);
         }
         self.check_connected()?;
         let mut sending = self.sending.claim(self)?;
-        let sent = match slices {
-            [one] => stream.write(one),
-            _ => stream.write_vectored(slices),
-        };
-        match sent {
+        match T::send_at_once(owned, slices) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.send_copy(&mut sending, slices)
             }
@@ -153,19 +153,14 @@ impl Shared {
         self.sending.claim(self).map(drop)
     }
 
-    /// Shuts sending down, once: some systems take a second time for something else. The end follows the bytes in flight.
-    pub(super) fn shut_send(&self, stream: &net::TcpStream) -> io::Result<()> {
-        let mut sending = self.sending.lock();
-        if !sending.shut {
-            stream.shutdown(Shutdown::Write)?;
-            sending.shut = true;
-        }
-        Ok(())
-    }
-
     /// Sends a copy of the first of these bytes, and returns how many.
-    fn send_copy(&self, sending: &mut Sending, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let port = self.sending.port_for_copy(sending, self)?;
+    fn send_copy(&self, sending: &mut Sending<T>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let port = match self.sending.port_for_copy(sending, self) {
+            Ok(port) => port,
+            // A call of the user's own is on.
+            Err(error) if sending.side.is_held_back() => return Err(error),
+            Err(_) => return T::send_alone(self, slices),
+        };
         let total = slices
             .iter()
             .fold(0usize, |sum, slice| sum.saturating_add(slice.len()));
@@ -173,7 +168,7 @@ impl Shared {
         let (len, lent) = if port.lending().reserve(wanted) {
             (wanted, wanted)
         } else {
-            (PROBE, 0)
+            (total.min(T::PROBE), 0)
         };
         sending.copy.fill(slices, len);
         sending.lent = lent;
@@ -185,12 +180,12 @@ impl Shared {
     }
 
     /// Gives the rest of the copy to the kernel.
-    fn launch_send(&self, sending: &mut Sending, port: &Port) -> Launch {
+    fn launch_send(&self, sending: &mut Sending<T>, port: &Port) -> Launch {
         let rest = sending.copy.lend_rest();
         self.sending.launch(&mut sending.side, port, |operation| {
             // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is taken
             // back when the packet is handled). The socket is open: the direction is locked, and not closed or an orphan's.
-            unsafe { ffi::wsa_send(self.socket, rest, operation) }
+            unsafe { T::start_send(self.file, rest, operation) }
         })
     }
 
@@ -198,7 +193,7 @@ impl Shared {
         let mut sending = self.sending.lock();
         let state = &mut *sending;
         state.copy.take_back();
-        let mut result = packet.result(self.socket);
+        let mut result = T::result(&packet, self.file);
         if result == Err(ffi::WSA_OPERATION_ABORTED) && !state.given_up {
             // Not by us: see the head of this module.
             result = Err(ffi::WSAECONNABORTED);
@@ -222,7 +217,7 @@ impl Shared {
         if let Some(stream) = state.orphan.take() {
             let given_up = state.given_up;
             drop(sending);
-            close_orphan(stream, given_up);
+            T::close_orphan(stream, given_up);
             return;
         }
         self.sending.fire(state, self, false, port, &mut sink);
@@ -230,30 +225,30 @@ impl Shared {
 
     /// Ends the direction. With a send in flight, the socket stays with it until the send has ended; otherwise it is
     /// returned, to be closed.
-    pub(super) fn close_send(&self, stream: net::TcpStream) -> Option<net::TcpStream> {
+    pub(super) fn close_send(&self, owned: T::Owned) -> Option<T::Owned> {
         let mut sending = self.sending.lock();
         self.sending.close(&mut sending, self);
         if !sending.side.in_flight {
-            return Some(stream);
+            return Some(owned);
         }
         if self.is_connect_in_flight() {
             self.sending.cancel();
-            return Some(stream);
+            return Some(owned);
         }
-        let resets = ffi::linger(self.socket) == Some(0);
+        let resets = T::close_behind_send(&owned);
         if resets {
             self.sending.cancel();
-        } else {
-            // The end of the stream follows the bytes in flight. If the connection is broken already, they are lost anyway.
-            drop(stream.shutdown(Shutdown::Write));
         }
         sending.given_up = resets;
-        sending.orphan = Some(stream);
+        sending.orphan = Some(owned);
         drop(sending);
-        match self.membership.port() {
-            // Most often the packet is there already, and the socket is closed now.
-            Some(port) if resets => port.pump(),
-            _ => self.membership.defer_close(),
+        let port = self.membership.port();
+        if let Some(port) = port.filter(|_| resets || T::ENDS_BY_CLOSE) {
+            // Most often the packet is there already, and the file is closed now.
+            port.pump();
+        }
+        if !resets && self.sending.lock().orphan.is_some() {
+            self.membership.defer_close();
         }
         None
     }
@@ -264,27 +259,6 @@ impl Shared {
         if sending.side.in_flight && sending.orphan.is_some() {
             sending.given_up = true;
             self.sending.cancel();
-        }
-    }
-}
-
-/// Closes the socket of a dropped stream that had a send in flight. The kernel has taken all its bytes, or it was given up.
-fn close_orphan(stream: net::TcpStream, given_up: bool) {
-    if given_up {
-        ffi::set_abortive_close(ffi::socket_of(&stream));
-    } else {
-        discard_input(&stream);
-    }
-    close_connection(stream);
-}
-
-/// Throws away input that nobody will read: with input unread, closing would reset the connection, and lose bytes that the
-/// peer has not taken yet. The amount has a bound, so that a peer that goes on sending holds nobody up.
-pub(super) fn discard_input(mut stream: &net::TcpStream) {
-    let mut input = [0; DISCARD_BYTES];
-    for _ in 0..DISCARD_ROUNDS {
-        if !matches!(stream.read(&mut input), Ok(count) if count > 0) {
-            break;
         }
     }
 }

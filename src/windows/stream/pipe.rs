@@ -1,0 +1,287 @@
+//! Named pipes as transports, and what only a pipe has: clients that come and go.
+//!
+//! An overlapped pipe differs from a socket in these points:
+//! - **No write can be tried.** A write that finds too little room stays with the system until all of it fits, and what of it
+//!   was read when it is cancelled nobody knows. So each write is a copy in flight, one at a time. Without a port to send its
+//!   packet to, the pipe is switched to calls that do not wait, for the time of one write.
+//! - **A read asks first** how many bytes there are. If somebody else takes them meanwhile, the read is cancelled, which loses
+//!   none.
+//! - **A peer may write nothing**, which ends a read without bytes and is not the end. The end is a failure, of which the
+//!   system tells every time.
+//! - **Only the close tells the peer** that no more follows, and it throws away what a write in flight has left. A pipe that is
+//!   dropped with one stays open until the packet.
+//!
+//! The server's end waits for its client by [`ConnectNamedPipe`][1], which stands in the place of a socket's connect. That a
+//! client is there already, or was and is gone, is a failure to that call and success here: its bytes are still to be read.
+//!
+//! [1]: https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-connectnamedpipe
+
+use std::ffi::OsStr;
+use std::io::{self, IoSlice, IoSliceMut};
+
+use super::super::operation::Packet;
+use super::super::{ffi, would_block};
+use super::connecting::{CONNECTED, DISCONNECTED, IN_FLIGHT, NOT_STARTED};
+use super::transport::Transport;
+use super::{Shared, Stream};
+use crate::error;
+
+/// One end of a named pipe.
+pub(crate) type NamedPipe = Stream<Pipe>;
+
+/// A named pipe.
+#[derive(Default)]
+pub(crate) struct Pipe;
+
+impl Transport for Pipe {
+    type File = ffi::HANDLE;
+    type Owned = ffi::OwnedHandle;
+    type Target = ();
+    /// About as much as the state of the pipe itself takes: a pipe has no other way to write.
+    const PROBE: usize = 512;
+    const HAS_EMPTY_WRITES: bool = true;
+    const ENDS_BY_CLOSE: bool = true;
+
+    fn file(pipe: &ffi::OwnedHandle) -> ffi::HANDLE {
+        ffi::handle_of(pipe)
+    }
+
+    fn handle(pipe: ffi::HANDLE) -> ffi::HANDLE {
+        pipe
+    }
+
+    fn check(pipe: ffi::HANDLE) -> io::Result<()> {
+        if ffi::is_pipe(pipe) {
+            return Ok(());
+        }
+        Err(error::not_a_pipe())
+    }
+
+    unsafe fn start_receive(
+        pipe: ffi::HANDLE,
+        memory: ffi::WSABUF,
+        operation: *mut ffi::WSAOVERLAPPED,
+    ) -> Result<(), ffi::Code> {
+        // SAFETY: the caller's duties.
+        unsafe { ffi::read_file(pipe, memory, operation) }
+    }
+
+    unsafe fn start_send(
+        pipe: ffi::HANDLE,
+        memory: ffi::WSABUF,
+        operation: *mut ffi::WSAOVERLAPPED,
+    ) -> Result<(), ffi::Code> {
+        // SAFETY: the caller's duties.
+        unsafe { ffi::write_file(pipe, memory, operation) }
+    }
+
+    unsafe fn start_connect(
+        pipe: ffi::HANDLE,
+        (): &(),
+        operation: *mut ffi::WSAOVERLAPPED,
+    ) -> Result<(), ffi::Code> {
+        // SAFETY: the caller's duties.
+        unsafe { ffi::connect_named_pipe(pipe, operation) }
+    }
+
+    fn after_connect(_: ffi::HANDLE, result: Result<usize, ffi::Code>) -> i32 {
+        match result {
+            Ok(_) | Err(ffi::ERROR_PIPE_CONNECTED | ffi::ERROR_NO_DATA) => CONNECTED,
+            // By the end of the `Poll`, or of the thread that started it.
+            Err(ffi::WSA_OPERATION_ABORTED) => NOT_STARTED,
+            Err(ffi::ERROR_BROKEN_PIPE) => DISCONNECTED,
+            Err(code) => code,
+        }
+    }
+
+    fn result(packet: &Packet, pipe: ffi::HANDLE) -> Result<usize, ffi::Code> {
+        packet.result_of_pipe(pipe)
+    }
+
+    fn is_end(code: ffi::Code) -> bool {
+        code == ffi::ERROR_BROKEN_PIPE
+    }
+
+    fn look(pipe: ffi::HANDLE) -> Result<(), ffi::Code> {
+        match ffi::peek_named_pipe(pipe)? {
+            0 => Err(ffi::WSAEWOULDBLOCK),
+            _ => Ok(()),
+        }
+    }
+
+    fn receive_at_once(
+        pipe: &ffi::OwnedHandle,
+        buffers: &mut [IoSliceMut<'_>],
+        mut filled: usize,
+        _peeks: bool,
+    ) -> io::Result<usize> {
+        let pipe = ffi::handle_of(pipe);
+        let mut count = 0;
+        for buffer in buffers {
+            let skipped = filled.min(buffer.len());
+            filled -= skipped;
+            let room = &mut buffer[skipped..];
+            if room.is_empty() {
+                continue;
+            }
+            let read = Pipe::look(pipe).and_then(|()| ffi::read_now(pipe, room));
+            match read {
+                Ok(more) => count += more,
+                // It is told again to the next read.
+                Err(_) if count > 0 => break,
+                Err(ffi::ERROR_BROKEN_PIPE) => return Ok(0),
+                Err(code) => return Err(io::Error::from_raw_os_error(code)),
+            }
+            if read != Ok(room.len()) {
+                break;
+            }
+        }
+        // That there were bytes and are none means that somebody else has them.
+        if count == 0 {
+            return Err(would_block());
+        }
+        Ok(count)
+    }
+
+    fn send_alone(stream: &Shared<Pipe>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // No receive may start meanwhile, since it would not wait.
+        let _receiving = stream.receiving.lock();
+        let slice = slices.iter().find(|slice| !slice.is_empty());
+        let bytes = slice.map_or(&[][..], |slice| slice);
+        ffi::write_now(stream.file, bytes).map_err(io::Error::from_raw_os_error)
+    }
+}
+
+impl Stream<Pipe> {
+    /// Takes over one end of a pipe.
+    pub(crate) fn from_handle(pipe: ffi::OwnedHandle) -> NamedPipe {
+        // Whatever else the system says, it will say to the calls that follow.
+        let state = match ffi::peek_named_pipe(ffi::handle_of(&pipe)) {
+            Err(ffi::ERROR_PIPE_LISTENING) => NOT_STARTED,
+            Err(ffi::ERROR_BROKEN_PIPE) => DISCONNECTED,
+            _ => CONNECTED,
+        };
+        Stream::new(pipe, state, ())
+    }
+
+    /// Makes the server's end of a pipe: whether it has to be the first and lets clients of other machines in, whether it can
+    /// be read and written, how many there can be, and the sizes of the buffers for reading and writing.
+    pub(crate) fn create(
+        name: &OsStr,
+        (first, remote): (bool, bool),
+        (inbound, outbound): (bool, bool),
+        max_instances: u8,
+        [in_bytes, out_bytes]: [u32; 2],
+    ) -> io::Result<NamedPipe> {
+        if max_instances == 0 || !(inbound || outbound) {
+            return Err(error::useless_pipe());
+        }
+        let name = ffi::pipe_name(name)?;
+        let chosen = |flag, chosen: bool| if chosen { flag } else { 0 };
+        let shape = ffi::PipeShape {
+            open_mode: chosen(ffi::FILE_FLAG_FIRST_PIPE_INSTANCE, first)
+                | chosen(ffi::PIPE_ACCESS_INBOUND, inbound)
+                | chosen(ffi::PIPE_ACCESS_OUTBOUND, outbound),
+            pipe_mode: chosen(ffi::PIPE_REJECT_REMOTE_CLIENTS, !remote),
+            max_instances: max_instances.into(),
+            out_bytes,
+            in_bytes,
+        };
+        let pipe = ffi::create_named_pipe(&name, &shape).map_err(io::Error::from_raw_os_error)?;
+        Ok(Stream::new(pipe, NOT_STARTED, ()))
+    }
+
+    /// Opens the client's end of a pipe, for whatever it can be opened for.
+    pub(crate) fn open(name: &OsStr) -> io::Result<NamedPipe> {
+        let name = ffi::pipe_name(name)?;
+        let both = ffi::GENERIC_READ | ffi::GENERIC_WRITE;
+        let mut opened = Err(ffi::ERROR_ACCESS_DENIED);
+        for access in [both, ffi::GENERIC_READ, ffi::GENERIC_WRITE] {
+            if matches!(opened, Err(ffi::ERROR_ACCESS_DENIED)) {
+                opened = ffi::open_pipe(&name, access, ffi::FILE_FLAG_OVERLAPPED);
+            }
+        }
+        opened
+            .map(NamedPipe::from_connected)
+            .map_err(io::Error::from_raw_os_error)
+    }
+
+    /// Takes over an end that is certainly connected.
+    pub(crate) fn from_connected(pipe: ffi::OwnedHandle) -> NamedPipe {
+        Stream::new(pipe, CONNECTED, ())
+    }
+
+    pub(crate) fn into_handle(self) -> Result<ffi::OwnedHandle, (NamedPipe, io::Error)> {
+        if let Some(port) = self.shared.membership.port() {
+            port.pump();
+        }
+        self.give_back()
+    }
+
+    /// Waits for a client, without blocking.
+    pub(crate) fn connect(&self) -> io::Result<()> {
+        let shared = &*self.shared;
+        let port = shared.membership.port();
+        if let Some(port) = port {
+            port.pump();
+        }
+        shared.prepare_connect()?;
+        if let Some(port) = port {
+            shared.start_connect(port);
+        }
+        shared.connect_alone();
+        match shared.connect_state() {
+            CONNECTED => Ok(()),
+            code if code > 0 => {
+                shared.set_connect_state(DISCONNECTED);
+                Err(io::Error::from_raw_os_error(code))
+            }
+            _ => Err(would_block()),
+        }
+    }
+
+    /// Sends the client away. What it has not read is lost.
+    pub(crate) fn disconnect(&self) -> io::Result<()> {
+        let shared = &*self.shared;
+        let _sending = shared.sending.lock();
+        let _receiving = shared.receiving.lock();
+        ffi::disconnect_named_pipe(shared.file).map_err(io::Error::from_raw_os_error)?;
+        // The packet of a connect in flight says it, too.
+        if shared.connect_state() != IN_FLIGHT {
+            shared.set_connect_state(DISCONNECTED);
+        }
+        Ok(())
+    }
+}
+
+impl Shared<Pipe> {
+    /// Forgets the client that was sent away. Its operations have to end first, or their packets would be taken for those
+    /// of the next client.
+    fn prepare_connect(&self) -> io::Result<()> {
+        let mut sending = self.sending.lock();
+        let mut receiving = self.receiving.lock();
+        if self.connect_state() != DISCONNECTED {
+            return Ok(());
+        }
+        if sending.side.in_flight || receiving.side.in_flight {
+            return Err(would_block());
+        }
+        sending.failed = None;
+        receiving.begin_anew();
+        self.broken.forget();
+        self.set_connect_state(NOT_STARTED);
+        Ok(())
+    }
+
+    /// Looks for a client without a port, or after the end of its `Poll`. Nothing is armed that could be told.
+    fn connect_alone(&self) {
+        let _sending = self.sending.lock();
+        if self.connect_state() == NOT_STARTED {
+            let state = match ffi::connect_now(self.file) {
+                Err(ffi::WSAEWOULDBLOCK) => NOT_STARTED,
+                result => Pipe::after_connect(self.file, result.map(|()| 0)),
+            };
+            self.set_connect_state(state);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! [`Transport`]: what carries the bytes of a stream, a TCP socket or a named pipe, and in what the two differ.
+
+use std::io::{self, IoSlice, IoSliceMut};
+
+use super::super::operation::Packet;
+use super::super::{ffi, would_block};
+use super::connecting::Found;
+use super::Shared;
+
+/// The calls on a socket or a pipe. None of them blocks. All but those that own it are made under the lock of a direction that
+/// is not closed, so the file is open.
+pub(crate) trait Transport: Default + Send + Sync + 'static {
+    /// Its number.
+    type File: Copy + Send + Sync;
+    /// What owns it.
+    type Owned: Send + Sync;
+    /// Where it will be connected to.
+    type Target: Send + Sync;
+    /// How many bytes a send copies past the bound.
+    const PROBE: usize;
+    /// Whether the peer can send nothing at all, which then ends a receive. Otherwise a receive without bytes is the end.
+    const HAS_EMPTY_WRITES: bool;
+    /// Whether only closing it tells the peer that no more bytes follow.
+    const ENDS_BY_CLOSE: bool;
+
+    fn file(owned: &Self::Owned) -> Self::File;
+    fn handle(file: Self::File) -> ffi::HANDLE;
+
+    /// Fails if the file is not what it should be.
+    fn check(_: Self::File) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Starts a receive. `Ok`: a packet is owed.
+    ///
+    /// # Safety
+    /// - `operation` and `memory` stay valid, where they are and untouched until the packet was taken.
+    /// - The file is open.
+    unsafe fn start_receive(
+        file: Self::File,
+        memory: ffi::WSABUF,
+        operation: *mut ffi::WSAOVERLAPPED,
+    ) -> Result<(), ffi::Code>;
+
+    /// Starts a send. `Ok`: a packet is owed.
+    ///
+    /// # Safety
+    /// As [`start_receive`](Transport::start_receive).
+    unsafe fn start_send(
+        file: Self::File,
+        memory: ffi::WSABUF,
+        operation: *mut ffi::WSAOVERLAPPED,
+    ) -> Result<(), ffi::Code>;
+
+    /// Starts to connect it. `Ok`: a packet is owed.
+    ///
+    /// # Safety
+    /// As [`start_receive`](Transport::start_receive), with `target` in the place of the memory.
+    unsafe fn start_connect(
+        file: Self::File,
+        target: &Self::Target,
+        operation: *mut ffi::WSAOVERLAPPED,
+    ) -> Result<(), ffi::Code>;
+
+    /// How far the connect is when it has ended like this: a number of `connecting.rs`.
+    fn after_connect(file: Self::File, result: Result<usize, ffi::Code>) -> i32;
+
+    /// How an operation ended.
+    fn result(packet: &Packet, file: Self::File) -> Result<usize, ffi::Code>;
+
+    /// Whether a receive that fails like this has met the end of the stream.
+    fn is_end(_: ffi::Code) -> bool {
+        false
+    }
+
+    /// Looks whether there is something to receive: bytes or the end.
+    fn look(file: Self::File) -> Result<(), ffi::Code>;
+
+    /// Receives without an operation in flight, behind the first `filled` bytes of the buffers. No bytes are the end.
+    fn receive_at_once(
+        owned: &Self::Owned,
+        buffers: &mut [IoSliceMut<'_>],
+        filled: usize,
+        peeks: bool,
+    ) -> io::Result<usize>;
+
+    /// Sends without an operation in flight.
+    fn send_at_once(_: &Self::Owned, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(would_block())
+    }
+
+    /// Sends when no copy can be sent, because there is no port or its loop is closed. The sending direction is locked.
+    fn send_alone(_: &Shared<Self>, _: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(would_block())
+    }
+
+    /// Asks the system how a connect that somebody else began stands.
+    fn inspect(_: Self::File) -> Result<Found, ffi::Code> {
+        Ok(Found::Ended(Ok(())))
+    }
+
+    /// How such a connect has ended, if it has.
+    fn ended_connect(_: Self::File, _: &ffi::WaitObject) -> Option<Result<(), ffi::Code>> {
+        None
+    }
+
+    /// Has the end of such a connect signal nothing any more.
+    fn select_nothing(_: Self::File) {}
+
+    /// The stream was dropped with a send in flight. Has the end follow the bytes, if it can. Returns whether the send is to be
+    /// cancelled instead.
+    fn close_behind_send(_: &Self::Owned) -> bool {
+        false
+    }
+
+    /// Closes it after that send. The kernel has taken all its bytes, or it was given up.
+    fn close_orphan(owned: Self::Owned, _given_up: bool) {
+        drop(owned);
+    }
+
+    /// Closes it with no send in flight.
+    fn close(owned: Self::Owned, _cannot_be_read: bool) {
+        drop(owned);
+    }
+}
