@@ -111,7 +111,6 @@ mod interests;
 mod net;
 mod numbers;
 pub mod os;
-#[cfg(unix)]
 mod pipe;
 mod source;
 mod timeout;
@@ -128,7 +127,6 @@ pub use error::is_closed;
 pub use event::{Event, Events};
 pub use interests::{Interests, Token};
 pub use net::{IntoStdError, TcpListener, TcpStream, UdpSocket};
-#[cfg(unix)]
 pub use pipe::{pipe, PipeReader, PipeWriter};
 pub use source::Source;
 
@@ -197,8 +195,7 @@ const _: () = {
     let _: fn(&UdpSocket, usize) = UdpSocket::set_lent_buffer;
 };
 
-/// The same for pipes.
-#[cfg(unix)]
+/// The same for pipes. An end of one may be what it points to.
 const _: () = {
     use backend::{PipeReader, PipeWriter, Registrator};
     use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
@@ -212,19 +209,23 @@ const _: () = {
     let _: fn() -> io::Result<(PipeReader, Stdio)> = PipeReader::with_stdio;
     let _: fn(ChildStdout) -> PipeReader = PipeReader::from;
     let _: fn(ChildStderr) -> PipeReader = PipeReader::from;
-    let _: Register<PipeReader> = PipeReader::register;
-    let _: Disarm<PipeReader> = PipeReader::disarm;
-    let _: fn(&PipeReader, &mut [u8]) -> Count = PipeReader::read;
-    let _: fn(&PipeReader, &mut [io::IoSliceMut<'_>]) -> Count = PipeReader::read_vectored;
-    let _: fn(&PipeReader, usize) = PipeReader::set_lent_buffer;
+    let _: Register<PipeReader> =
+        |end, with, token, interests| end.register(with, token, interests);
+    let _: Disarm<PipeReader> = |end, with, interests| end.disarm(with, interests);
+    let _: fn(&PipeReader, &mut [u8]) -> Count = |end, buffer| end.read(buffer);
+    let _: fn(&PipeReader, &mut [io::IoSliceMut<'_>]) -> Count =
+        |end, buffers| end.read_vectored(buffers);
+    let _: fn(&PipeReader, usize) = |end, bytes| end.set_lent_buffer(bytes);
 
     let _: fn() -> io::Result<(PipeWriter, Stdio)> = PipeWriter::with_stdio;
     let _: fn(ChildStdin) -> PipeWriter = PipeWriter::from;
-    let _: Register<PipeWriter> = PipeWriter::register;
-    let _: Disarm<PipeWriter> = PipeWriter::disarm;
-    let _: fn(&PipeWriter, &[u8]) -> Count = PipeWriter::write;
-    let _: fn(&PipeWriter, &[io::IoSlice<'_>]) -> Count = PipeWriter::write_vectored;
-    let _: fn(&PipeWriter) -> Done = PipeWriter::flush;
+    let _: Register<PipeWriter> =
+        |end, with, token, interests| end.register(with, token, interests);
+    let _: Disarm<PipeWriter> = |end, with, interests| end.disarm(with, interests);
+    let _: fn(&PipeWriter, &[u8]) -> Count = |end, buffer| end.write(buffer);
+    let _: fn(&PipeWriter, &[io::IoSlice<'_>]) -> Count =
+        |end, buffers| end.write_vectored(buffers);
+    let _: fn(&PipeWriter) -> Done = |end| end.flush();
 };
 
 /// The same for the end of a child.

@@ -142,8 +142,7 @@ impl PipeReader {
 /// when the writer, or its `Poll`, is dropped.
 ///
 /// # Platform notes
-/// On Windows a writer that is not registered has no room at all, and the end of the process may lose what it has
-/// written last.
+/// On Windows the end of the process may lose what a writer has written last.
 ///
 /// On Unix a write to a pipe that nobody reads any more raises `SIGPIPE`, except on Apple's systems and NetBSD, since
 /// the other systems have no way to prevent it for one call. A Rust program ignores that signal from its start on, so

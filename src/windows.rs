@@ -61,6 +61,8 @@ pub(crate) mod ffi;
 pub(crate) mod lending;
 mod listener;
 mod operation;
+#[cfg(windows)]
+mod pipe;
 mod port;
 mod status;
 mod stream;
@@ -80,6 +82,8 @@ use crate::timeout::Deadline;
 #[cfg(windows)]
 pub(crate) use child::ChildExit;
 pub(crate) use listener::TcpListener;
+#[cfg(windows)]
+pub(crate) use pipe::{pipe, PipeReader, PipeWriter};
 use port::Port;
 pub(crate) use stream::{NamedPipe, TcpStream};
 pub(crate) use udp::UdpSocket;

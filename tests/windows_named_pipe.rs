@@ -144,7 +144,9 @@ fn several_pieces_of_memory_are_read_and_written() {
     assert_eq!(near.write_vectored(&slices).unwrap(), 5);
     let (mut first, mut second) = ([0; 1], [0; 8]);
     let mut buffers = [&mut [], &mut first[..], &mut second[..]].map(IoSliceMut::new);
-    assert_eq!(far.read_vectored(&mut buffers).unwrap(), 5);
+    // With nothing in lent memory, a read fills one piece.
+    assert_eq!(far.read_vectored(&mut buffers).unwrap(), 1);
+    assert_eq!(far.read_vectored(&mut buffers[2..]).unwrap(), 4);
     assert_eq!((&first, &second[..4]), (b"a", &b"bcde"[..]));
     let count = far.write_vectored(&slices).unwrap();
     assert_eq!(count, 2, "one piece");

@@ -19,6 +19,8 @@ use super::{TcpListener, TcpStream, UdpSocket};
 use crate::interests::{Interests, Token};
 #[cfg(unix)]
 use crate::os::unix::{UnixDatagram, UnixListener, UnixStream};
+#[cfg(windows)]
+use crate::os::windows::NamedPipe;
 use crate::source::source;
 use crate::Registrator;
 
@@ -109,3 +111,5 @@ macro_rules! streams {
 streams!(TcpStream, &TcpStream);
 #[cfg(unix)]
 streams!(UnixStream, &UnixStream);
+#[cfg(windows)]
+streams!(NamedPipe, &NamedPipe);

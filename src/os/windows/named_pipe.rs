@@ -2,12 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
+use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
 
-use super::system::{backend, AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
+use crate::backend;
+use crate::error;
 use crate::interests::{Interests, Token};
 use crate::net::IntoStdError;
 use crate::source::source;
+use crate::windows::ffi::{self, PipeShape};
 use crate::Registrator;
 
 /// One end of a named pipe, as a stream of bytes. Its calls do not block.
@@ -58,7 +61,7 @@ use crate::Registrator;
 /// What was accepted is delivered: a pipe that is dropped with a write in flight stays open until the write has ended, at
 /// most 60 seconds, as long as somebody polls, reads or writes on its `Poll`, or the `Poll` was dropped. After that time the
 /// write is cancelled, and what the peer has not read by then is lost.
-pub struct NamedPipe(backend::NamedPipe);
+pub struct NamedPipe(pub(crate) backend::NamedPipe);
 
 impl NamedPipe {
     /// Makes the first instance of a pipe under that name, as [`NamedPipeOptions::create`] does with the options as they
@@ -176,6 +179,8 @@ impl NamedPipe {
     }
 }
 
+const DUPLEX: u32 = ffi::PIPE_ACCESS_INBOUND | ffi::PIPE_ACCESS_OUTBOUND;
+
 /// How the server's end of a [`NamedPipe`] is made.
 ///
 /// ```
@@ -187,71 +192,69 @@ impl NamedPipe {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct NamedPipeOptions {
-    first: bool,
-    remote: bool,
-    inbound: bool,
-    outbound: bool,
-    instances: u8,
-    sizes: [u32; 2],
-}
+pub struct NamedPipeOptions(PipeShape);
 
 impl NamedPipeOptions {
     /// The options as they are at first: the first instance, for reading and writing, without a bound on further instances,
     /// with buffers of 65,536 bytes, and closed to clients on other machines.
     #[must_use]
     pub fn new() -> NamedPipeOptions {
-        NamedPipeOptions {
-            first: true,
-            remote: false,
-            inbound: true,
-            outbound: true,
-            instances: u8::MAX,
-            sizes: [1 << 16; 2],
-        }
+        NamedPipeOptions(PipeShape {
+            open_mode: ffi::FILE_FLAG_FIRST_PIPE_INSTANCE | DUPLEX,
+            pipe_mode: ffi::PIPE_REJECT_REMOTE_CLIENTS,
+            max_instances: u8::MAX.into(),
+            out_bytes: 1 << 16,
+            in_bytes: 1 << 16,
+        })
+    }
+
+    fn set(&mut self, flag: u32, on: bool) -> &mut NamedPipeOptions {
+        self.0.open_mode = self.0.open_mode & !flag | if on { flag } else { 0 };
+        self
     }
 
     /// Whether it is the first instance under its name, and fails if there is one. Otherwise anybody who has made a pipe
     /// under this name before could get some of the clients.
     pub fn first_instance(&mut self, first: bool) -> &mut NamedPipeOptions {
-        self.first = first;
-        self
+        self.set(ffi::FILE_FLAG_FIRST_PIPE_INSTANCE, first)
     }
 
     /// Whether clients on other machines are let in.
     pub fn accept_remote(&mut self, remote: bool) -> &mut NamedPipeOptions {
-        self.remote = remote;
+        self.0.pipe_mode = if remote {
+            0
+        } else {
+            ffi::PIPE_REJECT_REMOTE_CLIENTS
+        };
         self
     }
 
     /// Whether the server can read what the client writes.
     pub fn inbound(&mut self, inbound: bool) -> &mut NamedPipeOptions {
-        self.inbound = inbound;
-        self
+        self.set(ffi::PIPE_ACCESS_INBOUND, inbound)
     }
 
     /// Whether the server can write what the client reads.
     pub fn outbound(&mut self, outbound: bool) -> &mut NamedPipeOptions {
-        self.outbound = outbound;
-        self
+        self.set(ffi::PIPE_ACCESS_OUTBOUND, outbound)
     }
 
     /// How many instances there can be at the same time: 1 to 254. 255 means any number. The first instance decides, and
     /// the others must say the same.
     pub fn max_instances(&mut self, instances: u8) -> &mut NamedPipeOptions {
-        self.instances = instances;
+        self.0.max_instances = instances.into();
         self
     }
 
     /// How many bytes the system keeps of what the client has written and the server not read. The system rounds it.
     pub fn in_buffer(&mut self, bytes: u32) -> &mut NamedPipeOptions {
-        self.sizes[0] = bytes;
+        self.0.in_bytes = bytes;
         self
     }
 
     /// How many bytes the system keeps of what the server has written and the client not read. The system rounds it.
     pub fn out_buffer(&mut self, bytes: u32) -> &mut NamedPipeOptions {
-        self.sizes[1] = bytes;
+        self.0.out_bytes = bytes;
         self
     }
 
@@ -271,72 +274,16 @@ impl NamedPipeOptions {
     /// # System calls
     /// [`CreateNamedPipeW`](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew)
     pub fn create(&self, name: impl AsRef<OsStr>) -> io::Result<NamedPipe> {
-        let Self { first, remote, .. } = *self;
-        let directions = (self.inbound, self.outbound);
-        backend::NamedPipe::create(
-            name.as_ref(),
-            (first, remote),
-            directions,
-            self.instances,
-            self.sizes,
-        )
-        .map(NamedPipe)
+        if self.0.max_instances == 0 || self.0.open_mode & DUPLEX == 0 {
+            return Err(error::useless_pipe());
+        }
+        backend::NamedPipe::create(name.as_ref(), &self.0).map(NamedPipe)
     }
 }
 
 impl Default for NamedPipeOptions {
     fn default() -> NamedPipeOptions {
         NamedPipeOptions::new()
-    }
-}
-
-/// An empty buffer gives `Ok(0)`, without a system call.
-impl Read for &NamedPipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.read_vectored(buffers)
-    }
-}
-
-/// `flush` is `WouldBlock` while a write is in flight. It does not wait until the peer has read.
-impl Write for &NamedPipe {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.write(buffer)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Read for NamedPipe {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.read_vectored(buffers)
-    }
-}
-
-impl Write for NamedPipe {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.write(buffer)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
     }
 }
 

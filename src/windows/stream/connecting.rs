@@ -305,7 +305,7 @@ impl<T: Transport> Shared<T> {
         if sending.side().closed {
             return;
         }
-        let state = T::after_connect(self.file, T::result(&packet, self.file));
+        let state = T::after_connect(self.file, (T::RESULT)(&packet, self.file));
         self.connect_ended(sending, state, port, sink);
     }
 

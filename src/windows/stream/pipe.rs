@@ -22,7 +22,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use super::super::operation::Packet;
 use super::super::{ffi, would_block};
 use super::connecting::{CONNECTED, DISCONNECTED, IN_FLIGHT, NOT_STARTED};
-use super::transport::Transport;
+use super::transport::{Start, Transport};
 use super::{Shared, Stream};
 use crate::error;
 
@@ -37,9 +37,14 @@ impl Transport for Pipe {
     type File = ffi::HANDLE;
     type Owned = ffi::OwnedHandle;
     type Target = ();
+
+    const RECEIVE: Start<ffi::HANDLE> = ffi::read_file;
+    const SEND: Start<ffi::HANDLE> = ffi::write_file;
+    const RESULT: fn(&Packet, ffi::HANDLE) -> Result<usize, ffi::Code> = Packet::result_of_pipe;
+    const LOOK: fn(ffi::HANDLE) -> Result<usize, ffi::Code> = ffi::peek_named_pipe;
+    const END: Option<ffi::Code> = Some(ffi::ERROR_BROKEN_PIPE);
     /// About as much as the state of the pipe itself takes: a pipe has no other way to write.
     const PROBE: usize = 512;
-    const HAS_EMPTY_WRITES: bool = true;
     const ENDS_BY_CLOSE: bool = true;
 
     fn file(pipe: &ffi::OwnedHandle) -> ffi::HANDLE {
@@ -55,24 +60,6 @@ impl Transport for Pipe {
             return Ok(());
         }
         Err(error::not_a_pipe())
-    }
-
-    unsafe fn start_receive(
-        pipe: ffi::HANDLE,
-        memory: ffi::WSABUF,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code> {
-        // SAFETY: the caller's duties.
-        unsafe { ffi::read_file(pipe, memory, operation) }
-    }
-
-    unsafe fn start_send(
-        pipe: ffi::HANDLE,
-        memory: ffi::WSABUF,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code> {
-        // SAFETY: the caller's duties.
-        unsafe { ffi::write_file(pipe, memory, operation) }
     }
 
     unsafe fn start_connect(
@@ -94,21 +81,6 @@ impl Transport for Pipe {
         }
     }
 
-    fn result(packet: &Packet, pipe: ffi::HANDLE) -> Result<usize, ffi::Code> {
-        packet.result_of_pipe(pipe)
-    }
-
-    fn is_end(code: ffi::Code) -> bool {
-        code == ffi::ERROR_BROKEN_PIPE
-    }
-
-    fn look(pipe: ffi::HANDLE) -> Result<(), ffi::Code> {
-        match ffi::peek_named_pipe(pipe)? {
-            0 => Err(ffi::WSAEWOULDBLOCK),
-            _ => Ok(()),
-        }
-    }
-
     fn receive_at_once(
         pipe: &ffi::OwnedHandle,
         buffers: &mut [IoSliceMut<'_>],
@@ -116,31 +88,22 @@ impl Transport for Pipe {
         _peeks: bool,
     ) -> io::Result<usize> {
         let pipe = ffi::handle_of(pipe);
-        let mut count = 0;
-        for buffer in buffers {
+        // One piece of memory, behind those that are full.
+        let room = buffers.iter_mut().find_map(|buffer| {
             let skipped = filled.min(buffer.len());
             filled -= skipped;
-            let room = &mut buffer[skipped..];
-            if room.is_empty() {
-                continue;
-            }
-            let read = Pipe::look(pipe).and_then(|()| ffi::read_now(pipe, room));
-            match read {
-                Ok(more) => count += more,
-                // It is told again to the next read.
-                Err(_) if count > 0 => break,
-                Err(ffi::ERROR_BROKEN_PIPE) => return Ok(0),
-                Err(code) => return Err(io::Error::from_raw_os_error(code)),
-            }
-            if read != Ok(room.len()) {
-                break;
-            }
+            Some(&mut buffer[skipped..]).filter(|room| !room.is_empty())
+        });
+        let read = ffi::peek_named_pipe(pipe).and_then(|count| match room {
+            Some(room) if count > 0 => ffi::read_now(pipe, room),
+            _ => Ok(0),
+        });
+        match read {
+            // Or somebody else has taken what was there.
+            Ok(0) => Err(would_block()),
+            Err(ffi::ERROR_BROKEN_PIPE) => Ok(0),
+            read => read.map_err(io::Error::from_raw_os_error),
         }
-        // That there were bytes and are none means that somebody else has them.
-        if count == 0 {
-            return Err(would_block());
-        }
-        Ok(count)
     }
 
     fn send_alone(stream: &Shared<Pipe>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -164,30 +127,10 @@ impl Stream<Pipe> {
         Stream::new(pipe, state, ())
     }
 
-    /// Makes the server's end of a pipe: whether it has to be the first and lets clients of other machines in, whether it can
-    /// be read and written, how many there can be, and the sizes of the buffers for reading and writing.
-    pub(crate) fn create(
-        name: &OsStr,
-        (first, remote): (bool, bool),
-        (inbound, outbound): (bool, bool),
-        max_instances: u8,
-        [in_bytes, out_bytes]: [u32; 2],
-    ) -> io::Result<NamedPipe> {
-        if max_instances == 0 || !(inbound || outbound) {
-            return Err(error::useless_pipe());
-        }
-        let name = ffi::pipe_name(name)?;
-        let chosen = |flag, chosen: bool| if chosen { flag } else { 0 };
-        let shape = ffi::PipeShape {
-            open_mode: chosen(ffi::FILE_FLAG_FIRST_PIPE_INSTANCE, first)
-                | chosen(ffi::PIPE_ACCESS_INBOUND, inbound)
-                | chosen(ffi::PIPE_ACCESS_OUTBOUND, outbound),
-            pipe_mode: chosen(ffi::PIPE_REJECT_REMOTE_CLIENTS, !remote),
-            max_instances: max_instances.into(),
-            out_bytes,
-            in_bytes,
-        };
-        let pipe = ffi::create_named_pipe(&name, &shape).map_err(io::Error::from_raw_os_error)?;
+    /// Makes the server's end of a pipe.
+    pub(crate) fn create(name: &OsStr, shape: &ffi::PipeShape) -> io::Result<NamedPipe> {
+        let pipe = ffi::create_named_pipe(&ffi::pipe_name(name)?, shape);
+        let pipe = pipe.map_err(io::Error::from_raw_os_error)?;
         Ok(Stream::new(pipe, NOT_STARTED, ()))
     }
 

@@ -180,7 +180,7 @@ impl<T: Transport> Receiving<T> {
         let launch = receiving.launch(&mut self.side, port, |operation| {
             // SAFETY: the operation is held by its flight, and the buffer by the source ("hands off what is lent": it is
             // taken back when the packet is handled). The socket is open: the direction is locked and not closed.
-            unsafe { T::start_receive(stream.file, memory, operation) }
+            unsafe { (T::RECEIVE)(stream.file, memory, operation) }
         });
         if launch == Launch::Flying {
             self.raided = false;
@@ -205,7 +205,7 @@ impl<T: Transport> Receiving<T> {
         if self.is_settled() {
             return;
         }
-        if T::is_end(code) {
+        if T::END == Some(code) {
             self.end = End::Eof { told: false };
         } else if breaks_connection(code) {
             self.end = End::Broken { code, told: false };
@@ -307,22 +307,23 @@ impl<T: Transport> Shared<T> {
             return;
         }
         let mut ready = false;
-        match T::result(&packet, self.file) {
+        match (T::RESULT)(&packet, self.file) {
             // Bytes that came after the shutdown are dropped. `take_error` tells how the connection broke.
             result if receiving.shut => {
                 receiving.buffer.free();
                 self.broken.tell_if_breaking(result.err());
             }
-            Ok(_) if receiving.lent == 0 && (receiving.raided || T::HAS_EMPTY_WRITES) => {
-                match T::look(self.file) {
-                    Ok(()) => ready = true,
+            Ok(_) if receiving.lent == 0 && (receiving.raided || T::END.is_some()) => {
+                match (T::LOOK)(self.file) {
+                    Ok(0) if T::END.is_some() => {}
+                    Ok(_) => ready = true,
                     Err(ffi::WSAEWOULDBLOCK) => {}
                     // This look may have taken the failure away from the system.
                     Err(code) => receiving.fail(code),
                 }
             }
             Ok(_) if receiving.lent == 0 => ready = true,
-            Ok(0) if !T::HAS_EMPTY_WRITES => receiving.end = End::Eof { told: false },
+            Ok(0) if T::END.is_none() => receiving.end = End::Eof { told: false },
             Ok(count) => {
                 receiving.buffer.received(count);
                 receiving.full = count == receiving.lent;

@@ -185,7 +185,7 @@ impl<T: Transport> Shared<T> {
         self.sending.launch(&mut sending.side, port, |operation| {
             // SAFETY: the operation is held by its flight, and the copy by the source ("hands off what is lent": it is taken
             // back when the packet is handled). The socket is open: the direction is locked, and not closed or an orphan's.
-            unsafe { T::start_send(self.file, rest, operation) }
+            unsafe { (T::SEND)(self.file, rest, operation) }
         })
     }
 
@@ -193,7 +193,7 @@ impl<T: Transport> Shared<T> {
         let mut sending = self.sending.lock();
         let state = &mut *sending;
         state.copy.take_back();
-        let mut result = T::result(&packet, self.file);
+        let mut result = (T::RESULT)(&packet, self.file);
         if result == Err(ffi::WSA_OPERATION_ABORTED) && !state.given_up {
             // Not by us: see the head of this module.
             result = Err(ffi::WSAECONNABORTED);

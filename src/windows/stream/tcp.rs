@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 use super::super::operation::Packet;
 use super::super::{close_connection, ffi};
 use super::connecting::{Found, Standing, CONNECTED, FOREIGN};
-use super::transport::Transport;
+use super::transport::{Start, Transport};
 use super::{breaks_connection, Shared, Stream, MAX_BYTES};
 use crate::hooks::sync::net;
 
@@ -26,9 +26,14 @@ impl Transport for Tcp {
     type File = ffi::SOCKET;
     type Owned = net::TcpStream;
     type Target = (ffi::SOCKADDR_STORAGE, i32);
+
+    const RECEIVE: Start<ffi::SOCKET> = ffi::wsa_recv;
+    const SEND: Start<ffi::SOCKET> = ffi::wsa_send;
+    const RESULT: fn(&Packet, ffi::SOCKET) -> Result<usize, ffi::Code> = Packet::result;
+    const LOOK: fn(ffi::SOCKET) -> Result<usize, ffi::Code> = ffi::peek_one;
+    const END: Option<ffi::Code> = None;
     /// Enough to learn when there is room.
     const PROBE: usize = 1;
-    const HAS_EMPTY_WRITES: bool = false;
     const ENDS_BY_CLOSE: bool = false;
 
     fn file(stream: &net::TcpStream) -> ffi::SOCKET {
@@ -37,24 +42,6 @@ impl Transport for Tcp {
 
     fn handle(socket: ffi::SOCKET) -> ffi::HANDLE {
         socket.handle()
-    }
-
-    unsafe fn start_receive(
-        socket: ffi::SOCKET,
-        memory: ffi::WSABUF,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code> {
-        // SAFETY: the caller's duties.
-        unsafe { ffi::wsa_recv(socket, memory, operation) }
-    }
-
-    unsafe fn start_send(
-        socket: ffi::SOCKET,
-        memory: ffi::WSABUF,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code> {
-        // SAFETY: the caller's duties.
-        unsafe { ffi::wsa_send(socket, memory, operation) }
     }
 
     unsafe fn start_connect(
@@ -80,14 +67,6 @@ impl Transport for Tcp {
             Err(ffi::WSA_OPERATION_ABORTED) => ffi::WSAECONNABORTED,
             Err(code) => code,
         }
-    }
-
-    fn result(packet: &Packet, socket: ffi::SOCKET) -> Result<usize, ffi::Code> {
-        packet.result(socket)
-    }
-
-    fn look(socket: ffi::SOCKET) -> Result<(), ffi::Code> {
-        ffi::peek_one(socket).map(drop)
     }
 
     fn receive_at_once(

@@ -7,8 +7,16 @@ use super::super::{ffi, would_block};
 use super::connecting::Found;
 use super::Shared;
 
+/// Starts to move bytes to or from that memory. `Ok`: a packet is owed.
+///
+/// # Safety
+/// - The operation and the memory stay valid, where they are and untouched until the packet was taken.
+/// - The file is open.
+pub(crate) type Start<F> =
+    unsafe fn(F, ffi::WSABUF, *mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>;
+
 /// The calls on a socket or a pipe. None of them blocks. All but those that own it are made under the lock of a direction that
-/// is not closed, so the file is open.
+/// is not closed, so the file is open. What is a constant here is one of the system's calls.
 pub(crate) trait Transport: Default + Send + Sync + 'static {
     /// Its number.
     type File: Copy + Send + Sync;
@@ -16,10 +24,18 @@ pub(crate) trait Transport: Default + Send + Sync + 'static {
     type Owned: Send + Sync;
     /// Where it will be connected to.
     type Target: Send + Sync;
+
+    const RECEIVE: Start<Self::File>;
+    const SEND: Start<Self::File>;
+    /// How an operation ended.
+    const RESULT: fn(&Packet, Self::File) -> Result<usize, ffi::Code>;
+    /// Looks whether there is something to receive: bytes or the end.
+    const LOOK: fn(Self::File) -> Result<usize, ffi::Code>;
+    /// How a receive fails that has met the end of the stream. `None`: it does not fail, and brings no bytes. Otherwise the
+    /// peer can send nothing at all, which also ends a receive.
+    const END: Option<ffi::Code>;
     /// How many bytes a send copies past the bound.
     const PROBE: usize;
-    /// Whether the peer can send nothing at all, which then ends a receive. Otherwise a receive without bytes is the end.
-    const HAS_EMPTY_WRITES: bool;
     /// Whether only closing it tells the peer that no more bytes follow.
     const ENDS_BY_CLOSE: bool;
 
@@ -31,31 +47,10 @@ pub(crate) trait Transport: Default + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Starts a receive. `Ok`: a packet is owed.
-    ///
-    /// # Safety
-    /// - `operation` and `memory` stay valid, where they are and untouched until the packet was taken.
-    /// - The file is open.
-    unsafe fn start_receive(
-        file: Self::File,
-        memory: ffi::WSABUF,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code>;
-
-    /// Starts a send. `Ok`: a packet is owed.
-    ///
-    /// # Safety
-    /// As [`start_receive`](Transport::start_receive).
-    unsafe fn start_send(
-        file: Self::File,
-        memory: ffi::WSABUF,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code>;
-
     /// Starts to connect it. `Ok`: a packet is owed.
     ///
     /// # Safety
-    /// As [`start_receive`](Transport::start_receive), with `target` in the place of the memory.
+    /// As [`Start`], with `target` in the place of the memory.
     unsafe fn start_connect(
         file: Self::File,
         target: &Self::Target,
@@ -64,17 +59,6 @@ pub(crate) trait Transport: Default + Send + Sync + 'static {
 
     /// How far the connect is when it has ended like this: a number of `connecting.rs`.
     fn after_connect(file: Self::File, result: Result<usize, ffi::Code>) -> i32;
-
-    /// How an operation ended.
-    fn result(packet: &Packet, file: Self::File) -> Result<usize, ffi::Code>;
-
-    /// Whether a receive that fails like this has met the end of the stream.
-    fn is_end(_: ffi::Code) -> bool {
-        false
-    }
-
-    /// Looks whether there is something to receive: bytes or the end.
-    fn look(file: Self::File) -> Result<(), ffi::Code>;
 
     /// Receives without an operation in flight, behind the first `filled` bytes of the buffers. No bytes are the end.
     fn receive_at_once(
