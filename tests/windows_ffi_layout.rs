@@ -259,7 +259,7 @@ fn constants_have_the_systems_values() {
         ERROR_PIPE_NOT_CONNECTED: foundation::ERROR_PIPE_NOT_CONNECTED,
         ERROR_MORE_DATA: foundation::ERROR_MORE_DATA,
         ERROR_PIPE_CONNECTED: foundation::ERROR_PIPE_CONNECTED,
-        ERROR_PIPE_LISTENING: foundation::ERROR_PIPE_LISTENING,
+        ERROR_BAD_PIPE: foundation::ERROR_BAD_PIPE,
         ERROR_HANDLES_CLOSED: foundation::ERROR_HANDLES_CLOSED,
         ERROR_IO_INCOMPLETE: foundation::ERROR_IO_INCOMPLETE,
         ERROR_NO_SYSTEM_RESOURCES: foundation::ERROR_NO_SYSTEM_RESOURCES,

@@ -7,16 +7,22 @@ mod common;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use common::{effort, expect_events, expect_no_events, until_done, watchdog};
+use common::{
+    await_that, effort, expect_events, expect_no_events, handles, under_wine, until_done, watchdog,
+    BOTH, QUIET, READABLE, WRITABLE,
+};
 use minimio::os::windows::{NamedPipe, NamedPipeOptions};
-use minimio::{Events, Interests, Poll, Registrator};
-
-const READABLE: Interests = Interests::READABLE;
-const WRITABLE: Interests = Interests::WRITABLE;
+use minimio::{Events, Poll, Registrator};
 
 /// What each direction of a pipe here has room for.
 const ROOM: usize = 4096;
+const ERROR_ACCESS_DENIED: i32 = 5;
+const ERROR_INVALID_NAME: i32 = 123;
+const ERROR_PIPE_BUSY: i32 = 231;
 
 /// A name that nobody else has.
 fn name() -> String {
@@ -286,4 +292,684 @@ fn an_empty_write_of_the_peer_is_no_end() {
         expect_events(&mut poll, &mut events, &[(1, true, false)]);
         expect_bytes(&mut near, b"x");
     }
+}
+
+// Waiting for clients.
+
+#[test]
+fn a_client_ends_the_wait_and_that_is_the_writable_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let name = name();
+    let mut server = NamedPipe::create(&name).unwrap();
+    registrator.register(&server, 1, BOTH).unwrap();
+    expect_no_events(&mut poll, &mut events);
+    expect_kind(server.connect(), ErrorKind::WouldBlock);
+    expect_kind(server.read(&mut [0; 8]), ErrorKind::WouldBlock);
+    expect_kind(server.write(b"x"), ErrorKind::WouldBlock);
+    let mut client = NamedPipe::open(&name).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, false, true)]);
+    server.connect().unwrap();
+    server.connect().unwrap();
+    expect_no_events(&mut poll, &mut events);
+    client.write_all(b"hello").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    expect_bytes(&mut server, b"hello");
+    client.connect().unwrap();
+}
+
+#[test]
+fn a_client_that_is_there_already_is_an_event() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let name = name();
+    let mut server = NamedPipe::create(&name).unwrap();
+    let mut client = open_file(&name).unwrap();
+    client.write_all(b"early").unwrap();
+    expect_kind(server.read(&mut [0; 8]), ErrorKind::WouldBlock);
+    registrator.register(&server, 1, BOTH).unwrap();
+    expect_events(
+        &mut poll,
+        &mut events,
+        &[(1, true, false), (1, false, true)],
+    );
+    expect_bytes(&mut server, b"early");
+    assert_eq!(server.write(b"answer").unwrap(), 6);
+    expect_bytes(&mut client, b"answer");
+}
+
+#[test]
+fn a_client_that_came_and_went_leaves_its_bytes_and_the_end() {
+    let _watchdog = watchdog();
+    for registers in [false, true] {
+        let (mut poll, registrator, mut events) = queue();
+        let name = name();
+        let mut server = NamedPipe::create(&name).unwrap();
+        let mut client = open_file(&name).unwrap();
+        client.write_all(b"bye").unwrap();
+        drop(client);
+        if registers {
+            registrator.register(&server, 1, BOTH).unwrap();
+            expect_events(
+                &mut poll,
+                &mut events,
+                &[(1, true, false), (1, false, true)],
+            );
+        }
+        server.connect().unwrap();
+        expect_bytes(&mut server, b"bye");
+        assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+        expect_kind(server.write(b"x"), ErrorKind::BrokenPipe);
+    }
+}
+
+#[test]
+fn an_end_that_is_not_registered_looks_for_a_client_with_each_call() {
+    let _watchdog = watchdog();
+    let name = name();
+    let server = NamedPipe::create(&name).unwrap();
+    for _ in 0..3 {
+        expect_kind(server.connect(), ErrorKind::WouldBlock);
+    }
+    let _client = NamedPipe::open(&name).unwrap();
+    server.connect().unwrap();
+}
+
+#[test]
+fn a_wait_that_is_disarmed_goes_on_silently() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let name = name();
+    let server = NamedPipe::create(&name).unwrap();
+    registrator.register(&server, 1, WRITABLE).unwrap();
+    registrator.deregister(&server).unwrap();
+    let _client = NamedPipe::open(&name).unwrap();
+    expect_no_events(&mut poll, &mut events);
+    server.connect().unwrap();
+    registrator.register(&server, 2, WRITABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, false, true)]);
+}
+
+#[test]
+fn a_wait_ends_with_the_poll_and_can_be_looked_at_after_it() {
+    let _watchdog = watchdog();
+    let (poll, registrator, _events) = queue();
+    let name = name();
+    let mut server = NamedPipe::create(&name).unwrap();
+    registrator.register(&server, 1, WRITABLE).unwrap();
+    drop(poll);
+    expect_kind(server.connect(), ErrorKind::WouldBlock);
+    let mut client = NamedPipe::open(&name).unwrap();
+    until_done(|| server.connect()).unwrap();
+    assert_eq!(server.write(b"hello").unwrap(), 5);
+    expect_bytes(&mut client, b"hello");
+    assert_eq!(client.write(b"hello").unwrap(), 5);
+    expect_bytes(&mut server, b"hello");
+}
+
+/// A server serves clients that come, write and vanish while it waits: each is served, and no other.
+#[test]
+fn clients_that_vanish_are_served_one_after_the_other() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let name = name();
+    let mut server = NamedPipe::create(&name).unwrap();
+    let rounds = effort(100);
+    let clients = thread::spawn({
+        let name = name.clone();
+        move || {
+            for round in 0..rounds {
+                let client = until_done(|| match open_file(&name) {
+                    Err(error) if error.raw_os_error() == Some(ERROR_PIPE_BUSY) => {
+                        Err(ErrorKind::WouldBlock.into())
+                    }
+                    opened => opened,
+                });
+                let mut client = client.unwrap();
+                if round % 3 > 0 {
+                    client
+                        .write_all(format!("client {round}").as_bytes())
+                        .unwrap();
+                }
+                if round % 3 == 2 {
+                    thread::yield_now();
+                }
+            }
+        }
+    });
+    for round in 0..rounds {
+        registrator.register(&server, round, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(round, false, true)]);
+        server.connect().unwrap();
+        let mut bytes = Vec::new();
+        loop {
+            registrator.register(&server, round, READABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(round, true, false)]);
+            let mut buffer = [0; 64];
+            match server.read(&mut buffer).unwrap() {
+                0 => break,
+                count => bytes.extend(&buffer[..count]),
+            }
+        }
+        let expected = if round % 3 > 0 {
+            format!("client {round}")
+        } else {
+            String::new()
+        };
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+        server.disconnect().unwrap();
+        if until_done_or_waits(&server) {
+            // The next client is there already.
+            registrator.deregister(&server).unwrap();
+        }
+    }
+    clients.join().unwrap();
+}
+
+/// Begins to wait for the next client, and returns whether it is there.
+fn until_done_or_waits(server: &NamedPipe) -> bool {
+    match server.connect() {
+        Ok(()) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            false
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_while_clients_open_leaves_fitting_errors() {
+    let _watchdog = watchdog();
+    for _ in 0..effort(50) {
+        let (_poll, registrator, _events) = queue();
+        let name = name();
+        let server = NamedPipe::create(&name).unwrap();
+        registrator.register(&server, 1, BOTH).unwrap();
+        let opener = thread::spawn(move || NamedPipe::open(&name));
+        drop(server);
+        match opener.join().unwrap() {
+            Ok(mut client) => {
+                assert_eq!(until_done(|| client.read(&mut [0; 8])).unwrap(), 0);
+                expect_kind(client.write(b"x"), ErrorKind::BrokenPipe);
+            }
+            Err(error) => assert!(
+                error.kind() == ErrorKind::NotFound
+                    || error.raw_os_error() == Some(ERROR_PIPE_BUSY),
+                "{error:?}"
+            ),
+        }
+    }
+}
+
+// Sending clients away.
+
+#[test]
+fn a_disconnect_discards_what_the_client_has_not_read() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (mut server, mut client) = pair();
+    registrator.register(&server, 1, READABLE).unwrap();
+    client.write_all(b"before").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    assert_eq!(server.write(b"lost").unwrap(), 4);
+    server.disconnect().unwrap();
+    assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    expect_kind(client.write(b"x"), ErrorKind::BrokenPipe);
+    // What it had received before.
+    expect_bytes(&mut server, b"before");
+    for token in 2..4 {
+        assert_eq!(until_done(|| server.read(&mut [0; 8])).unwrap(), 0);
+        registrator.register(&server, token, BOTH).unwrap();
+        expect_events(
+            &mut poll,
+            &mut events,
+            &[(token, true, false), (token, false, true)],
+        );
+        expect_kind(server.write(b"x"), ErrorKind::BrokenPipe);
+    }
+    assert!(server.disconnect().is_err());
+}
+
+#[test]
+fn a_disconnect_ends_what_is_in_flight_and_the_next_client_starts_anew() {
+    let _watchdog = watchdog();
+    for lent in [0, 4096] {
+        let (mut poll, registrator, mut events) = queue();
+        let name = name();
+        let mut server = options().create(&name).unwrap();
+        server.set_lent_buffer(lent);
+        let mut old = NamedPipe::open(&name).unwrap();
+        for round in 0..4 {
+            write_in_flight(&mut poll, &mut events, &server);
+            registrator.register(&server, 1, BOTH).unwrap();
+            expect_no_events(&mut poll, &mut events);
+            if round % 2 == 1 {
+                // Unread when the next client comes: it is not that one's.
+                old.write_all(b"stale").unwrap();
+                expect_events(&mut poll, &mut events, &[(1, true, false)]);
+                registrator.register(&server, 1, READABLE).unwrap();
+                expect_events(&mut poll, &mut events, &[(1, true, false)]);
+                server.disconnect().unwrap();
+                expect_events(&mut poll, &mut events, &[(1, false, true)]);
+            } else {
+                server.disconnect().unwrap();
+                expect_events(
+                    &mut poll,
+                    &mut events,
+                    &[(1, true, false), (1, false, true)],
+                );
+            }
+            expect_kind(server.write(b"x"), ErrorKind::BrokenPipe);
+            assert_eq!(registrator.lent_bytes(), 0);
+            let refused = NamedPipe::open(&name).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(ERROR_PIPE_BUSY));
+
+            expect_kind(server.connect(), ErrorKind::WouldBlock);
+            registrator.register(&server, 2, BOTH).unwrap();
+            expect_no_events(&mut poll, &mut events);
+            let mut client = NamedPipe::open(&name).unwrap();
+            expect_events(&mut poll, &mut events, &[(2, false, true)]);
+            server.connect().unwrap();
+            client.write_all(b"fresh").unwrap();
+            expect_events(&mut poll, &mut events, &[(2, true, false)]);
+            expect_bytes(&mut server, b"fresh");
+            assert_eq!(server.write(b"answer").unwrap(), 6);
+            expect_bytes(&mut client, b"answer");
+            assert_eq!(old.read(&mut [0; 8]).unwrap(), 0);
+            old = client;
+        }
+    }
+}
+
+#[test]
+fn an_end_that_is_not_registered_serves_one_client_after_the_other() {
+    let _watchdog = watchdog();
+    let name = name();
+    let mut server = NamedPipe::create(&name).unwrap();
+    for round in 0..5u8 {
+        expect_kind(server.connect(), ErrorKind::WouldBlock);
+        let mut client = NamedPipe::open(&name).unwrap();
+        server.connect().unwrap();
+        client.write_all(&[round]).unwrap();
+        expect_bytes(&mut server, &[round]);
+        assert_eq!(server.write(b"lost").unwrap(), 4);
+        server.disconnect().unwrap();
+        assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_disconnect_without_a_client_is_an_error() {
+    let _watchdog = watchdog();
+    let (_poll, registrator, _events) = queue();
+    let name = name();
+    let server = NamedPipe::create(&name).unwrap();
+    registrator.register(&server, 1, WRITABLE).unwrap();
+    if server.disconnect().is_err() {
+        let _client = NamedPipe::open(&name).unwrap();
+        until_done(|| server.connect()).unwrap();
+    }
+    let (_server, client) = pair();
+    assert!(client.disconnect().is_err());
+}
+
+// Names and instances.
+
+#[test]
+fn each_instance_has_a_client_of_its_own() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let name = name();
+    let mut next = options();
+    next.first_instance(false);
+    let servers = [
+        options().create(&name).unwrap(),
+        next.create(&name).unwrap(),
+        next.create(&name).unwrap(),
+    ];
+    for (token, server) in servers.iter().enumerate() {
+        registrator.register(server, token, WRITABLE).unwrap();
+    }
+    let clients: Vec<_> = (0..3).map(|_| NamedPipe::open(&name).unwrap()).collect();
+    let all: Vec<_> = (0..3).map(|token| (token, false, true)).collect();
+    expect_events(&mut poll, &mut events, &all);
+    let busy = NamedPipe::open(&name).unwrap_err();
+    assert_eq!(busy.raw_os_error(), Some(ERROR_PIPE_BUSY));
+    for (at, mut client) in clients.iter().enumerate() {
+        assert_eq!(client.write(&[at as u8]).unwrap(), 1);
+    }
+    let mut seen: Vec<u8> = servers
+        .iter()
+        .map(|mut server| {
+            let mut byte = [0];
+            assert_eq!(until_done(|| server.read(&mut byte)).unwrap(), 1);
+            byte[0]
+        })
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2]);
+}
+
+#[test]
+fn a_name_in_use_is_an_error() {
+    let _watchdog = watchdog();
+    let name = name();
+    let _server = options().max_instances(1).create(&name).unwrap();
+    let codes = [Some(ERROR_ACCESS_DENIED), Some(ERROR_PIPE_BUSY)];
+    for first in [true, false] {
+        let mut options = options();
+        options.first_instance(first).max_instances(1);
+        let error = options.create(&name).unwrap_err();
+        assert!(codes.contains(&error.raw_os_error()), "{error:?}");
+    }
+    // Under Wine the mark is ignored (WINDOWS-SOURCES, 3: FIRST_PIPE_INSTANCE).
+    let name = self::name();
+    let _server = NamedPipe::create(&name).unwrap();
+    assert_eq!(NamedPipe::create(&name).is_ok(), under_wine());
+}
+
+#[test]
+fn names_that_are_none_are_errors() {
+    let _watchdog = watchdog();
+    for bad in [
+        "",
+        "minimio",
+        r"C:\windows\win.ini",
+        r"\\.\pipe\",
+        r"\\.\pipe",
+        r"\\.\nopipe\minimio",
+        r"\pipe\x",
+        r"\\.\C:\windows\win.ini",
+    ] {
+        for error in [
+            NamedPipe::create(bad).unwrap_err(),
+            NamedPipe::open(bad).unwrap_err(),
+        ] {
+            assert_eq!(error.raw_os_error(), Some(ERROR_INVALID_NAME), "{bad}");
+        }
+    }
+    let with_nul = "\\\\.\\pipe\\minimio\0x";
+    expect_kind(NamedPipe::create(with_nul), ErrorKind::InvalidInput);
+    expect_kind(NamedPipe::open(with_nul), ErrorKind::InvalidInput);
+    expect_kind(NamedPipe::open(name()), ErrorKind::NotFound);
+    // As the system takes them.
+    let name = name();
+    let _server = NamedPipe::create(&name).unwrap();
+    NamedPipe::open(name.replace(r"\pipe\", r"\PIPE\")).unwrap();
+}
+
+#[test]
+fn a_pipe_of_one_direction_moves_bytes_in_that_direction() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    for inbound in [true, false] {
+        let name = name();
+        let mut options = options();
+        options.inbound(inbound).outbound(!inbound);
+        let server = options.create(&name).unwrap();
+        let client = NamedPipe::open(&name).unwrap();
+        server.connect().unwrap();
+        let (mut from, mut to) = if inbound {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        registrator.register(&to, 1, READABLE).unwrap();
+        registrator.register(&from, 2, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        assert_eq!(from.write(b"hello").unwrap(), 5);
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        expect_bytes(&mut to, b"hello");
+        let refused = to.write(b"x").unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(ERROR_ACCESS_DENIED));
+        let refused = from.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(ERROR_ACCESS_DENIED));
+    }
+    let mut options = options();
+    options.inbound(false).outbound(false);
+    expect_kind(options.create(name()), ErrorKind::InvalidInput);
+    expect_kind(
+        self::options().max_instances(0).create(name()),
+        ErrorKind::InvalidInput,
+    );
+}
+
+// Ends.
+
+/// Drops its things in the `which`-th of the six orders, each on a thread of its own if `which` is above 5.
+fn drop_in_order<A: Send, B: Send, C: Send>(which: usize, a: A, b: B, c: C) {
+    let (mut a, mut b, mut c) = (Some(a), Some(b), Some(c));
+    let orders = [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ];
+    for step in orders[which % 6] {
+        thread::scope(|scope| {
+            let (a, b, c) = (&mut a, &mut b, &mut c);
+            let mut act = move || match step {
+                0 => drop(a.take()),
+                1 => drop(b.take()),
+                _ => drop(c.take()),
+            };
+            if which % 12 > 5 {
+                scope.spawn(act);
+            } else {
+                act();
+            }
+        });
+    }
+}
+
+#[test]
+fn everything_is_dropped_in_all_orders_with_a_read_in_flight() {
+    let _watchdog = watchdog();
+    leaves_nothing(|| {
+        for round in 0..effort(60) {
+            let (poll, registrator, _events) = queue();
+            let (near, mut far) = if round % 2 == 0 {
+                pair()
+            } else {
+                reversed_pair()
+            };
+            if round % 3 == 0 {
+                near.set_lent_buffer(0);
+            }
+            registrator.register(&near, 1, BOTH).unwrap();
+            if round % 4 == 0 {
+                // The packet may be on the port when all goes.
+                far.write_all(b"early").unwrap();
+            }
+            drop_in_order(round, poll, registrator, near);
+            // It is broken by now.
+            drop(far.write(&[0xaa; 1000]));
+        }
+    });
+}
+
+/// Closing a pipe with a write in flight would lose all of the write.
+#[test]
+fn everything_is_dropped_in_all_orders_with_a_write_in_flight_and_nothing_is_lost() {
+    let _watchdog = watchdog();
+    leaves_nothing(|| {
+        for round in 0..effort(24) {
+            let (mut poll, registrator, mut events) = queue();
+            let (near, mut far) = if round % 2 == 0 {
+                pair()
+            } else {
+                reversed_pair()
+            };
+            let accepted = write_in_flight(&mut poll, &mut events, &near);
+            registrator.register(&near, 2, BOTH).unwrap();
+            // Where the poll is dropped before it polls, a pump or the reaper takes the packet.
+            let poller = (round % 3 == 0).then(|| {
+                let poll = std::mem::replace(&mut poll, Poll::new().unwrap());
+                poll_until_closed(poll, registrator.clone())
+            });
+            drop_in_order(round, poll, registrator.clone(), near);
+            let mut received: Vec<u8> = Vec::new();
+            let mut buffer = [0; 700];
+            loop {
+                // No poll may run, and then this is who takes packets of that port.
+                drop(registrator.lent_bytes());
+                match until_done(|| far.read(&mut buffer)).unwrap() {
+                    0 => break,
+                    count => received.extend(&buffer[..count]),
+                }
+            }
+            assert_eq!(received.len(), accepted);
+            assert!(received.iter().all(|&byte| byte == 0x5a));
+            if let Some(poller) = poller {
+                registrator.close_loop().unwrap();
+                poller.join().unwrap();
+            }
+        }
+    });
+}
+
+fn poll_until_closed(mut poll: Poll, _registrator: Registrator) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let mut events = Events::with_capacity(8);
+        while poll.poll(&mut events, None).is_ok() {}
+    })
+}
+
+/// A write whose packet is on the port: the drop takes it, and the peer's end does not wait for a poll.
+#[test]
+fn a_pipe_that_is_dropped_after_its_write_has_ended_is_closed_at_once() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    for (mut near, mut far) in [pair(), reversed_pair()] {
+        registrator.register(&near, 1, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        assert_eq!(near.write(b"last").unwrap(), 4);
+        drop(near);
+        expect_bytes(&mut far, b"last");
+        assert_eq!(far.read(&mut [0; 8]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn everything_is_dropped_in_all_orders_with_a_connect_in_flight() {
+    let _watchdog = watchdog();
+    leaves_nothing(|| {
+        for round in 0..effort(60) {
+            let (poll, registrator, _events) = queue();
+            let name = name();
+            let server = NamedPipe::create(&name).unwrap();
+            registrator.register(&server, 1, BOTH).unwrap();
+            let client = (round % 3 == 0).then(|| NamedPipe::open(&name).unwrap());
+            drop_in_order(round, poll, registrator, server);
+            drop(client);
+            // The name is free again.
+            drop(
+                NamedPipeOptions::new()
+                    .max_instances(1)
+                    .create(&name)
+                    .unwrap(),
+            );
+        }
+    });
+}
+
+#[test]
+fn a_poll_dropped_first_leaves_pipes_that_read_and_write() {
+    let _watchdog = watchdog();
+    for lent in [0, 4096] {
+        let (poll, registrator, _events) = queue();
+        let (mut near, mut far) = pair();
+        near.set_lent_buffer(lent);
+        registrator.register(&near, 1, BOTH).unwrap();
+        drop(poll);
+        await_that("nothing is lent", || registrator.lent_bytes() == 0);
+        for _ in 0..3 {
+            far.write_all(b"hello").unwrap();
+            let mut buffer = [0; 8];
+            assert_eq!(until_done(|| near.read(&mut buffer)).unwrap(), 5);
+            assert_eq!(near.write(b"bye").unwrap(), 3);
+            expect_bytes(&mut far, b"bye");
+        }
+        drop(near);
+        assert_eq!(far.read(&mut [0; 8]).unwrap(), 0);
+    }
+}
+
+#[test]
+fn a_closed_loop_leaves_pipes_that_read_and_write() {
+    let _watchdog = watchdog();
+    let (_poll, registrator, _events) = queue();
+    let (mut near, mut far) = pair();
+    registrator.register(&near, 1, BOTH).unwrap();
+    registrator.close_loop().unwrap();
+    far.write_all(b"hello").unwrap();
+    assert_eq!(until_done(|| near.read(&mut [0; 8])).unwrap(), 5);
+    assert_eq!(until_done(|| near.write(b"bye")).unwrap(), 3);
+    expect_bytes(&mut far, b"bye");
+}
+
+/// A peer that never reads holds a dropped pipe no longer than the limit.
+#[cfg(minimio_hooks)]
+#[test]
+fn a_deferred_close_is_given_up_in_the_end() {
+    use minimio::hooks::windows::set_deferred_close;
+
+    let _watchdog = watchdog();
+    for drops_poll in [false, true] {
+        leaves_nothing(|| {
+            set_deferred_close(Duration::from_millis(200));
+            let (mut poll, registrator, mut events) = queue();
+            let (near, mut far) = pair();
+            let accepted = write_in_flight(&mut poll, &mut events, &near);
+            let start = Instant::now();
+            drop(near);
+            assert_ne!(registrator.lent_bytes(), 0);
+            let mut poll = Some(poll);
+            if drops_poll {
+                drop(poll.take());
+            }
+            await_that("it is given up", || {
+                if let Some(poll) = &mut poll {
+                    let timeout = Some(Duration::from_millis(50));
+                    assert_eq!(poll.poll(&mut events, timeout).unwrap(), 0);
+                }
+                registrator.lent_bytes() == 0
+            });
+            assert!(start.elapsed() >= Duration::from_millis(200));
+            let (mut received, mut buffer) = (0, [0; 512]);
+            loop {
+                match until_done(|| far.read(&mut buffer)).unwrap() {
+                    0 => break,
+                    count => received += count,
+                }
+            }
+            assert!(received < accepted, "it was cancelled");
+            set_deferred_close(Duration::from_secs(60));
+        });
+    }
+}
+
+/// Runs `body` until a round leaves no more handles than it found, and nothing in flight. Only one test does so at a time;
+/// the handles of other tests come and go.
+fn leaves_nothing(body: impl Fn()) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..20 {
+        let before = handles();
+        body();
+        #[cfg(minimio_hooks)]
+        await_that("no reaper runs", || {
+            minimio::hooks::windows::live_reapers() == 0
+        });
+        let end = Instant::now() + QUIET;
+        while handles() > before && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if handles() <= before {
+            return;
+        }
+    }
+    panic!("each round has left handles: {}", handles());
 }

@@ -101,7 +101,8 @@ impl NamedPipe {
     ///
     /// # System calls
     /// [`PeekNamedPipe`](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-peeknamedpipe), to learn
-    /// whether it waits for a client. A server's end that can only be written is taken to have one.
+    /// whether it has a peer. If not, or if it can only be written, call [`connect`](NamedPipe::connect) before anything
+    /// else.
     #[must_use]
     pub fn from_handle(handle: OwnedHandle) -> NamedPipe {
         NamedPipe(backend::NamedPipe::from_handle(handle))

@@ -10,6 +10,8 @@ pub(crate) const ERROR_ACCESS_DENIED: Code = 5;
 /// The peer of a pipe is gone.
 pub(crate) const ERROR_BROKEN_PIPE: Code = 109;
 pub(crate) const ERROR_INVALID_NAME: Code = 123;
+/// To a look: the pipe has no client.
+pub(crate) const ERROR_BAD_PIPE: Code = 230;
 /// All instances of a pipe have a client.
 pub(crate) const ERROR_PIPE_BUSY: Code = 231;
 /// To a writer and to a connect: the peer has closed. To a reader that does not wait: the pipe is empty.
@@ -20,8 +22,6 @@ pub(crate) const ERROR_PIPE_NOT_CONNECTED: Code = 233;
 pub(crate) const ERROR_MORE_DATA: Code = 234;
 /// To a connect: a client is there already.
 pub(crate) const ERROR_PIPE_CONNECTED: Code = 535;
-/// No client has come yet.
-pub(crate) const ERROR_PIPE_LISTENING: Code = 536;
 /// What Wine makes of a pipe that was closed under an operation.
 pub(crate) const ERROR_HANDLES_CLOSED: Code = 676;
 /// The operation has not ended.

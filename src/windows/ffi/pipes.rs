@@ -256,7 +256,7 @@ fn owed(returned: BOOL) -> Result<(), Code> {
 /// One code for a peer that is gone, whatever the system calls it: `std` knows the kind of this one.
 fn gone(code: Code) -> Code {
     match code {
-        ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLES_CLOSED => ERROR_BROKEN_PIPE,
+        ERROR_BAD_PIPE | ERROR_PIPE_NOT_CONNECTED | ERROR_HANDLES_CLOSED => ERROR_BROKEN_PIPE,
         code => code,
     }
 }

@@ -120,8 +120,8 @@ impl Stream<Pipe> {
     pub(crate) fn from_handle(pipe: ffi::OwnedHandle) -> NamedPipe {
         // Whatever else the system says, it will say to the calls that follow.
         let state = match ffi::peek_named_pipe(ffi::handle_of(&pipe)) {
-            Err(ffi::ERROR_PIPE_LISTENING) => NOT_STARTED,
-            Err(ffi::ERROR_BROKEN_PIPE) => DISCONNECTED,
+            // Or no client has come yet: the system has one word for both. Or it is not for reading.
+            Err(ffi::ERROR_BROKEN_PIPE | ffi::ERROR_ACCESS_DENIED) => DISCONNECTED,
             _ => CONNECTED,
         };
         Stream::new(pipe, state, ())

@@ -15,6 +15,8 @@ use super::{
     WSAOVERLAPPED,
 };
 
+const ERROR_PIPE_LISTENING: Code = 536;
+
 pub(crate) const GENERIC_READ: u32 = 0x8000_0000;
 pub(crate) const GENERIC_WRITE: u32 = 0x4000_0000;
 pub(crate) const FILE_FLAG_OVERLAPPED: u32 = 0x4000_0000;
