@@ -38,8 +38,11 @@ pub(super) mod windows {
         fn as_raw_handle(&self) -> RawHandle;
     }
     pub(crate) mod backend {
-        pub(crate) mod ffi {}
         pub(crate) struct NamedPipe;
         pub(crate) struct Waitable;
+    }
+    pub(crate) mod ffi {
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct PipeShape;
     }
 }

@@ -5,7 +5,7 @@ use super::elsewhere::windows as system;
 /// What the sources are made of.
 #[cfg(windows)]
 mod system {
-    pub(super) use crate::backend;
+    pub(super) use crate::backend::{self, ffi};
     pub(super) use std::os::windows::io::{
         AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle,
     };

@@ -3,14 +3,13 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
 
-use crate::backend;
+use super::system::ffi::{self, PipeShape};
+use super::system::{backend, AsHandle, AsRawHandle, BorrowedHandle, OwnedHandle, RawHandle};
 use crate::error;
 use crate::interests::{Interests, Token};
 use crate::net::IntoStdError;
 use crate::source::source;
-use crate::windows::ffi::{self, PipeShape};
 use crate::Registrator;
 
 /// One end of a named pipe, as a stream of bytes. Its calls do not block.
@@ -180,8 +179,6 @@ impl NamedPipe {
     }
 }
 
-const DUPLEX: u32 = ffi::PIPE_ACCESS_INBOUND | ffi::PIPE_ACCESS_OUTBOUND;
-
 /// How the server's end of a [`NamedPipe`] is made.
 ///
 /// ```
@@ -201,7 +198,7 @@ impl NamedPipeOptions {
     #[must_use]
     pub fn new() -> NamedPipeOptions {
         NamedPipeOptions(PipeShape {
-            open_mode: ffi::FILE_FLAG_FIRST_PIPE_INSTANCE | DUPLEX,
+            open_mode: ffi::FILE_FLAG_FIRST_PIPE_INSTANCE | ffi::PIPE_ACCESS_DUPLEX,
             pipe_mode: ffi::PIPE_REJECT_REMOTE_CLIENTS,
             max_instances: u8::MAX.into(),
             out_bytes: 1 << 16,
@@ -275,7 +272,7 @@ impl NamedPipeOptions {
     /// # System calls
     /// [`CreateNamedPipeW`](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew)
     pub fn create(&self, name: impl AsRef<OsStr>) -> io::Result<NamedPipe> {
-        if self.0.max_instances == 0 || self.0.open_mode & DUPLEX == 0 {
+        if self.0.max_instances == 0 || self.0.open_mode & ffi::PIPE_ACCESS_DUPLEX == 0 {
             return Err(error::useless_pipe());
         }
         backend::NamedPipe::create(name.as_ref(), &self.0).map(NamedPipe)

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::system::backend::{self, ffi};
-use super::system::{AsHandle, AsRawHandle, BorrowedHandle};
+use super::system::{backend, ffi, AsHandle, AsRawHandle, BorrowedHandle};
 use crate::interests::{Interests, Token};
 use crate::source::{sealed, Source};
 use crate::Registrator;

@@ -39,6 +39,8 @@ pub(crate) const SECURITY_IDENTIFICATION: DWORD = 0x0001_0000;
 pub(crate) const PIPE_ACCESS_INBOUND: DWORD = 1;
 /// The server sends. [CreateNamedPipeW](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew)
 pub(crate) const PIPE_ACCESS_OUTBOUND: DWORD = 2;
+/// Both. [CreateNamedPipeW](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew)
+pub(crate) const PIPE_ACCESS_DUPLEX: DWORD = 3;
 /// Fails if the name has an instance already.
 /// [CreateNamedPipeW](https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-createnamedpipew)
 pub(crate) const FILE_FLAG_FIRST_PIPE_INSTANCE: DWORD = 0x0008_0000;
