@@ -149,9 +149,8 @@ fn an_urgent_byte_behind_others_is_told_by_a_hint() {
     registrator.register(&near, 1, READABLE).unwrap();
     assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
     assert!(events.iter().all(|event| event.is_priority()));
-    assert_eq!((&near).read(&mut [0; 16]).unwrap(), 2);
-    registrator.register(&near, 1, READABLE).unwrap();
-    expect_no_events(&mut poll, &mut events);
+    // The read is full, so the next registration asks the kernel.
+    assert_eq!((&near).read(&mut [0; 2]).unwrap(), 2);
     assert_eq!(take_urgent(&near).unwrap(), 1);
     // Its place stays in the stream, and the kernel calls that readable, without the mark of urgent data.
     registrator.register(&near, 1, READABLE).unwrap();

@@ -81,3 +81,16 @@ fn a_write_after_a_shutdown_raises_no_signal() {
         until_broken(|| stream.write_vectored(&parts));
     }
 }
+
+// 3.9, 9.2: `std` writes to a Unix stream by `write(2)`, which would raise it.
+#[test]
+fn a_write_to_a_unix_socket_without_a_peer_raises_no_signal() {
+    let _watchdog = watchdog();
+    die_of_sigpipe();
+    let (mut near, _) = minimio::os::unix::UnixStream::pair().unwrap();
+    until_broken(|| near.write(b"hello"));
+    until_broken(|| near.write_vectored(&[IoSlice::new(b"hel"), IoSlice::new(b"lo")]));
+    let (near, _far) = minimio::os::unix::UnixDatagram::pair().unwrap();
+    near.shutdown(Shutdown::Write).unwrap();
+    until_broken(|| near.send(b"hello"));
+}
