@@ -18,7 +18,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{pair, watchdog, BOTH, READABLE, WRITABLE};
-use minimio::{Events, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
+use minimio::os::unix::UnixStream;
+use minimio::{Events, Poll, Registrator, Source, TcpListener, TcpStream, UdpSocket};
 
 const TEST: &str = "each_scenario_costs_what_the_table_says";
 /// Tells the traced child which scenario is its.
@@ -53,9 +54,8 @@ fn rounds(mut round: impl FnMut(&dyn Fn())) {
 }
 
 /// An echo with a buffer of that size: poll, read, register again, write.
-fn echo(room: usize) {
+fn echo<S: Source + Read + Write>((mut stream, mut peer): (S, impl Read + Write), room: usize) {
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = pair();
     let mut buffer = vec![0; room];
     registrator.register(&stream, 1, READABLE).unwrap();
     rounds(|mark| {
@@ -67,6 +67,38 @@ fn echo(room: usize) {
         stream.write_all(&buffer[..MESSAGE]).unwrap();
         mark();
         peer.read_exact(&mut [0; MESSAGE]).unwrap();
+    });
+}
+
+fn unix_pair() -> (UnixStream, std::os::unix::net::UnixStream) {
+    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    (UnixStream::from_std(near).unwrap(), far)
+}
+
+/// An echo over a Unix stream that has been full, so that its write direction has been asked for. What the peer reads
+/// would wake the poll, too, if that were still so.
+fn send_after_a_full_stream() {
+    let wait = Duration::from_millis(1);
+    let (mut poll, registrator, mut events) = queue();
+    let (mut stream, mut peer) = unix_pair();
+    let mut filled = 0;
+    while let Ok(count) = stream.write(&[7; MESSAGE]) {
+        filled += count;
+    }
+    registrator.register(&stream, 1, WRITABLE).unwrap();
+    peer.read_exact(&mut vec![0; filled]).unwrap();
+    poll.poll(&mut events, None).unwrap();
+    registrator.register(&stream, 1, READABLE).unwrap();
+    rounds(|mark| {
+        peer.write_all(&[7; MESSAGE]).unwrap();
+        poll.poll(&mut events, None).unwrap();
+        assert_eq!(stream.read(&mut [0; 4096]).unwrap(), MESSAGE);
+        registrator.register(&stream, 1, READABLE).unwrap();
+        stream.write_all(&[7; MESSAGE]).unwrap();
+        peer.read_exact(&mut [0; MESSAGE]).unwrap();
+        mark();
+        assert_eq!(poll.poll(&mut events, Some(wait)).unwrap(), 0);
+        mark();
     });
 }
 
@@ -194,11 +226,18 @@ fn make_and_drop_a_poll() {
     });
 }
 
-const SCENARIOS: [(&str, fn()); 13] = [
-    ("echo: poll, read, register again, write", || echo(4096)),
-    ("the same with a buffer that the message fills", || {
-        echo(MESSAGE)
+const SCENARIOS: [(&str, fn()); 15] = [
+    ("echo: poll, read, register again, write", || {
+        echo(pair(), 4096)
     }),
+    ("the same with a buffer that the message fills", || {
+        echo(pair(), MESSAGE)
+    }),
+    ("echo over a Unix stream", || echo(unix_pair(), 4096)),
+    (
+        "1 ms after the peer has read, with a Unix stream that was full once",
+        send_after_a_full_stream,
+    ),
     (
         "a datagram: poll, receive, register again, send",
         echo_datagram,

@@ -379,14 +379,14 @@ fn a_full_stream_is_writable_when_its_peer_has_read() {
     let chunk = vec![7; 1 << 20];
     for refused in [false, true, false, true] {
         let mut written = (&near).write(&chunk).unwrap();
-        while refused {
-            match (&near).write(&chunk) {
-                Ok(count) => written += count,
-                Err(error) => {
-                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
-                    break;
+        if refused {
+            let error = loop {
+                match (&near).write(&chunk) {
+                    Ok(count) => written += count,
+                    Err(error) => break error.kind(),
                 }
-            }
+            };
+            assert_eq!(error, ErrorKind::WouldBlock);
         }
         registrator.register(&near, 1, WRITABLE).unwrap();
         expect_no_events(&mut poll, &mut events);
