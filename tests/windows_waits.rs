@@ -1,4 +1,5 @@
-//! 3.5, 5: waits for the end of a connect that somebody else began leave nothing behind, whatever is dropped when.
+//! 3.5, 5, 9.5: waits for the end of a connect that somebody else began, and for handles of the user's, leave nothing behind,
+//! whatever is dropped when.
 
 #![cfg(all(windows, minimio_hooks))]
 #![allow(clippy::unwrap_used)]
@@ -8,6 +9,8 @@ mod under_way;
 
 use std::io::{ErrorKind, Write};
 use std::net;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr::null;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -19,9 +22,11 @@ use common::{
 };
 use minimio::hooks::windows::{delay_packets, live_operations, live_reapers, live_waits};
 use minimio::hooks::{fail, Call};
+use minimio::os::windows::Waitable;
 use minimio::{Events, Poll, Registrator, TcpStream};
 use under_way::{begun, bound, UnderWay};
 use windows_sys::Win32::Networking::WinSock::WSAENOBUFS;
+use windows_sys::Win32::System::Threading::{CreateEventW, SetEvent};
 
 /// What the system opens at the first use of its thread pool, and of Winsock, and may open again for more threads.
 const SPARE_HANDLES: u32 = 16;
@@ -223,5 +228,107 @@ fn ends_that_race_with_the_end_of_the_poll_leave_nothing() {
             assert_eq!(until_done(|| stream.write(b"hello")).unwrap(), 5);
         }
         dropper.join().unwrap();
+    });
+}
+
+/// An event object that is reset by the wait that it ends.
+fn event() -> OwnedHandle {
+    // SAFETY: no attributes and no name.
+    let event = unsafe { CreateEventW(null(), 0, 0, null()) };
+    assert!(!event.is_null());
+    // SAFETY: it was made right now, and nobody else has it.
+    unsafe { OwnedHandle::from_raw_handle(event) }
+}
+
+fn set(event: &OwnedHandle) {
+    // SAFETY: the handle is open, being borrowed.
+    assert_ne!(unsafe { SetEvent(event.as_raw_handle()) }, 0);
+}
+
+fn armed(registrator: &Registrator, count: usize) -> Vec<Waitable<OwnedHandle>> {
+    let arm = |token| {
+        let object = Waitable::new(event());
+        registrator.register(&object, token, READABLE).unwrap();
+        object
+    };
+    (0..count).map(arm).collect()
+}
+
+// One wait at a time.
+#[test]
+fn a_registered_handle_waits_once() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let object = Waitable::new(event());
+        for token in 0..3 {
+            registrator.register(&object, token, READABLE).unwrap();
+            assert_eq!(live_operations(), 1);
+        }
+        set(object.get());
+        expect_events(&mut poll, &mut events, &[(2, true, false)]);
+        assert_eq!(live_operations(), 0);
+        registrator.register(&object, 3, READABLE).unwrap();
+        registrator.deregister(&object).unwrap();
+        assert_eq!(live_operations(), 0);
+    });
+}
+
+#[test]
+fn handles_dropped_while_they_are_waited_for_leave_nothing() {
+    leaves_nothing(|_poll, registrator, _| {
+        drop(armed(&registrator, MANY));
+        assert_eq!(live_operations(), 0);
+    });
+}
+
+// The signals come while all is dropped, in any order.
+#[test]
+fn signals_that_race_with_drops_leave_nothing() {
+    for poll_first in [false, true] {
+        leaves_nothing(|poll, registrator, _| {
+            let objects = armed(&registrator, effort(3) * MANY);
+            let mine = |object: &Waitable<OwnedHandle>| object.get().try_clone().unwrap();
+            let all: Vec<_> = objects.iter().map(mine).collect();
+            let setter = thread::spawn(move || all.iter().for_each(set));
+            if poll_first {
+                drop(poll);
+                drop(objects);
+            } else {
+                drop(objects);
+                drop(poll);
+            }
+            setter.join().unwrap();
+        });
+    }
+}
+
+// 2.4: what was taken is told to the next registration.
+#[test]
+fn a_wait_or_a_note_that_is_refused_is_an_error_of_register() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let object = Waitable::new(event());
+        for call in [Call::Wait, Call::Post] {
+            fail(call, WSAENOBUFS, 1);
+            let refused = registrator.register(&object, 1, READABLE).unwrap_err();
+            assert_eq!(refused.raw_os_error(), Some(WSAENOBUFS));
+            assert_eq!(live_operations(), 0);
+            set(object.get());
+            expect_no_events(&mut poll, &mut events);
+        }
+        for token in 2..4 {
+            registrator.register(&object, token, READABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        }
+    });
+}
+
+#[test]
+fn a_handle_whose_packet_comes_late_is_an_event() {
+    leaves_nothing(|mut poll, registrator, mut events| {
+        let object = Waitable::new(event());
+        registrator.register(&object, 1, READABLE).unwrap();
+        delay_packets(5);
+        set(object.get());
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        delay_packets(0);
     });
 }
