@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use common::{pair, watchdog, BOTH, READABLE, WRITABLE};
 use minimio::os::unix::UnixStream;
-use minimio::{Events, Poll, Registrator, Source, TcpListener, TcpStream, UdpSocket};
+use minimio::{pipe, Events, Poll, Registrator, Source, TcpListener, TcpStream, UdpSocket};
 
 const TEST: &str = "each_scenario_costs_what_the_table_says";
 /// Tells the traced child which scenario is its.
@@ -119,6 +119,40 @@ fn echo_datagram() {
         socket.send_to(&buffer[..count], from).unwrap();
         mark();
         peer.recv_from(&mut buffer).unwrap();
+    });
+}
+
+/// A pipe that is read with a buffer of that size. Of a short read nothing follows, since the writer may send packets.
+fn read_pipe(until_empty: bool) {
+    let (mut poll, registrator, mut events) = queue();
+    let (mut reader, mut writer) = pipe().unwrap();
+    let mut buffer = [0; 4096];
+    registrator.register(&reader, 1, READABLE).unwrap();
+    rounds(|mark| {
+        writer.write_all(&[7; MESSAGE]).unwrap();
+        mark();
+        poll.poll(&mut events, None).unwrap();
+        assert_eq!(reader.read(&mut buffer).unwrap(), MESSAGE);
+        if until_empty {
+            assert!(reader.read(&mut buffer).is_err());
+        }
+        registrator.register(&reader, 1, READABLE).unwrap();
+        mark();
+    });
+}
+
+/// A pipe whose reader takes what a write has filled it with.
+fn write_pipe() {
+    let (mut poll, registrator, mut events) = queue();
+    let (mut reader, mut writer) = pipe().unwrap();
+    let mut buffer = vec![7; 1 << 20];
+    rounds(|mark| {
+        mark();
+        let count = writer.write(&buffer).unwrap();
+        registrator.register(&writer, 1, WRITABLE).unwrap();
+        mark();
+        assert_eq!(reader.read(&mut buffer).unwrap(), count);
+        poll.poll(&mut events, None).unwrap();
     });
 }
 
@@ -226,7 +260,7 @@ fn make_and_drop_a_poll() {
     });
 }
 
-const SCENARIOS: [(&str, fn()); 15] = [
+const SCENARIOS: [(&str, fn()); 18] = [
     ("echo: poll, read, register again, write", || {
         echo(pair(), 4096)
     }),
@@ -241,6 +275,15 @@ const SCENARIOS: [(&str, fn()); 15] = [
     (
         "a datagram: poll, receive, register again, send",
         echo_datagram,
+    ),
+    ("a pipe: poll, read, register again", || read_pipe(false)),
+    (
+        "a pipe: poll, read until `WouldBlock`, register again",
+        || read_pipe(true),
+    ),
+    (
+        "a pipe: write what fills it, register until there is room",
+        write_pipe,
     ),
     ("accept: poll, accept, register again", accept),
     ("connect: start, register, poll", connect),

@@ -1,4 +1,5 @@
-//! A sandbox that refuses `epoll_pwait2` ends no poll (4.8). The filter is a real one, and the thread's own.
+//! A sandbox that refuses `epoll_pwait2` ends no poll (4.8), and one that refuses `pidfd_open` is told of (9.6). The filters
+//! are real ones, and the thread's own.
 
 #![cfg(all(
     target_os = "linux",
@@ -10,17 +11,19 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::mem::size_of;
 use std::os::raw::c_ulong;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{expect_events, watchdog};
-use minimio::{Events, Poll};
+use minimio::{ChildExit, Events, Poll};
 
-/// Makes the calling thread get the error `code` from `epoll_pwait2`, as a sandbox does. For the life of the thread.
-fn refuse_epoll_pwait2(code: libc::c_int) {
-    let number = u32::try_from(libc::SYS_epoll_pwait2).unwrap();
+/// Makes the calling thread get the error `code` from a system call, as a sandbox does. For the life of the thread.
+fn refuse(call: libc::c_long, code: libc::c_int) {
+    let number = u32::try_from(call).unwrap();
     let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
         code: u16::try_from(code).unwrap(),
         jt,
@@ -56,6 +59,10 @@ fn refuse_epoll_pwait2(code: libc::c_int) {
         )
     };
     assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn refuse_epoll_pwait2(code: libc::c_int) {
+    refuse(libc::SYS_epoll_pwait2, code);
     let nobody = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -107,5 +114,26 @@ fn a_refused_epoll_pwait2_ends_no_poll() {
             }
         });
         polling.join().unwrap();
+    }
+}
+
+// 4.8, 9.6
+#[test]
+fn a_refused_pidfd_open_is_an_error_that_says_so() {
+    let _watchdog = watchdog();
+    for code in [libc::ENOSYS, libc::EPERM, libc::EACCES, libc::ENOTSUP] {
+        let watching = thread::spawn(move || {
+            let mut child = Command::new("cat")
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            refuse(libc::SYS_pidfd_open, code);
+            let error = ChildExit::new(&mut child).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("pidfd_open"), "{error}");
+            drop(child.stdin.take());
+            assert!(child.wait().unwrap().success());
+        });
+        watching.join().unwrap();
     }
 }
