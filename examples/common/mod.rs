@@ -53,6 +53,13 @@ impl Arguments {
         Some(self.option.clone())
     }
 
+    /// What was taken for an option and is the name of a command, and all behind it: its arguments.
+    pub(crate) fn command(&mut self) -> Vec<String> {
+        let mut command = vec![self.option.clone()];
+        command.extend(&mut self.rest);
+        command
+    }
+
     /// Ends the program because it does not have this option.
     pub(crate) fn unknown(&self) -> ! {
         self.wrong(format_args!("unknown argument {:?}", self.option))
