@@ -910,7 +910,6 @@ suite! {
         replacing_the_token_of_one_interest_leaves_the_other_its_own,
         a_hundred_registrations_in_a_row_on_a_ready_stream_yield_one_event_each_interest,
         writable_event_comes_when_the_peer_had_closed_before,
-        an_end_of_stream_that_came_with_the_last_bytes_is_reported_after_a_short_read,
         end_of_stream_of_a_half_closed_peer_yields_one_event_each_registration,
         a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register,
         a_long_exchange_by_events_loses_and_doubles_nothing,
@@ -938,6 +937,7 @@ suite! {
         unknown_bits_are_invalid_input,
         a_source_belongs_to_its_first_poll_also_after_deregister,
         a_source_belongs_to_its_first_poll_also_after_that_poll_is_gone,
+        an_end_of_stream_that_came_with_the_last_bytes_is_reported_after_a_short_read,
     }
     writing {
         writable_yields_one_event_although_there_is_room_for_ever,
