@@ -21,24 +21,148 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{self, Shutdown, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use common::{effort, under_wine, watchdog, HANG, READABLE, WRITABLE};
-use minimio::{Event, Events, Interests, Poll, TcpListener, TcpStream, Token};
+use common::ends::{share, ListenerEnd, Plain, StreamEnd};
+use common::{under_wine, watchdog, HANG, READABLE, WRITABLE};
+use minimio::{Event, Events, Interests, Poll, Source, TcpListener, TcpStream, Token};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use socket2::SockRef;
 
-/// With so many bytes unread there is certainly still room to write, since every socket buffer holds more.
+/// With so many bytes unread there is certainly still room to write, since every buffer holds more.
 const ROOM_IS_CERTAIN_BELOW: usize = 2_048;
+
+/// The same for writes whose bytes are unread: some systems count the memory that a message takes, however short it is.
+const ROOM_IS_CERTAIN_BELOW_WRITES: usize = 16;
 
 const MOST_STREAMS: usize = 6;
 
 /// Whether a non-blocking connect starts only with the first registration (3.5).
 const CONNECTS_WHEN_REGISTERED: bool = cfg!(windows);
+
+/// The sources of a program, and in what they differ.
+trait Sources: 'static {
+    type Stream: StreamEnd;
+    type Listener: Source;
+    type Address;
+    /// What tells one client from another.
+    type Name: Ord + Clone + std::fmt::Debug;
+
+    const SHARE: usize = <Self::Stream as StreamEnd>::SHARE;
+
+    /// Whether a peer that drops its end with bytes unread always resets the connection.
+    const UNREAD_BYTES_RESET: bool = false;
+
+    /// Whether a peer is told at once that nobody reads any more.
+    const TELLS_OF_SHUT_READING: bool = false;
+
+    fn bind() -> (Self::Listener, Self::Address);
+
+    /// A client on its way, and its name. `None` if these sources have no clients.
+    fn connect(address: &Self::Address, blocking: bool) -> Option<(Self::Stream, Self::Name)>;
+
+    fn accept(listener: &Self::Listener) -> io::Result<(Self::Stream, Self::Name)>;
+
+    /// Accepts by a call within `try_io`.
+    fn try_accept(listener: &Self::Listener) -> io::Result<(Self::Stream, Self::Name)>;
+
+    /// Makes the drop of `stream` wait so long for its peer, or reset it. Returns whether there is such an option.
+    fn set_linger(stream: &Self::Stream, time: Duration) -> bool;
+}
+
+#[derive(Debug)]
+struct Tcp;
+
+impl Sources for Tcp {
+    type Stream = TcpStream;
+    type Listener = TcpListener;
+    type Address = SocketAddr;
+    /// A port.
+    type Name = u16;
+
+    fn bind() -> (TcpListener, SocketAddr) {
+        ListenerEnd::bind()
+    }
+
+    fn connect(address: &SocketAddr, blocking: bool) -> Option<(TcpStream, u16)> {
+        let stream = if blocking {
+            TcpStream::connect(address)
+        } else {
+            TcpStream::connect_nonblocking(*address)
+        };
+        let stream = stream.unwrap();
+        let port = stream.local_addr().unwrap().port();
+        Some((stream, port))
+    }
+
+    fn accept(listener: &TcpListener) -> io::Result<(TcpStream, u16)> {
+        let (stream, from) = listener.accept()?;
+        Ok((stream, from.port()))
+    }
+
+    fn try_accept(listener: &TcpListener) -> io::Result<(TcpStream, u16)> {
+        let (stream, from) = listener.try_io(READABLE, net::TcpListener::accept)?;
+        Ok((TcpStream::from_std(stream).unwrap(), from.port()))
+    }
+
+    fn set_linger(stream: &TcpStream, time: Duration) -> bool {
+        SockRef::from(stream).set_linger(Some(time)).unwrap();
+        true
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::net;
+    use std::path::PathBuf;
+
+    use minimio::os::unix::{UnixListener, UnixStream};
+
+    use super::{io, Duration, ListenerEnd, Sources, READABLE};
+
+    #[derive(Debug)]
+    pub(crate) struct Unix;
+
+    impl Sources for Unix {
+        type Stream = UnixStream;
+        type Listener = UnixListener;
+        type Address = PathBuf;
+        /// The path that the client is bound to.
+        type Name = Option<PathBuf>;
+
+        const UNREAD_BYTES_RESET: bool = cfg!(target_os = "linux");
+        const TELLS_OF_SHUT_READING: bool = true;
+
+        fn bind() -> (UnixListener, PathBuf) {
+            ListenerEnd::bind()
+        }
+
+        /// A connect ends within the call.
+        fn connect(address: &PathBuf, _blocking: bool) -> Option<(UnixStream, Option<PathBuf>)> {
+            let client = <UnixListener as ListenerEnd>::connect(address);
+            let name = UnixListener::name(&client);
+            Some((UnixStream::from_std(client).unwrap(), name))
+        }
+
+        fn accept(listener: &UnixListener) -> io::Result<(UnixStream, Option<PathBuf>)> {
+            ListenerEnd::accept(listener)
+        }
+
+        fn try_accept(listener: &UnixListener) -> io::Result<(UnixStream, Option<PathBuf>)> {
+            let (stream, from) = listener.try_io(READABLE, net::UnixListener::accept)?;
+            let from = from.as_pathname().map(Into::into);
+            Ok((UnixStream::from_std(stream).unwrap(), from))
+        }
+
+        fn set_linger(_stream: &UnixStream, _time: Duration) -> bool {
+            false
+        }
+    }
+}
 
 /// A step of a program. The number of a stream is taken modulo how many streams there are.
 #[derive(Debug, Clone)]
@@ -46,6 +170,8 @@ enum Step {
     Connect,
     ConnectBlocking,
     Accept,
+    /// Makes two streams that are connected already.
+    Pair,
     /// Chooses how much memory a stream lends to a receive. This has an effect only on Windows.
     Lend {
         stream: usize,
@@ -144,6 +270,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Connect),
         2 => Just(Step::ConnectBlocking),
         6 => Just(Step::Accept),
+        2 => Just(Step::Pair),
         2 => (stream(), lent).prop_map(|(stream, bytes)| Step::Lend { stream, bytes }),
         12 => (stream(), size()).prop_map(|(stream, room)| Step::Read { stream, room }),
         3 => (stream(), size()).prop_map(|(stream, room)| Step::Peek { stream, room }),
@@ -238,6 +365,12 @@ struct Model {
     started: bool,
     /// An event of that direction has come and no call was made since, so the next call does not block.
     promised: [bool; 2],
+    /// The peer reads no more, and the system says so to whoever writes.
+    refused: bool,
+    /// How many of the peer's writes may have bytes in `incoming`.
+    unread_writes: usize,
+    /// How many writes there were.
+    sent_writes: usize,
     /// How many bytes were written. It makes the next bytes differ.
     written: usize,
 }
@@ -251,6 +384,14 @@ impl Model {
     fn must_fire(&self, interest: Interests) -> bool {
         let over = self.fin || self.ended || self.read_shut || self.told.is_some();
         interest == READABLE && (over || !self.incoming.is_empty() && !self.maybe_reset)
+    }
+
+    /// A read has taken so many bytes.
+    fn took(&mut self, count: usize) {
+        self.incoming.drain(..count);
+        if self.incoming.is_empty() {
+            self.unread_writes = 0;
+        }
     }
 
     fn may_fail(&self) -> bool {
@@ -291,28 +432,28 @@ fn index(interest: Interests) -> usize {
     usize::from(interest == WRITABLE)
 }
 
-struct World {
+struct World<T: Sources> {
     poll: Poll,
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: T::Listener,
+    address: T::Address,
     listener_armed: Option<Token>,
     listener_registered: bool,
     listener_promised: bool,
-    /// Clients that are connected or will be, and were not accepted yet, by their port.
-    pending: BTreeMap<u16, Id>,
-    streams: BTreeMap<Id, TcpStream>,
+    /// Clients that are connected or will be, and were not accepted yet.
+    pending: BTreeMap<T::Name, Id>,
+    streams: BTreeMap<Id, T::Stream>,
     models: BTreeMap<Id, Model>,
     next_id: Id,
     next_token: Token,
     wakes: BTreeSet<Token>,
 }
 
-impl World {
-    fn new(lent_limit: usize) -> World {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+impl<T: Sources> World<T> {
+    fn new(lent_limit: usize) -> World<T> {
+        let (listener, address) = T::bind();
         World {
             poll: Poll::with_lent_limit(lent_limit).unwrap(),
-            address: listener.local_addr().unwrap(),
+            address,
             listener,
             listener_armed: None,
             listener_registered: false,
@@ -336,7 +477,7 @@ impl World {
         self.next_token
     }
 
-    fn add(&mut self, stream: TcpStream, model: Model) -> Id {
+    fn add(&mut self, stream: T::Stream, model: Model) -> Id {
         let id = self.next_id;
         self.next_id += 1;
         self.streams.insert(id, stream);
@@ -359,13 +500,13 @@ impl World {
             Step::Connect | Step::ConnectBlocking => {
                 self.connect(matches!(step, Step::ConnectBlocking));
             }
+            Step::Pair => self.pair(),
             Step::Accept => {
-                let result = self.listener.accept();
+                let result = T::accept(&self.listener);
                 self.check_accept(result, true);
             }
             Step::TryAccept => {
-                let result = self.listener.try_io(READABLE, net::TcpListener::accept);
-                let result = result.map(|(std, from)| (TcpStream::from_std(std).unwrap(), from));
+                let result = T::try_accept(&self.listener);
                 self.check_accept(result, false);
             }
             Step::RegisterListener => {
@@ -455,18 +596,14 @@ impl World {
             Step::Lend { bytes, .. } => self.streams[&id].set_lent_buffer(bytes),
             Step::Shutdown { how, .. } => self.shutdown(id, how),
             Step::Reset { .. } => {
-                let linger = SockRef::from(&self.streams[&id]).set_linger(Some(Duration::ZERO));
-                linger.unwrap();
-                self.drop_stream(id, true);
+                let resets = T::set_linger(&self.streams[&id], Duration::ZERO);
+                self.drop_stream(id, resets);
             }
             Step::Linger { .. } => {
                 // On Unix the drop waits that long for a peer that reads nothing, and in this program no other thread
                 // reads.
-                if cfg!(windows) || self.unread_by_peer(id) < ROOM_IS_CERTAIN_BELOW {
-                    let second = Some(Duration::from_secs(1));
-                    SockRef::from(&self.streams[&id])
-                        .set_linger(second)
-                        .unwrap();
+                if cfg!(windows) || self.room_is_certain(id) {
+                    T::set_linger(&self.streams[&id], Duration::from_secs(1));
                 }
                 self.drop_stream(id, false);
             }
@@ -494,6 +631,16 @@ impl World {
         }
     }
 
+    /// Whether there must be room to write.
+    fn room_is_certain(&self, id: Id) -> bool {
+        let model = &self.models[&id];
+        let writes = match model.peer {
+            Some(peer) => self.models[&peer].unread_writes,
+            None => model.sent_writes,
+        };
+        self.unread_by_peer(id) < ROOM_IS_CERTAIN_BELOW && writes < ROOM_IS_CERTAIN_BELOW_WRITES
+    }
+
     /// How many bytes of a stream were written and not read, by its peer or by the client that will be its peer.
     fn unread_by_peer(&self, id: Id) -> usize {
         let model = &self.models[&id];
@@ -507,13 +654,9 @@ impl World {
         if self.streams.len() >= MOST_STREAMS {
             return;
         }
-        let stream = if blocking {
-            TcpStream::connect(self.address)
-        } else {
-            TcpStream::connect_nonblocking(self.address)
+        let Some((stream, from)) = T::connect(&self.address, blocking) else {
+            return;
         };
-        let stream = stream.unwrap();
-        let from = stream.local_addr().unwrap().port();
         let model = Model {
             connecting: !blocking,
             started: blocking || !CONNECTS_WHEN_REGISTERED,
@@ -523,6 +666,21 @@ impl World {
         self.pending.insert(from, id);
     }
 
+    fn pair(&mut self) {
+        if self.streams.len() + 1 >= MOST_STREAMS {
+            return;
+        }
+        let (near, far) = T::Stream::two();
+        let model = |peer| Model {
+            peer,
+            started: true,
+            ..Model::default()
+        };
+        let near = self.add(near, model(None));
+        let far = self.add(far, model(Some(near)));
+        self.model(near).peer = Some(far);
+    }
+
     /// Whether a client has connected and is still there. Then its connection can be accepted.
     fn waits(&self, id: &Id) -> bool {
         self.streams.contains_key(id) && self.models[id].started
@@ -530,11 +688,11 @@ impl World {
 
     /// `ours` is false for a call within `try_io`, of which less is promised. On Windows it does not see what an
     /// operation in flight will bring. Elsewhere it may accept a connection that is gone.
-    fn check_accept(&mut self, result: io::Result<(TcpStream, SocketAddr)>, ours: bool) {
+    fn check_accept(&mut self, result: io::Result<(T::Stream, T::Name)>, ours: bool) {
         let promised = std::mem::take(&mut self.listener_promised);
         match result {
             Ok((stream, from)) => {
-                let client = self.pending.remove(&from.port());
+                let client = self.pending.remove(&from);
                 let client = client.expect("nobody connected");
                 assert!(self.models[&client].started, "nobody has connected yet");
                 let mut model = Model {
@@ -548,6 +706,8 @@ impl World {
                     model.incoming.extend(&bytes_at(0, before.written));
                     model.fin = before.write_shut;
                     model.maybe_reset = before.read_shut || before.maybe_read_shut;
+                    model.refused = T::TELLS_OF_SHUT_READING && before.read_shut;
+                    model.unread_writes = before.sent_writes;
                 }
                 if !self.streams.contains_key(&client) {
                     model.fin = true;
@@ -613,11 +773,11 @@ impl World {
 
     fn read(&mut self, id: Id, room: usize) {
         let mut buffer = vec![0; room];
-        let result = (&self.streams[&id]).read(&mut buffer);
+        let result = self.streams[&id].read(&mut buffer);
         let ended = room > 0 && matches!(result, Ok(0));
         let count = self.check_read(id, result, &buffer);
         let model = self.model(id);
-        model.incoming.drain(..count);
+        model.took(count);
         if room > 0 {
             model.promised[0] = false;
             model.end_told |= ended;
@@ -632,7 +792,7 @@ impl World {
             return;
         }
         let mut buffer = vec![0; room];
-        let result = self.streams[&id].try_io(READABLE, |mut std| std.read(&mut buffer));
+        let result = self.streams[&id].try_io(READABLE, |std| std.read(&mut buffer));
         let model = self.model(id);
         match result {
             Ok(0) => {
@@ -642,7 +802,7 @@ impl World {
             }
             Ok(_) => {
                 let count = self.check_read(id, result, &buffer);
-                self.model(id).incoming.drain(..count);
+                self.model(id).took(count);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let promised = model.promised[0] && !cfg!(windows);
@@ -690,9 +850,9 @@ impl World {
             return;
         }
         let result = if ours {
-            (&self.streams[&id]).write(&bytes)
+            self.streams[&id].write(&bytes)
         } else {
-            self.streams[&id].try_io(WRITABLE, |mut std| std.write(&bytes))
+            self.streams[&id].try_io(WRITABLE, |std| std.write(&bytes))
         };
         let model = self.model(id);
         let promised = model.promised[1] && (ours || !cfg!(windows));
@@ -707,7 +867,9 @@ impl World {
                 assert!(count == 0 || !model.write_shut, "a write after the end");
                 let broken = model.told.is_some() && ours;
                 assert!(count == 0 || !broken, "it was broken: {model:?}");
+                assert!(count == 0 || !model.refused, "nobody reads it: {model:?}");
                 model.written += taken;
+                model.sent_writes += usize::from(taken > 0);
                 if count > 0 {
                     model.connecting = false;
                 }
@@ -723,6 +885,7 @@ impl World {
                     }
                     Some(peer) => {
                         peer.incoming.extend(&bytes[..taken]);
+                        peer.unread_writes += usize::from(taken > 0);
                         peer.maybe_read_shut
                     }
                     None => had_peer,
@@ -738,6 +901,7 @@ impl World {
                 assert!(!promised, "an event, and no room: {model:?}");
             }
             Err(_) if model.write_shut && !model.may_fail() => {}
+            Err(error) if model.refused && error.kind() == ErrorKind::BrokenPipe => {}
             Err(error) => model.tell(&error),
         }
     }
@@ -760,7 +924,11 @@ impl World {
             model.read_shut = true;
             model.dropped += model.incoming.len();
             model.incoming.clear();
+            if let Some(peer) = self.peer(id) {
+                peer.refused |= T::TELLS_OF_SHUT_READING;
+            }
         }
+        let model = self.model(id);
         if how != Shutdown::Read {
             model.write_shut = true;
             if let Some(peer) = self.peer(id) {
@@ -787,6 +955,7 @@ impl World {
             || model.read_shut
             || model.maybe_read_shut;
         let ended_before = model.write_shut || model.told.is_some();
+        let reset = reset || T::UNREAD_BYTES_RESET && !model.incoming.is_empty();
         if let Some(peer) = self.peer(id) {
             peer.ended = true;
             peer.fin = true;
@@ -848,7 +1017,7 @@ impl World {
             !event.is_read_closed() || read_closed,
             "{event:?}: {model:?}"
         );
-        let write_closed = model.write_shut || model.may_fail();
+        let write_closed = model.write_shut || model.may_fail() || model.refused;
         assert!(
             !event.is_write_closed() || write_closed,
             "{event:?}: {model:?}"
@@ -872,7 +1041,7 @@ impl World {
             if model.armed[0].is_some() && model.must_fire(READABLE) {
                 due.push((*id, READABLE));
             }
-            if model.armed[1].is_some() && self.unread_by_peer(*id) < ROOM_IS_CERTAIN_BELOW {
+            if model.armed[1].is_some() && self.room_is_certain(*id) {
                 due.push((*id, WRITABLE));
             }
         }
@@ -922,8 +1091,8 @@ fn bytes_at(place: usize, count: usize) -> Vec<u8> {
     bytes
 }
 
-fn run(lent_limit: usize, program: &[Step]) {
-    let mut world = World::new(lent_limit);
+fn run<T: Sources>(lent_limit: usize, program: &[Step]) {
+    let mut world = World::<T>::new(lent_limit);
     for step in program {
         world.take(step);
     }
@@ -931,11 +1100,11 @@ fn run(lent_limit: usize, program: &[Step]) {
 }
 
 // 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.5, 3.8, 3.10, 4.1, 4.3, 4.6, 5.4
-#[test]
-fn random_programs_do_what_the_model_allows() {
+fn random_programs_do_what_the_model_allows<T: Sources>() {
     let _watchdog = watchdog();
     let config = Config {
-        cases: u32::try_from(effort(150)).unwrap(),
+        // Most of what may go wrong does not depend on the sources.
+        cases: u32::try_from(share(T::SHARE.min(2), 150)).unwrap(),
         failure_persistence: None,
         ..Config::default()
     };
@@ -944,10 +1113,21 @@ fn random_programs_do_what_the_model_allows() {
     let lent_limit = prop::sample::select(vec![0, 5_000, 64 << 20]);
     let programs = (lent_limit, prop::collection::vec(step(), 1..120));
     let result = TestRunner::new(config).run(&programs, |(lent_limit, program)| {
-        run(lent_limit, &program);
+        run::<T>(lent_limit, &program);
         Ok(())
     });
     if let Err(failure) = result {
         panic!("{failure}");
     }
+}
+
+#[test]
+fn random_programs_of_tcp() {
+    random_programs_do_what_the_model_allows::<Tcp>();
+}
+
+#[cfg(unix)]
+#[test]
+fn random_programs_of_unix_sockets() {
+    random_programs_do_what_the_model_allows::<unix::Unix>();
 }

@@ -201,17 +201,17 @@ fn messages_of_every_size_arrive_and_return_whole<S: StreamEnd>() {
 }
 
 // 3.3, 2.1, 8
-fn sixteen_mebibytes_cross_both_ways_at_once<S: StreamEnd>() {
-    const SIZE: usize = 16 << 20;
+fn mebibytes_cross_both_ways_at_once<S: StreamEnd>() {
+    let size = (16 << 20) / S::SHARE;
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
     let (stream, peer) = S::pair();
-    let outgoing = pattern(1, SIZE);
+    let outgoing = pattern(1, size);
     let expected = checksum(&outgoing);
     let reader = thread::spawn({
         let mut peer = peer.duplicate();
         move || {
-            let mut received = vec![0; SIZE];
+            let mut received = vec![0; size];
             peer.read_exact(&mut received).unwrap();
             checksum(&received)
         }
@@ -219,32 +219,32 @@ fn sixteen_mebibytes_cross_both_ways_at_once<S: StreamEnd>() {
     let writer = thread::spawn({
         let mut peer = peer;
         move || {
-            let bytes = pattern(2, SIZE);
+            let bytes = pattern(2, size);
             peer.write_all(&bytes).unwrap();
             (peer, checksum(&bytes))
         }
     });
 
-    let mut incoming = Vec::with_capacity(SIZE);
+    let mut incoming = Vec::with_capacity(size);
     let mut buffer = vec![0; 48 << 10];
     let mut written = 0;
     registrator
         .register(&stream, 1, READABLE | WRITABLE)
         .unwrap();
-    while written < SIZE || incoming.len() < SIZE {
+    while written < size || incoming.len() < size {
         assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0, "stuck");
         for event in &events {
             if event.is_readable() {
                 let count = stream.read(&mut buffer).unwrap();
                 assert_ne!(count, 0);
                 incoming.extend_from_slice(&buffer[..count]);
-                if incoming.len() < SIZE {
+                if incoming.len() < size {
                     registrator.register(&stream, 1, READABLE).unwrap();
                 }
             }
             if event.is_writable() {
                 written += stream.write(&outgoing[written..]).unwrap();
-                if written < SIZE {
+                if written < size {
                     registrator.register(&stream, 1, WRITABLE).unwrap();
                 }
             }
@@ -736,7 +736,7 @@ fn all_accepted_bytes_arrive_after_a_drop<S: StreamEnd>() {
         let (stream, mut peer) = S::pair_of(kind);
         registrator.register(&stream, 1, WRITABLE).unwrap();
         expect_events(&mut poll, &mut events, &[(1, false, true)]);
-        let bytes = pattern(6, 8 << 20);
+        let bytes = pattern(6, (8 << 20) / S::SHARE);
         let mut accepted = 0;
         while let Ok(count) = stream.write(&bytes[accepted..]) {
             accepted += count;
@@ -1439,7 +1439,7 @@ suite! {
     streams {
         an_unregistered_stream_reads_and_writes_without_blocking,
         messages_of_every_size_arrive_and_return_whole,
-        sixteen_mebibytes_cross_both_ways_at_once,
+        mebibytes_cross_both_ways_at_once,
         after_the_peer_has_half_closed_bytes_still_go_to_it,
         after_a_half_close_of_ours_bytes_still_come,
         a_shutdown_of_reading_fires_an_armed_readable_and_ends_the_stream,

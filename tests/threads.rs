@@ -16,7 +16,7 @@ use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::ends::{suite, DatagramEnd, Family, ListenerEnd, Peer, StreamEnd};
+use common::ends::{share, suite, DatagramEnd, Family, ListenerEnd, Peer, StreamEnd};
 use common::{
     await_bytes, expect_events, expect_no_events, expect_nothing_queued, fill, let_it_block,
     read_some, said, under_wine, until_done, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
@@ -756,13 +756,13 @@ fn one_busy_test() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The numbers below `count`, which the effort scales. There are fewer on a machine so busy that all would take more
-/// than some seconds.
-fn rounds<S: StreamEnd>(count: usize) -> impl Iterator<Item = usize> {
+/// The numbers below a share of `count`, which the effort scales. There are fewer on a machine so busy that all would
+/// take more than some seconds.
+fn rounds(of: usize, count: usize) -> impl Iterator<Item = usize> {
     let start = Instant::now();
     // Under Wine each system call asks a server, so there the time is always up.
-    let seconds = S::effort(if under_wine() { 2 } else { 8 });
-    (0..S::effort(count)).take_while(move |_| start.elapsed().as_secs() < seconds as u64)
+    let seconds = share(of, if under_wine() { 2 } else { 8 });
+    (0..share(of, count)).take_while(move |_| start.elapsed().as_secs() < seconds as u64)
 }
 
 /// Uses a little time, to vary the interleaving.
@@ -792,7 +792,7 @@ fn no_event_is_made_up_when_a_thread_reads_before_the_event_and_registers<S: Str
             });
         });
         registrator.register(&stream, 0, READABLE).unwrap();
-        for round in rounds::<S>(20_000) {
+        for round in rounds(S::SHARE, 20_000) {
             written.store(round + 1, Ordering::SeqCst);
             peer.write_all(b"message").unwrap();
             dawdle(round % 61);
@@ -843,7 +843,7 @@ fn no_event_is_made_up_when_a_thread_fills_its_buffer_before_the_edge_is_handled
             });
         });
         registrator.register(&stream, 0, READABLE).unwrap();
-        for round in rounds::<S>(10_000) {
+        for round in rounds(S::SHARE, 10_000) {
             written.store(round + 1, Ordering::SeqCst);
             peer.write_all(b"one").unwrap();
             while delivered.load(Ordering::SeqCst) != round + 1 {
@@ -879,7 +879,7 @@ fn no_event_is_made_up_for_a_socket_that_takes_the_place_of_a_dropped_one<D: Dat
                 assert_eq!(token, OLD, "an event without a datagram");
             });
         });
-        for round in rounds::<TcpStream>(5_000) {
+        for round in rounds(D::SHARE, 5_000) {
             let old = D::bind();
             registrator.register(&old, OLD, READABLE).unwrap();
             let own = old.address();

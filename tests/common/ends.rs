@@ -294,7 +294,7 @@ pub(crate) trait StreamEnd: Source + Debug + Send + Sync + Sized + 'static {
 
     /// Scales the number of rounds of a long loop.
     fn effort(count: usize) -> usize {
-        effort(count.div_ceil_by(Self::SHARE))
+        share(Self::SHARE, count)
     }
 
     /// Returns once there are at least `count` bytes to read (at most 64 KiB), without taking them. They must have been
@@ -317,15 +317,9 @@ pub(crate) trait StreamEnd: Source + Debug + Send + Sync + Sized + 'static {
     }
 }
 
-/// `usize::div_ceil` is younger than the oldest compiler that this crate promises.
-trait DivCeil {
-    fn div_ceil_by(self, by: Self) -> Self;
-}
-
-impl DivCeil for usize {
-    fn div_ceil_by(self, by: usize) -> usize {
-        (self + by - 1) / by
-    }
+/// A share of a number of rounds, at least 1, and scaled by the effort.
+pub(crate) fn share(of: usize, count: usize) -> usize {
+    effort((count / of).max(1))
 }
 
 /// The methods of a [`StreamEnd`] that pass a call on to the method of the same name.
@@ -559,6 +553,9 @@ pub(crate) trait DatagramEnd: Source + Debug + Send + Sync + Sized + 'static {
     /// In how many ways a socket is made.
     const KINDS: usize = 1;
 
+    /// How many times fewer rounds than UDP the long loops make.
+    const SHARE: usize = 8;
+
     /// A length that every socket can send.
     const LARGEST: usize;
 
@@ -685,6 +682,7 @@ impl DatagramEnd for UdpSocket {
     type Peer = net::UdpSocket;
 
     const KINDS: usize = LOOPBACKS.len();
+    const SHARE: usize = 1;
     /// The largest datagram that IPv4 allows.
     const LARGEST: usize = 65_507;
     const TOO_LONG: usize = 70_000;
