@@ -72,6 +72,10 @@ fn run(options: &Options) -> io::Result<()> {
     if named("echo") {
         what::echo::run(options, &mut recorder)?;
     }
+    #[cfg(unix)]
+    if named("uds") {
+        what::uds::run(options, &mut recorder)?;
+    }
     if named("idle") {
         what::idle::run(options, &mut recorder)?;
     }

@@ -9,6 +9,7 @@ usage: cargo run --release --manifest-path bench/Cargo.toml -- WHAT [OPTIONS]
        cargo run --release --manifest-path bench/Cargo.toml -- report FILES
 
 WHAT   echo     messages echoed: server CPU a message, messages/s, latency, system calls
+       uds      the same over Unix sockets (not on Windows)
        idle     echo on one connection among 1, 100, 1,000 and 10,000 idle ones
        accept   connections a second: accept, one exchange, close
        wake     waking a poll from another thread: throughput and latency
@@ -19,8 +20,8 @@ WHAT   echo     messages echoed: server CPU a message, messages/s, latency, syst
        all      each of them
        report   docs/benchmarks.md, with charts, from the files that --json wrote
 
-  --connections 1,16,128,512   how many at once (echo, accept, rearm, memory)
-  --size 64,4096               bytes a message (echo)
+  --connections 1,16,128,512   how many at once (echo, uds, accept, rearm, memory)
+  --size 64,4096               bytes a message (echo, uds)
   --idle 1,100,1000,10000      how many idle ones (idle; on Windows up to 1000)
   --megabytes 1024             how much is sent (bulk; on Windows 64)
   --triple TARGET              compile for another target (build)

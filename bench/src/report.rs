@@ -40,12 +40,17 @@ const SETTING: [&str; 8] = [
 ];
 
 /// The benchmarks in their order, what each measures, and the figures for which a chart is drawn.
-const BENCHES: [(&str, &str, &[&str]); 8] = [
+const BENCHES: [(&str, &str, &[&str]); 9] = [
     (
         "echo",
         "On each connection a message is sent, the server echoes it, the echo is read, and the next message is \
          sent.",
         &["cpu_us_per_msg", "msgs_per_s"],
+    ),
+    (
+        "uds",
+        "`echo` over pairs of Unix sockets. `minimio` and `mio` are measured with their types for these.",
+        &["cpu_us_per_msg"],
     ),
     (
         "idle",
@@ -107,7 +112,11 @@ fn described(figure: &str) -> (String, &'static str, &'static str) {
         "heap_bytes_idle" => ("Heap per connection, idle", "bytes", LOWER),
         "heap_bytes_busy" => ("Heap per connection, after a message", "bytes", LOWER),
         "lent_bytes_idle" => ("Of that, lent to the kernel, idle", "bytes", LOWER),
-        "own_bytes_idle" => ("Heap per connection without lent memory, idle", "bytes", LOWER),
+        "own_bytes_idle" => (
+            "Heap per connection without lent memory, idle",
+            "bytes",
+            LOWER,
+        ),
         "handle_bytes" => ("Size of a stream's handle", "bytes", LOWER),
         "gigabytes_per_s" => ("Throughput", "GB/s", HIGHER),
         "compile_s" => ("Compile time", "s", LOWER),

@@ -7,6 +7,8 @@ pub mod echo;
 pub mod idle;
 pub mod memory;
 pub mod rearm;
+#[cfg(unix)]
+pub mod uds;
 pub mod wake;
 
 use std::io::{self, Read, Write};

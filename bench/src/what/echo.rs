@@ -52,15 +52,19 @@ where
     }
 }
 
-/// The implementations that take part: each queue, and on Linux `io-uring` if the kernel has it.
+/// The implementations that take part.
 pub fn servers(options: &Options) -> Vec<(&'static str, Serve)> {
+    super::wanted(options, &with_io_uring(SERVERS))
+}
+
+/// These, and on Linux `io-uring` if the kernel has it.
+pub fn with_io_uring(servers: &[(&'static str, Serve)]) -> Vec<(&'static str, Serve)> {
     #[cfg(target_os = "linux")]
     let limit: Option<(_, Serve)> = crate::peers::io_uring::is_available()
         .then_some(("io-uring", crate::peers::io_uring::serve));
     #[cfg(not(target_os = "linux"))]
     let limit = None;
-    let all: Vec<_> = SERVERS.iter().copied().chain(limit).collect();
-    super::wanted(options, &all)
+    servers.iter().copied().chain(limit).collect()
 }
 
 struct Subject {
@@ -70,10 +74,21 @@ struct Subject {
 }
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
+    measure(options, recorder, "echo", &servers(options), pairs)
+}
+
+/// Measures these servers with connections that `pairs` makes.
+pub fn measure(
+    options: &Options,
+    recorder: &mut Recorder,
+    bench: &'static str,
+    participants: &[(&'static str, Serve)],
+    pairs: fn(usize) -> io::Result<(Vec<TcpStream>, Vec<TcpStream>)>,
+) -> io::Result<()> {
     for connections in options.connections_or(&[1, 16, 128, 512]) {
         for &size in &options.sizes {
             let mut subjects = Vec::new();
-            for (name, serve) in servers(options) {
+            for &(name, serve) in participants {
                 let (servers, clients) = pairs(connections)?;
                 let server = Server::start(serve, servers);
                 let mut load = Load::new(clients, size)?;
@@ -88,7 +103,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
                 ));
             }
             let setting = Setting {
-                bench: "echo",
+                bench,
                 connections,
                 size,
                 more: Vec::new(),
