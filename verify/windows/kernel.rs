@@ -79,7 +79,7 @@ impl SOCKET {
     }
 }
 
-/// A socket or a pipe, for the calls that take both.
+/// A socket or a pipe, for the calls that take both; or another object, that can be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HANDLE(pub(crate) usize);
 

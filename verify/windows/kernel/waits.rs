@@ -8,15 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 
-use super::{complain, kernel, step, Code, OwnedSocket, Socket, State, SOCKET, WSAECONNREFUSED};
+use super::{
+    complain, kernel, step, Code, OwnedSocket, Socket, State, HANDLE, SOCKET, WSAECONNREFUSED,
+};
 use crate::hooks::sync::lock;
 
 const ERROR_INVALID_HANDLE: Code = 6;
 const ERROR_IO_PENDING: Code = 997;
-
-/// The number of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HANDLE(pub(crate) usize);
 
 /// A connect that somebody else began, as its socket knows it.
 #[derive(Debug, Default)]
