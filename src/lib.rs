@@ -144,8 +144,10 @@ struct Recipes;
 
 /// The shape of a backend: what each must have, with its type. A backend that lacks an item does not compile.
 const _: () = {
+    use backend::{ChildExit, PipeReader, PipeWriter};
     use backend::{Registrator, Selector, TcpListener, TcpStream, UdpSocket};
     use std::net::{self, Shutdown, SocketAddr};
+    use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Stdio};
     type Done = io::Result<()>;
     type Count = io::Result<usize>;
     type CountAndPeer = io::Result<(usize, SocketAddr)>;
@@ -193,49 +195,23 @@ const _: () = {
     let _: fn(&UdpSocket, &mut [u8]) -> Count = UdpSocket::peek;
     let _: fn(&UdpSocket, &[u8]) -> Count = UdpSocket::send;
     let _: fn(&UdpSocket, usize) = UdpSocket::set_lent_buffer;
-};
 
-/// The same for pipes. An end of one may be what it points to.
-const _: () = {
-    use backend::{PipeReader, PipeWriter, Registrator};
-    use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
-    type Done = io::Result<()>;
-    type Count = io::Result<usize>;
-    type Register<S> = fn(&S, &Registrator, Token, Interests) -> Done;
-    type Disarm<S> = fn(&S, &Registrator, Interests) -> Done;
-
+    // An end of a pipe may be what it points to.
     let _: fn() -> io::Result<(PipeReader, PipeWriter)> = backend::pipe;
-
     let _: fn() -> io::Result<(PipeReader, Stdio)> = PipeReader::with_stdio;
     let _: fn(ChildStdout) -> PipeReader = PipeReader::from;
     let _: fn(ChildStderr) -> PipeReader = PipeReader::from;
-    let _: Register<PipeReader> =
-        |end, with, token, interests| end.register(with, token, interests);
-    let _: Disarm<PipeReader> = |end, with, interests| end.disarm(with, interests);
-    let _: fn(&PipeReader, &mut [u8]) -> Count = |end, buffer| end.read(buffer);
-    let _: fn(&PipeReader, &mut [io::IoSliceMut<'_>]) -> Count =
-        |end, buffers| end.read_vectored(buffers);
+    let _: Register<PipeReader> = |end, with, token, what| end.register(with, token, what);
+    let _: Disarm<PipeReader> = |end, with, what| end.disarm(with, what);
     let _: fn(&PipeReader, usize) = |end, bytes| end.set_lent_buffer(bytes);
-
     let _: fn() -> io::Result<(PipeWriter, Stdio)> = PipeWriter::with_stdio;
     let _: fn(ChildStdin) -> PipeWriter = PipeWriter::from;
-    let _: Register<PipeWriter> =
-        |end, with, token, interests| end.register(with, token, interests);
-    let _: Disarm<PipeWriter> = |end, with, interests| end.disarm(with, interests);
-    let _: fn(&PipeWriter, &[u8]) -> Count = |end, buffer| end.write(buffer);
-    let _: fn(&PipeWriter, &[io::IoSlice<'_>]) -> Count =
-        |end, buffers| end.write_vectored(buffers);
-    let _: fn(&PipeWriter) -> Done = |end| end.flush();
-};
+    let _: Register<PipeWriter> = |end, with, token, what| end.register(with, token, what);
+    let _: Disarm<PipeWriter> = |end, with, what| end.disarm(with, what);
 
-/// The same for the end of a child.
-const _: () = {
-    use backend::{ChildExit, Registrator};
-    type Done = io::Result<()>;
-
-    let _: fn(&mut std::process::Child) -> io::Result<ChildExit> = ChildExit::of;
-    let _: fn(&ChildExit, &Registrator, Token, Interests) -> Done = ChildExit::register;
-    let _: fn(&ChildExit, &Registrator, Interests) -> Done = ChildExit::disarm;
+    let _: fn(&mut Child) -> io::Result<ChildExit> = ChildExit::of;
+    let _: Register<ChildExit> = ChildExit::register;
+    let _: Disarm<ChildExit> = ChildExit::disarm;
 };
 
 /// How much memory the sources of one `Poll` lend to the kernel at most, unless the user chooses another bound: 64 MiB.

@@ -7,5 +7,6 @@ mod tcp;
 mod udp;
 
 pub use into_std::IntoStdError;
+pub(crate) use socket::{reads, writes};
 pub use tcp::{TcpListener, TcpStream};
 pub use udp::UdpSocket;

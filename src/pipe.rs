@@ -10,6 +10,7 @@ use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
 use crate::backend;
 use crate::interests::{Interests, Token};
+use crate::net::{reads, writes};
 use crate::source::source;
 use crate::Registrator;
 
@@ -105,25 +106,6 @@ impl PipeReader {
         Ok((PipeReader(reader), stdio))
     }
 
-    /// Makes one call of your own that reads, and returns what it returns. The call gets this end back, to borrow its
-    /// descriptor or handle. It must not block. It is allowed at any time, on any thread.
-    ///
-    /// If it returns [`WouldBlock`](io::ErrorKind::WouldBlock), the crate asks the system whether there really is
-    /// nothing to read. So no event is lost if the call meant something else by it.
-    ///
-    /// # Errors
-    /// Those of `call`, and [`InvalidInput`](io::ErrorKind::InvalidInput), without a call, if `interest` is not
-    /// `READABLE`. On Windows also those of [`TcpStream::try_io`](crate::TcpStream::try_io).
-    pub fn try_io<R>(
-        &self,
-        interest: Interests,
-        call: impl FnOnce(&PipeReader) -> io::Result<R>,
-    ) -> io::Result<R> {
-        interest.check_single()?;
-        interest.check_among(Interests::READABLE)?;
-        self.0.try_io(interest, |_| call(self))
-    }
-
     /// Chooses how many bytes the reader lends to the kernel for each of its next reads, as
     /// [`TcpStream::set_lent_buffer`](crate::TcpStream::set_lent_buffer) does.
     ///
@@ -170,75 +152,37 @@ impl PipeWriter {
         let (writer, stdio) = backend::PipeWriter::with_stdio()?;
         Ok((PipeWriter(writer), stdio))
     }
-
-    /// Makes one call of your own that writes, as [`PipeReader::try_io`] does for one that reads.
-    ///
-    /// # Errors
-    /// Those of `call`, and [`InvalidInput`](io::ErrorKind::InvalidInput), without a call, if `interest` is not
-    /// `WRITABLE`. On Windows also those of [`TcpStream::try_io`](crate::TcpStream::try_io).
-    pub fn try_io<R>(
-        &self,
-        interest: Interests,
-        call: impl FnOnce(&PipeWriter) -> io::Result<R>,
-    ) -> io::Result<R> {
-        interest.check_single()?;
-        interest.check_among(Interests::WRITABLE)?;
-        self.0.try_io(interest, |_| call(self))
-    }
 }
 
-impl Read for &PipeReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.read_vectored(buffers)
-    }
-}
-
-impl Read for PipeReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buffer)
-    }
-
-    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(buffers)
-    }
-}
-
-impl Write for &PipeWriter {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.0.write(buffer)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl Write for PipeWriter {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        (&*self).write(buffer)
-    }
-
-    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(buffers)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self).flush()
-    }
-}
+reads!(PipeReader, &PipeReader);
+writes!(PipeWriter, &PipeWriter);
 
 /// What both ends implement in the same way, and from what they are made.
 macro_rules! ends {
     ($($end:ident can be $possible:expr, from $($child:ident)*;)*) => {$(
         source!($end, $possible);
+
+        impl $end {
+            /// Makes one call of your own that moves data through this end, and returns what it returns. The call gets
+            /// this end back, to borrow its descriptor or handle. It must not block. It is allowed at any time, on any
+            /// thread.
+            ///
+            /// If it returns [`WouldBlock`](io::ErrorKind::WouldBlock), the crate asks the system whether there really
+            /// is nothing to do. So no event is lost if the call meant something else by it.
+            ///
+            /// # Errors
+            /// Those of `call`, and [`InvalidInput`](io::ErrorKind::InvalidInput), without a call, if `interest` is not
+            /// what this end can be registered for. On Windows also those of
+            /// [`TcpStream::try_io`](crate::TcpStream::try_io).
+            pub fn try_io<R>(
+                &self,
+                interest: Interests,
+                call: impl FnOnce(&$end) -> io::Result<R>,
+            ) -> io::Result<R> {
+                interest.check_among($possible)?;
+                self.0.try_io(interest, |_| call(self))
+            }
+        }
 
         $(
             /// Takes this end of a pipe that `std` has made for a child process. What goes wrong is an error of the first
@@ -253,7 +197,7 @@ macro_rules! ends {
         #[cfg(unix)]
         impl AsFd for $end {
             fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
+                self.0.as_std().as_fd()
             }
         }
 

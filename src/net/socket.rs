@@ -77,7 +77,7 @@ sockets! {
     UnixDatagram can be Interests::all();
 }
 
-macro_rules! streams {
+macro_rules! reads {
     ($($stream:ty),*) => {$(
         /// An empty buffer gives `Ok(0)`, without a system call.
         impl Read for $stream {
@@ -89,7 +89,11 @@ macro_rules! streams {
                 self.0.read_vectored(buffers)
             }
         }
+    )*};
+}
 
+macro_rules! writes {
+    ($($stream:ty),*) => {$(
         /// On Windows `flush` is `WouldBlock` while the crate still holds bytes that `write` accepted. The next
         /// writable event says when to ask again. On other systems `flush` always succeeds.
         impl Write for $stream {
@@ -108,8 +112,17 @@ macro_rules! streams {
     )*};
 }
 
+macro_rules! streams {
+    ($($stream:ty),*) => {
+        reads!($($stream),*);
+        writes!($($stream),*);
+    };
+}
+
 streams!(TcpStream, &TcpStream);
 #[cfg(unix)]
 streams!(UnixStream, &UnixStream);
 #[cfg(windows)]
 streams!(NamedPipe, &NamedPipe);
+
+pub(crate) use {reads, writes};

@@ -6,7 +6,8 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ops::Deref;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
 
 use crate::backend::Registrator;
@@ -26,7 +27,7 @@ pub(crate) fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 /// An end of a pipe.
 pub(crate) struct End<const WRITES: bool> {
     handle: Handle<File>,
-    /// Why the system has not made the end non-blocking. Then no call is made on it.
+    /// Why the system has not made the end non-blocking. Then it is not read, written or registered.
     refusal: Option<Code>,
 }
 
@@ -70,21 +71,13 @@ impl<const WRITES: bool> End<WRITES> {
     ) -> io::Result<()> {
         self.handle()?.register(with, token, interests)
     }
+}
 
-    pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
-        self.handle.disarm(with, interests)
-    }
+impl<const WRITES: bool> Deref for End<WRITES> {
+    type Target = Handle<File>;
 
-    pub(crate) fn try_io<R>(
-        &self,
-        interest: Interests,
-        call: impl FnOnce(&File) -> io::Result<R>,
-    ) -> io::Result<R> {
-        self.handle()?.try_io(interest, call)
-    }
-
-    pub(crate) fn set_lent_buffer(&self, bytes: usize) {
-        self.handle.set_lent_buffer(bytes);
+    fn deref(&self) -> &Handle<File> {
+        &self.handle
     }
 }
 
@@ -93,12 +86,6 @@ impl<T: Into<OwnedFd>, const WRITES: bool> From<T> for End<WRITES> {
         let end = end.into();
         let refused = ffi::set_nonblocking(end.as_fd()).err();
         End::new(end, refused.and_then(|error| error.raw_os_error()))
-    }
-}
-
-impl<const WRITES: bool> AsFd for End<WRITES> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_std().as_fd()
     }
 }
 

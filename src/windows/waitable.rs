@@ -92,15 +92,24 @@ impl Drop for Waitable {
 }
 
 impl Shared {
-    fn arm(&self, port: &Arc<Port>, token: Token, handle: ffi::HANDLE) -> io::Result<()> {
+    fn arm(
+        self: &Arc<Self>,
+        port: &Arc<Port>,
+        token: Token,
+        handle: ffi::HANDLE,
+    ) -> io::Result<()> {
+        let told = io::Error::from_raw_os_error;
         let mut state = lock(&self.state);
         if state.wait.is_none() && state.taken == 0 {
-            let object = ffi::duplicate(handle).map_err(io::Error::from_raw_os_error)?;
+            let object = ffi::duplicate(handle).map_err(told)?;
             // This tells what cannot be waited for, too, of which the pool would say nothing.
-            if ffi::take_signal(&object).map_err(io::Error::from_raw_os_error)? {
+            if ffi::take_signal(&object).map_err(told)? {
                 state.taken = 1;
             } else {
-                state.wait = self.begin(port, object)?;
+                let me: Arc<dyn Owner> = Arc::<Shared>::clone(self);
+                if let Started::On(wait) = Wait::start(port, me, object).map_err(told)? {
+                    state.wait = Some(wait);
+                }
             }
         }
         if state.taken > 0 && !state.noted {
@@ -109,17 +118,6 @@ impl Shared {
         }
         state.armed = Some(token);
         Ok(())
-    }
-
-    /// Begins a wait; none, if the `Poll` is gone.
-    fn begin(&self, port: &Arc<Port>, object: ffi::WaitObject) -> io::Result<Option<Wait>> {
-        let Some(me) = self.membership.owner() else {
-            return Ok(None);
-        };
-        match Wait::start(port, me, object).map_err(io::Error::from_raw_os_error)? {
-            Started::On(wait) => Ok(Some(wait)),
-            Started::Gone(_object) => Ok(None),
-        }
     }
 
     /// If it is armed and a signal was taken, makes the event, or has a poll look again.
