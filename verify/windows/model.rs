@@ -23,6 +23,7 @@
 mod datagrams;
 mod endings;
 mod listeners;
+mod pipes;
 mod ports;
 mod refusals;
 mod streams;
@@ -41,8 +42,8 @@ use loom::thread::{self, JoinHandle};
 use crate::event::Events;
 use crate::hooks::sync::{AtomicBool, Ordering};
 use crate::interests::{Interests, Token};
-use crate::windows::ffi::{self, SOCKET};
-use crate::windows::{Registrator, Selector, TcpListener, TcpStream, UdpSocket};
+use crate::windows::ffi::{self, Numbered, SOCKET};
+use crate::windows::{NamedPipe, Registrator, Selector, TcpListener, TcpStream, UdpSocket};
 
 const R: Interests = Interests::READABLE;
 const W: Interests = Interests::WRITABLE;
@@ -146,7 +147,7 @@ macro_rules! registered {
     )*};
 }
 
-registered!(TcpStream TcpListener UdpSocket);
+registered!(TcpStream TcpListener UdpSocket NamedPipe);
 
 /// What events have said: a token, and an interest or none.
 type Said = Vec<(Token, Interests)>;

@@ -310,7 +310,7 @@ impl<T: Transport> Shared<T> {
     }
 
     /// Writes how the connect has ended, and tells both directions.
-    fn connect_ended(
+    pub(super) fn connect_ended(
         &self,
         mut sending: MutexGuard<'_, Sending<T>>,
         state: i32,

@@ -216,15 +216,23 @@ impl Shared<Pipe> {
         Ok(())
     }
 
-    /// Looks for a client without a port, or after the end of its `Poll`. Nothing is armed that could be told.
+    /// Looks for a client without a port, or after the end of its `Poll`.
     fn connect_alone(&self) {
-        let _sending = self.sending.lock();
-        if self.connect_state() == NOT_STARTED {
-            let state = match ffi::connect_now(self.file) {
-                Err(ffi::WSAEWOULDBLOCK) => NOT_STARTED,
-                result => Pipe::after_connect(self.file, result.map(|()| 0)),
-            };
-            self.set_connect_state(state);
+        let sending = self.sending.lock();
+        if self.connect_state() != NOT_STARTED {
+            return;
+        }
+        let result = ffi::connect_now(self.file);
+        if result == Err(ffi::WSAEWOULDBLOCK) {
+            return;
+        }
+        let state = Pipe::after_connect(self.file, result.map(|()| 0));
+        self.set_connect_state(state);
+        // Somebody may register the pipe right now, and relies on the end of the connect to look at his interest. If he armed it
+        // before he could see that end, his port is there once this lock was taken.
+        drop(self.receiving.lock());
+        if let Some(port) = self.membership.port() {
+            self.connect_ended(sending, state, port, None);
         }
     }
 }

@@ -11,8 +11,8 @@ use std::io;
 
 use super::codes::*;
 use super::{
-    step, Call, Code, OwnedSocket, State, HANDLE, NOTHING, SOCKET, STATUS_CANCELLED, WSABUF,
-    WSAOVERLAPPED,
+    complain, step, Call, Code, OwnedSocket, State, HANDLE, NOTHING, SOCKET, STATUS_CANCELLED,
+    WSABUF, WSAOVERLAPPED,
 };
 
 const ERROR_PIPE_LISTENING: Code = 536;
@@ -40,6 +40,8 @@ pub(super) enum Pipe {
     /// The same, which one can.
     Listening,
     Connected,
+    /// Connected, and calls do not wait.
+    NotWaiting,
 }
 
 // What a model does.
@@ -90,7 +92,7 @@ impl State {
             Pipe::No => Err(WSAEINVAL),
             Pipe::Disconnected => Err(ERROR_BROKEN_PIPE),
             Pipe::Listening => Err(ERROR_PIPE_LISTENING),
-            Pipe::Connected => Ok(()),
+            Pipe::Connected | Pipe::NotWaiting => Ok(()),
         }
     }
 
@@ -172,6 +174,9 @@ pub(crate) unsafe fn read_file(
     step(|state| {
         state.check_pipe(pipe)?;
         let socket = &state.sockets[pipe.0];
+        if socket.pipe == Pipe::NotWaiting {
+            complain("not waiting: a read that would end at once");
+        }
         if socket.finished && socket.incoming.is_empty() {
             return Err(ERROR_BROKEN_PIPE);
         }
@@ -248,7 +253,12 @@ pub(crate) fn read_now(pipe: HANDLE, buffer: &mut [u8]) -> Result<usize, Code> {
 pub(crate) fn write_now(pipe: HANDLE, bytes: &[u8]) -> Result<usize, Code> {
     step(|state| {
         state.check_pipe(pipe)?;
+        state.sockets[pipe.0].pipe = Pipe::NotWaiting;
+        Ok::<(), Code>(())
+    })?;
+    step(|state| {
         let socket = &mut state.sockets[pipe.0];
+        socket.pipe = Pipe::Connected;
         if socket.finished {
             return Err(ERROR_NO_DATA);
         }
