@@ -7,6 +7,8 @@
 //! program that fails is shrunk to a shorter one and printed.
 //! program that fails is shrunk to a shorter one and printed.
 //! The programs do not run on the BSDs, where a connected socket can send only to its peer.
+//! Unix sockets differ from UDP: what is sent is there at once and is never lost; a receiver has room for few
+//! datagrams; and a send that nobody can receive is an error.
 //!
 //! Contract: docs/contract.md, 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.6, 4.1, 4.3, 5.4, 5.7.
 
@@ -17,16 +19,49 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use common::{effort, under_wine, watchdog, HANG, READABLE, WRITABLE};
+use common::ends::{share, DatagramEnd, DatagramPeer};
+use common::{under_wine, watchdog, HANG, READABLE, WRITABLE};
 use minimio::{Event, Events, Interests, Poll, Token, UdpSocket};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use socket2::SockRef;
 
+/// In what the sockets differ.
+trait Played: DatagramEnd {
+    /// The longest datagram that can be sent.
+    const MOST: usize;
+
+    /// What is sent is there at once, and never lost. What nobody can receive cannot be sent.
+    const IS_CERTAIN: bool;
+
+    fn prepare(&self);
+}
+
+impl Played for UdpSocket {
+    const MOST: usize = LARGEST;
+    const IS_CERTAIN: bool = false;
+
+    fn prepare(&self) {
+        SockRef::from(self).set_recv_buffer_size(ROOM).unwrap();
+    }
+}
+
+#[cfg(unix)]
+impl Played for minimio::os::unix::UnixDatagram {
+    const MOST: usize = Self::TOO_LONG;
+    const IS_CERTAIN: bool = true;
+
+    fn prepare(&self) {}
+}
+
 const MOST_SOCKETS: usize = 4;
+
+/// How many datagrams a receiver certainly has room for, and what the memory of the unread datagrams of one sender may
+/// be if its socket must be writable. This matters where the system gives little (Linux, for Unix sockets).
+const ROOM_IS_CERTAIN_BELOW: usize = 8;
+const MEMORY_IS_CERTAIN_BELOW: usize = 20_000;
 
 /// The largest datagram that IPv4 allows.
 const LARGEST: usize = 65_507;
@@ -172,31 +207,31 @@ enum How {
     Theirs,
 }
 
-struct Datagram {
-    from: SocketAddr,
+struct Datagram<A> {
+    from: A,
     bytes: Vec<u8>,
     /// The receiver was connected to another peer before it is certain that this datagram had arrived.
     maybe_lost: bool,
 }
 
-impl std::fmt::Debug for Datagram {
+impl<A: std::fmt::Debug> std::fmt::Debug for Datagram<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let lost = if self.maybe_lost { ", maybe lost" } else { "" };
-        write!(f, "{} bytes of {}{lost}", self.bytes.len(), self.from)
+        write!(f, "{} bytes of {:?}{lost}", self.bytes.len(), self.from)
     }
 }
 
 /// What may happen on one socket, and what must.
 #[derive(Debug)]
-struct Model {
-    address: SocketAddr,
-    peer: Option<SocketAddr>,
+struct Model<A> {
+    address: A,
+    peer: Option<A>,
     armed: [Option<Token>; 2],
     was_registered: bool,
-    incoming: VecDeque<Datagram>,
+    incoming: VecDeque<Datagram<A>>,
     /// Datagrams that others sent while this socket was connected to another peer. If one is still on its way, and the
     /// socket is connected to its sender meanwhile, it is received.
-    missed: Vec<Datagram>,
+    missed: Vec<Datagram<A>>,
     /// The socket has sent a datagram to a peer that is gone, so an ICMP message about that may come.
     unheard: bool,
     /// The same, and the socket is or was connected: calls can fail with that error, and it can make events.
@@ -205,7 +240,7 @@ struct Model {
     promised: [bool; 2],
 }
 
-impl Model {
+impl<A: Clone + PartialEq + std::fmt::Debug> Model<A> {
     fn must_fire(&self, interest: Interests) -> bool {
         // Wine 8: once an ICMP message about a peer that is gone waits, a receive that is started does not end any
         // more.
@@ -219,26 +254,26 @@ impl Model {
     }
 
     fn waiting(&self) -> usize {
-        let each = |datagram: &Datagram| datagram.bytes.len() + OVERHEAD;
+        let each = |datagram: &Datagram<A>| datagram.bytes.len() + OVERHEAD;
         self.incoming.iter().map(each).sum()
     }
 
-    fn hears(&self, from: SocketAddr) -> bool {
-        self.peer.is_none() || self.peer == Some(from)
+    fn hears(&self, from: &A) -> bool {
+        self.peer.is_none() || self.peer.as_ref() == Some(from)
     }
 
     /// Which waiting datagram was received. It is the first of its sender, not counting those that may be lost.
-    fn find(&self, got: &[u8], from: Option<SocketAddr>, room: usize) -> usize {
-        let mut passed_over = BTreeSet::new();
+    fn find(&self, got: &[u8], from: Option<&A>, room: usize) -> usize {
+        let mut passed_over = Vec::new();
         for (place, datagram) in self.incoming.iter().enumerate() {
             let count = datagram.bytes.len().min(room);
-            let right_from = from.is_none() || from == Some(datagram.from);
+            let right_from = from.is_none() || from == Some(&datagram.from);
             let in_order = !passed_over.contains(&datagram.from);
             if right_from && in_order && datagram.bytes[..count] == *got {
                 return place;
             }
             if !datagram.maybe_lost {
-                passed_over.insert(datagram.from);
+                passed_over.push(datagram.from.clone());
             }
         }
         panic!(
@@ -249,7 +284,7 @@ impl Model {
 
     /// Removes the datagram at `place`, and the earlier ones of its sender, which were lost.
     fn take(&mut self, place: usize) {
-        let from = self.incoming[place].from;
+        let from = self.incoming[place].from.clone();
         let mut at = 0;
         self.incoming.retain(|datagram| {
             at += 1;
@@ -260,14 +295,14 @@ impl Model {
     /// Whether datagrams of several senders, or some that may be lost, look like this one. Then it may have been any of
     /// them.
     fn is_ambiguous(&self, got: &[u8], room: usize) -> bool {
-        let looks_alike = |datagram: &&Datagram| {
+        let looks_alike = |datagram: &&Datagram<A>| {
             let count = datagram.bytes.len().min(room);
             datagram.bytes[..count] == *got
         };
         let mut alike = self.incoming.iter().filter(looks_alike);
-        let first = alike.next().map(|datagram| datagram.from);
+        let first = alike.next().map(|datagram| &datagram.from);
         self.incoming.iter().any(|datagram| datagram.maybe_lost)
-            || alike.any(|datagram| Some(datagram.from) != first)
+            || alike.any(|datagram| Some(&datagram.from) != first)
     }
 }
 
@@ -275,11 +310,11 @@ fn index(interest: Interests) -> usize {
     usize::from(interest == WRITABLE)
 }
 
-struct World {
+struct World<D: Played> {
     poll: Poll,
-    sockets: Vec<(UdpSocket, Model)>,
+    sockets: Vec<(D, Model<D::Address>)>,
     /// An address where no socket is, unless the system has given it to another one.
-    gone: SocketAddr,
+    gone: D::Address,
     sent: usize,
     next_token: Token,
     wakes: BTreeSet<Token>,
@@ -287,9 +322,9 @@ struct World {
     received: usize,
 }
 
-impl World {
-    fn new(lent_limit: Option<usize>) -> World {
-        let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+impl<D: Played> World<D> {
+    fn new(lent_limit: Option<usize>) -> World<D> {
+        let nobody = D::Peer::bind_of(0);
         let poll = match lent_limit {
             Some(limit) => Poll::with_lent_limit(limit),
             None => Poll::new(),
@@ -297,7 +332,7 @@ impl World {
         let mut world = World {
             poll: poll.unwrap(),
             sockets: Vec::new(),
-            gone: nobody.local_addr().unwrap(),
+            gone: nobody.address(),
             sent: 0,
             next_token: 0,
             wakes: BTreeSet::new(),
@@ -313,10 +348,10 @@ impl World {
         if self.sockets.len() >= MOST_SOCKETS {
             return;
         }
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        SockRef::from(&socket).set_recv_buffer_size(ROOM).unwrap();
+        let socket = D::bind();
+        socket.prepare();
         let model = Model {
-            address: socket.local_addr().unwrap(),
+            address: socket.address(),
             peer: None,
             armed: [None; 2],
             was_registered: false,
@@ -329,10 +364,10 @@ impl World {
         self.sockets.push((socket, model));
     }
 
-    fn target(&self, to: usize) -> SocketAddr {
+    fn target(&self, to: usize) -> D::Address {
         match self.sockets.get(to) {
-            Some((_, model)) => model.address,
-            None => self.gone,
+            Some((_, model)) => model.address.clone(),
+            None => self.gone.clone(),
         }
     }
 
@@ -414,7 +449,7 @@ impl World {
             Step::Lend { bytes, .. } => self.sockets[one].0.set_lent_buffer(bytes),
             _ => {
                 let (_, model) = self.sockets.remove(one);
-                let senders = model.incoming.iter().map(|datagram| datagram.from);
+                let senders = model.incoming.iter().map(|datagram| datagram.from.clone());
                 self.may_be_unheard(senders.collect());
             }
         }
@@ -442,7 +477,10 @@ impl World {
 
     /// What these sockets have sent, and no call has received, may still be on its way to a socket that does not accept
     /// it any more.
-    fn may_be_unheard(&mut self, senders: Vec<SocketAddr>) {
+    fn may_be_unheard(&mut self, senders: Vec<D::Address>) {
+        if D::IS_CERTAIN {
+            return;
+        }
         for (_, model) in &mut self.sockets {
             if senders.contains(&model.address) {
                 model.unheard = true;
@@ -451,14 +489,29 @@ impl World {
         }
     }
 
-    fn connect(&mut self, one: usize, to: SocketAddr) {
+    /// Whether somebody is at `to` who takes what is sent from `from`.
+    fn is_heard(&self, from: &D::Address, to: &D::Address) -> bool {
+        let mut models = self.sockets.iter().map(|(_, model)| model);
+        models.any(|model| model.address == *to && model.hears(from))
+    }
+
+    fn connect(&mut self, one: usize, to: D::Address) {
+        let is_heard = self.is_heard(&self.sockets[one].1.address, &to);
         let (socket, model) = &mut self.sockets[one];
-        if let Err(error) = socket.connect(to) {
+        if D::IS_CERTAIN {
+            // A socket that changes its peer loses what it has received, and tells the old peer. That is not played.
+            if model.peer.is_none() {
+                assert_eq!(socket.connect(&to).is_ok(), is_heard, "{model:?}");
+                model.peer = is_heard.then_some(to);
+            }
+            return;
+        }
+        if let Err(error) = socket.connect(&to) {
             assert!(model.may_fail || model.unheard, "{error}: {model:?}");
             model.may_fail = true;
             return;
         }
-        model.peer = Some(to);
+        model.peer = Some(to.clone());
         model.may_fail |= model.unheard;
         for datagram in &mut model.incoming {
             datagram.maybe_lost |= datagram.from != to;
@@ -471,25 +524,30 @@ impl World {
             }
         }
         model.promised[0] = false;
-        let strangers = model.incoming.iter().map(|datagram| datagram.from);
+        let strangers = model.incoming.iter().map(|datagram| datagram.from.clone());
         let strangers = strangers.filter(|from| *from != to).collect();
         self.may_be_unheard(strangers);
     }
 
-    fn send(&mut self, one: usize, to: Option<SocketAddr>, size: usize) {
-        let from = self.sockets[one].1.address;
-        let target = to.or(self.sockets[one].1.peer);
-        let takes = |model: &Model| Some(model.address) == target && model.hears(from);
+    fn send(&mut self, one: usize, to: Option<D::Address>, size: usize) {
+        let from = self.sockets[one].1.address.clone();
+        let target = to.clone().or(self.sockets[one].1.peer.clone());
+        let takes = |model: &Model<D::Address>| {
+            Some(&model.address) == target.as_ref() && model.hears(&from)
+        };
         let receiver = self.sockets.iter().position(|(_, model)| takes(model));
         if let Some(receiver) = receiver {
             if self.sockets[receiver].1.waiting() + size + OVERHEAD > MOST_WAITING {
                 return;
             }
         }
+        let is_full = receiver.is_some_and(|receiver| {
+            self.sockets[receiver].1.incoming.len() >= ROOM_IS_CERTAIN_BELOW
+        });
         self.sent += 1;
         let bytes: Vec<u8> = (0..size).map(|place| byte_at(self.sent, place)).collect();
         let (socket, model) = &mut self.sockets[one];
-        let result = match to {
+        let result = match &to {
             Some(to) => socket.send_to(&bytes, to),
             None => socket.send(&bytes),
         };
@@ -497,10 +555,11 @@ impl World {
         match result {
             Ok(count) => {
                 assert_eq!(count, size, "a part of a datagram");
-                assert!(size <= LARGEST, "larger than can be");
+                assert!(size <= D::MOST, "larger than can be");
                 assert!(target.is_some(), "sent to nobody");
                 model.promised[1] = false;
                 if receiver.is_none() {
+                    assert!(!D::IS_CERTAIN, "sent to nobody: {model:?}");
                     model.unheard = true;
                     model.may_fail |= model.peer.is_some();
                 }
@@ -509,7 +568,9 @@ impl World {
                     bytes,
                     maybe_lost: false,
                 };
-                let there = |(_, model): &&mut (UdpSocket, Model)| Some(model.address) == target;
+                let there = |(_, model): &&mut (D, Model<D::Address>)| {
+                    Some(&model.address) == target.as_ref()
+                };
                 if let Some(receiver) = receiver {
                     self.sockets[receiver].1.incoming.push_back(datagram);
                 } else if let Some((_, deaf)) = self.sockets.iter_mut().find(there) {
@@ -518,12 +579,28 @@ impl World {
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                assert!(!promised || model.may_fail, "an event, and no room");
+                let excused = model.may_fail || D::IS_CERTAIN && is_full;
+                assert!(!promised || excused, "an event, and no room");
                 model.promised[1] = false;
             }
             Err(error) => {
-                let excused = size > LARGEST || target.is_none() || model.may_fail;
+                let nobody = target.is_none() || D::IS_CERTAIN && receiver.is_none();
+                let excused = size > LARGEST || nobody || model.may_fail;
                 assert!(excused, "{error}: {model:?}");
+                if D::IS_CERTAIN && to.is_none() && receiver.is_none() {
+                    // Linux disconnects a socket whose peer is gone, and throws away what it has received. One whose
+                    // peer has another peer stays.
+                    let is_gone = target.is_some_and(|target| {
+                        let mut models = self.sockets.iter().map(|(_, model)| model);
+                        models.all(|model| model.address != target)
+                    });
+                    let model = &mut self.sockets[one].1;
+                    if is_gone {
+                        model.peer = None;
+                        model.incoming.clear();
+                        model.promised[0] = false;
+                    }
+                }
             }
         }
     }
@@ -553,7 +630,7 @@ impl World {
         match result {
             Ok((count, from)) => {
                 let got = &buffer[..count];
-                let place = model.find(got, from, room);
+                let place = model.find(got, from.as_ref(), room);
                 // Without any bytes it is not certain which of several datagrams this was.
                 let ambiguous = count < 2 && model.is_ambiguous(got, room);
                 if ambiguous {
@@ -609,26 +686,51 @@ impl World {
             (WRITABLE, event.is_writable()),
         ];
         for (interest, _) in fired.into_iter().filter(|(_, fired)| *fired) {
-            let model = self
+            let one = self
                 .sockets
-                .iter_mut()
-                .map(|(_, model)| model)
-                .find(|model| model.armed[index(interest)] == Some(token))
+                .iter()
+                .position(|(_, model)| model.armed[index(interest)] == Some(token))
                 .unwrap_or_else(|| panic!("{event:?}: {interest:?} is not armed"));
+            let must_fire = self.must_fire(one, interest);
+            let model = &mut self.sockets[one].1;
             assert!(model.can_fire(interest), "{event:?}: {model:?}");
             assert!(!event.is_error() || model.may_fail, "{event:?}: {model:?}");
             model.armed[index(interest)] = None;
-            model.promised[index(interest)] = model.must_fire(interest);
+            model.promised[index(interest)] = must_fire;
         }
+    }
+
+    /// Whether the event of that interest must come, if it is armed and the program waits.
+    fn must_fire(&self, one: usize, interest: Interests) -> bool {
+        let model = &self.sockets[one].1;
+        model.must_fire(interest)
+            && (interest == READABLE || !D::IS_CERTAIN || self.room_is_certain(model))
+    }
+
+    /// Whether a socket whose unread datagrams take memory of the sender must be writable.
+    fn room_is_certain(&self, sender: &Model<D::Address>) -> bool {
+        let mut memory = 0;
+        let mut has_room = true;
+        for (_, model) in &self.sockets {
+            if sender.peer.as_ref() == Some(&model.address) {
+                has_room = model.incoming.len() < ROOM_IS_CERTAIN_BELOW;
+            }
+            for datagram in &model.incoming {
+                if datagram.from == sender.address {
+                    memory += datagram.bytes.len() + 2 * OVERHEAD;
+                }
+            }
+        }
+        has_room && memory < MEMORY_IS_CERTAIN_BELOW
     }
 
     /// The events that are armed and must come.
     fn due(&self) -> BTreeMap<Token, Interests> {
         let mut due = BTreeMap::new();
-        for (_, model) in &self.sockets {
+        for (one, (_, model)) in self.sockets.iter().enumerate() {
             for interest in [READABLE, WRITABLE] {
                 if let Some(token) = model.armed[index(interest)] {
-                    if model.must_fire(interest) {
+                    if self.must_fire(one, interest) {
                         *due.entry(token).or_insert(Interests::empty()) |= interest;
                     }
                 }
@@ -682,11 +784,10 @@ fn byte_at(datagram: usize, place: usize) -> u8 {
 }
 
 // 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.6, 4.1, 4.3, 5.4, 5.7
-#[test]
-fn random_programs_of_datagrams_do_what_the_model_allows() {
+fn random_programs_do_what_the_model_allows<D: Played>() {
     let _watchdog = watchdog();
     let config = Config {
-        cases: u32::try_from(effort(150)).unwrap(),
+        cases: u32::try_from(share(D::SHARE.min(2), 150)).unwrap(),
         failure_persistence: None,
         ..Config::default()
     };
@@ -694,7 +795,7 @@ fn random_programs_of_datagrams_do_what_the_model_allows() {
     let programs = (limits, prop::collection::vec(step(), 1..120));
     let received = std::cell::Cell::new(0);
     let result = TestRunner::new(config).run(&programs, |(lent_limit, program)| {
-        let mut world = World::new(lent_limit);
+        let mut world = World::<D>::new(lent_limit);
         for step in &program {
             world.take(step);
         }
@@ -707,4 +808,15 @@ fn random_programs_of_datagrams_do_what_the_model_allows() {
         panic!("{failure}");
     }
     assert_ne!(received.get(), 0, "no program received anything");
+}
+
+#[test]
+fn random_programs_of_udp() {
+    random_programs_do_what_the_model_allows::<UdpSocket>();
+}
+
+#[cfg(unix)]
+#[test]
+fn random_programs_of_unix_sockets() {
+    random_programs_do_what_the_model_allows::<minimio::os::unix::UnixDatagram>();
 }

@@ -21,7 +21,7 @@ use common::{
     await_bytes, expect_events, expect_no_events, expect_nothing_queued, fill, let_it_block,
     read_some, said, under_wine, until_done, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
 };
-use minimio::{is_closed, Events, Poll, Registrator, TcpStream, Token};
+use minimio::{is_closed, Events, Poll, Registrator, Token};
 
 fn poll_and_events() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(64))
