@@ -8,6 +8,7 @@ use super::{R, W};
 use crate::event::Hints;
 use crate::hooks::sync::{lock, AtomicU32, Mutex, Ordering};
 use crate::interests::Interests;
+use crate::unix::ending::Ending;
 use crate::unix::queue::System;
 use crate::unix::readiness::{Edge, Key};
 
@@ -18,10 +19,17 @@ pub(super) const BYTES: u32 = FIN - 1;
 /// The edges have the hint of a priority.
 pub(super) const PRIORITY: u32 = 1 << 18;
 
+/// Descriptors came along with the first byte, so a read stops behind it, and says so.
+pub(super) const CONTROL: u32 = 1 << 19;
+/// An urgent byte is behind the first byte, so a read stops there, and does not say so.
+pub(super) const URGENT: u32 = 1 << 20;
+/// The same, and the urgent byte was taken. Its place counts as readable.
+pub(super) const PLACE: u32 = 1 << 21;
+
 /// Which interests hold, as `epoll` and `poll(2)` see it.
 pub(super) fn ready(held: u32) -> Interests {
     let mut ready = Interests::empty();
-    ready.set(R, held & (BYTES | FIN) != 0);
+    ready.set(R, held & (BYTES | FIN | URGENT | PLACE) != 0);
     ready.set(W, held & FULL == 0);
     ready
 }
@@ -98,6 +106,36 @@ impl Fake {
         Ok(count)
     }
 
+    /// As Linux reads from a Unix stream: the count, and whether nothing that came along has ended the read.
+    pub(super) fn receive_unix(&self, socket: usize, room: u32) -> io::Result<(u32, bool)> {
+        let socket = &self.sockets[socket];
+        let _lock = lock(&socket.lock);
+        let held = socket.held.load(Ordering::Relaxed);
+        let stops = held & (CONTROL | URGENT | PLACE);
+        let most = if stops == 0 { room } else { 1 };
+        let count = most.min(held & BYTES);
+        // What is first is thrown away.
+        let stops = if count == 0 { 0 } else { stops & !CONTROL };
+        socket
+            .held
+            .store((held & BYTES) - count | stops, Ordering::Relaxed);
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok((count, held & CONTROL == 0))
+    }
+
+    /// Takes the urgent byte, if there is one.
+    pub(super) fn take_urgent(&self, socket: usize) {
+        let socket = &self.sockets[socket];
+        let _lock = lock(&socket.lock);
+        let held = socket.held.load(Ordering::Relaxed);
+        if held & URGENT != 0 {
+            let held = held & !URGENT | PLACE;
+            socket.held.store(held, Ordering::Relaxed);
+        }
+    }
+
     /// A write of more than there is room for: short, or `WouldBlock`.
     pub(super) fn send_much(&self, socket: usize) -> io::Result<u32> {
         let socket = &self.sockets[socket];
@@ -110,8 +148,12 @@ impl Fake {
         Ok(1)
     }
 
+    pub(super) fn held(&self, socket: usize) -> u32 {
+        self.sockets[socket].held.load(Ordering::Relaxed)
+    }
+
     pub(super) fn holds(&self, socket: usize) -> Interests {
-        ready(self.sockets[socket].held.load(Ordering::Relaxed))
+        ready(self.held(socket))
     }
 
     /// `epoll_wait` with no time: each entry as slot and edge, or the notice.
@@ -135,7 +177,7 @@ impl Fake {
                 continue;
             }
             let mut odd = Interests::empty();
-            odd.set(R, held & FIN != 0);
+            odd.set(R, held & (FIN | URGENT) != 0);
             let edge = Edge {
                 stamp: key.stamp,
                 wait,
@@ -143,9 +185,9 @@ impl Fake {
                 ready,
                 odd,
                 waiting: 0,
-                urgent: false,
+                urgent: held & URGENT != 0,
                 hints: Hints {
-                    priority: held & PRIORITY != 0,
+                    priority: held & (PRIORITY | URGENT) != 0,
                     ..Hints::default()
                 },
             };
@@ -183,6 +225,10 @@ impl System for Fake {
 
     fn confirm(&self, fd: RawFd, interests: Interests) -> Interests {
         self.holds(number(fd)) & interests
+    }
+
+    fn confirm_beside_urgent(&self, fd: RawFd, _ending: &Ending) -> bool {
+        self.held(number(fd)) & (BYTES | FIN) != 0
     }
 
     fn leave(&self, fd: RawFd, _asked: Interests) {

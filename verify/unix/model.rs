@@ -25,6 +25,7 @@ mod edges;
 mod endings;
 mod kernel;
 mod registrations;
+mod unix_streams;
 mod wakes;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ use loom::thread::{self, JoinHandle};
 use crate::event::Events;
 use crate::hooks::sync::{AtomicU32, Mutex};
 use crate::interests::{Interests, Token};
+use crate::unix::ffi::Moved;
 use crate::unix::queue::{Queue, Registrator};
 use crate::unix::readiness::{Direction, Kind};
 use crate::unix::source::{self, Number, Socket as _};
@@ -126,6 +128,25 @@ impl World {
             Err(_) => readiness.note(Direction::Read, tick),
         }
         result
+    }
+
+    /// As `stream.rs` reads from a Unix stream.
+    fn read_unix(&self, source: usize, room: u32) -> io::Result<u32> {
+        let readiness = &self.sources[source].readiness;
+        let tick = readiness.tick(Direction::Read);
+        match self.kernel().receive_unix(source, room) {
+            Ok((count, is_all)) => {
+                let moved = Moved::read(count as usize, room as usize, is_all);
+                if moved.bytes < moved.room {
+                    readiness.moved_short(Direction::Read, tick, moved.bytes);
+                }
+                Ok(count)
+            }
+            Err(error) => {
+                readiness.note(Direction::Read, tick);
+                Err(error)
+            }
+        }
     }
 
     /// As `stream.rs` writes, and more than there is room for.

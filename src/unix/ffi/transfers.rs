@@ -25,6 +25,15 @@ pub(crate) struct Moved {
     pub(crate) room: usize,
 }
 
+impl Moved {
+    /// A read that the system may have stopped before the end of what there is, unless this `is_all`.
+    pub(crate) fn read(bytes: usize, room: usize, is_all: bool) -> Moved {
+        let proves_nothing = bytes > 0 && !is_all;
+        let room = if proves_nothing { bytes } else { room };
+        Moved { bytes, room }
+    }
+}
+
 /// A stream of `std`, or an end of a pipe. They are read and written by different calls, and those that read say different
 /// things when they fall short.
 pub(crate) trait Stream: AsFd {
@@ -50,8 +59,7 @@ impl Stream for TcpStream {
 impl Stream for UnixStream {
     fn receive(&self, buffers: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Moved> {
         let (bytes, is_all) = super::receive_unix(self, buffers)?;
-        let room = if is_all || bytes == 0 { room } else { bytes };
-        Ok(Moved { bytes, room })
+        Ok(Moved::read(bytes, room, is_all))
     }
 }
 
