@@ -163,6 +163,20 @@ fn a_later_signal_is_left_to_the_user() {
     });
 }
 
+/// The same when the `Poll` is gone.
+fn a_signal_without_a_poll_is_left_to_the_user() {
+    explore(|| {
+        let world = World::new();
+        let source = awaited(true);
+        world.register(&source, 1, R);
+        drop(world);
+        let pool = signal_and_serve(source.object, 1);
+        stop(pool);
+        assert_eq!(ffi::signals_of(source.object), 1, "taken: unasked");
+        drop(source);
+    });
+}
+
 /// The source is dropped, and perhaps its `Poll`, while the signal comes.
 fn a_source_is_dropped_when_signalled(poll_too: bool) {
     explore(move || {
@@ -322,6 +336,11 @@ fn a_signal_taken_before_a_disarming_goes_to_the_next_wait() {
 #[test]
 fn a_signal_after_a_disarming_is_left_alone() {
     a_later_signal_is_left_to_the_user();
+}
+
+#[test]
+fn a_signal_after_the_end_of_the_poll_is_left_alone() {
+    a_signal_without_a_poll_is_left_to_the_user();
 }
 
 #[test]
