@@ -388,7 +388,6 @@ fn functions_have_the_systems_signatures() {
         pipes::SetNamedPipeHandleState,
         (_, _, _, _)
     );
-    same_function!(GetNamedPipeInfo, pipes::GetNamedPipeInfo, (_, _, _, _, _));
     same_function!(ReadFile, files::ReadFile, (_, _, _, _, _));
     same_function!(WriteFile, files::WriteFile, (_, _, _, _, _));
     same_function!(GetOverlappedResult, io::GetOverlappedResult, (_, _, _, _));

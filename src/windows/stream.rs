@@ -37,7 +37,7 @@ pub(crate) use pipe::NamedPipe;
 use receiving::Receiving;
 use sending::Sending;
 pub(crate) use tcp::TcpStream;
-use transport::Transport;
+use transport::{Closing, Transport};
 
 /// How many pieces of memory one call moves at most; Wine takes no more.
 const MAX_SLICES: usize = 1024;
@@ -122,8 +122,8 @@ pub(crate) struct Stream<T: Transport> {
 
 impl<T: Transport> Stream<T> {
     fn new(owned: T::Owned, connect: i32, target: T::Target) -> Stream<T> {
-        let file = T::file(&owned);
-        let handle = T::handle(file);
+        let file = (T::FILE)(&owned);
+        let handle = (T::HANDLE)(file);
         let shared = Arc::new_cyclic(|me: &Weak<Shared<T>>| {
             let me: Weak<dyn Owner> = me.clone();
             Shared {
@@ -172,7 +172,9 @@ impl<T: Transport> Stream<T> {
         if shared.membership.port().is_none() {
             T::check(shared.file)?;
         }
-        shared.membership.join(&with.port, T::handle(shared.file))?;
+        shared
+            .membership
+            .join(&with.port, (T::HANDLE)(shared.file))?;
         // Has the end of a connect that somebody else began come to the port.
         shared.look_at_foreign(Some(&with.port))?;
         shared.arm(&with.port, token, interests)?;
@@ -274,15 +276,19 @@ impl<T: Transport> Drop for Stream<T> {
             return;
         };
         let shared = &*self.shared;
-        let cannot_be_read = {
+        let how = {
             let mut receiving = shared.receiving.lock();
             shared.receiving.close(&mut receiving, shared);
-            receiving.shut
+            if receiving.shut {
+                Closing::WithoutInput
+            } else {
+                Closing::Plainly
+            }
         };
         shared.membership.leave();
         // If the file comes back, no send is in flight, and it is closed here.
         if let Some(owned) = shared.close_send(owned) {
-            T::close(owned, cannot_be_read);
+            T::close(owned, how);
         }
     }
 }

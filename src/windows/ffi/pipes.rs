@@ -93,14 +93,6 @@ extern "system" {
         lpMaxCollectionCount: *const DWORD,
         lpCollectDataTimeout: *const DWORD,
     ) -> BOOL;
-    /// <https://learn.microsoft.com/windows/win32/api/namedpipeapi/nf-namedpipeapi-getnamedpipeinfo>
-    pub(crate) fn GetNamedPipeInfo(
-        hNamedPipe: HANDLE,
-        lpFlags: *mut DWORD,
-        lpOutBufferSize: *mut DWORD,
-        lpInBufferSize: *mut DWORD,
-        lpMaxInstances: *mut DWORD,
-    ) -> BOOL;
     /// <https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-readfile>
     pub(crate) fn ReadFile(
         hFile: HANDLE,
@@ -144,14 +136,9 @@ pub(crate) fn pipe_name(name: &OsStr) -> io::Result<Vec<u16>> {
             "the name of a pipe cannot contain a NUL",
         ));
     }
-    let is_slash = |unit: &u16| [u16::from(b'\\'), u16::from(b'/')].contains(unit);
-    let parts: Vec<&[u16]> = name.splitn(5, is_slash).collect();
-    let fits = match parts[..] {
-        [[], [], [_, ..], kind, [_, ..]] => {
-            String::from_utf16_lossy(kind).eq_ignore_ascii_case("pipe")
-        }
-        _ => false,
-    };
+    let path = String::from_utf16_lossy(&name).to_ascii_lowercase();
+    let parts: Vec<&str> = path.splitn(5, ['\\', '/']).collect();
+    let fits = matches!(parts[..], ["", "", server, "pipe", name] if !server.is_empty() && !name.is_empty());
     if !fits {
         return Err(io::Error::from_raw_os_error(ERROR_INVALID_NAME));
     }
@@ -197,14 +184,6 @@ fn owned(handle: HANDLE) -> Result<OwnedHandle, Code> {
     Ok(unsafe { OwnedHandle::from_raw_handle(handle.0 as _) })
 }
 
-/// Whether the handle is a pipe's. One that must not be asked is believed to be.
-pub(crate) fn is_pipe(handle: HANDLE) -> bool {
-    let null = ptr::null_mut();
-    // SAFETY: numbers, and nothing is to be written.
-    let asked = checked_bool(unsafe { GetNamedPipeInfo(handle, null, null, null, null) });
-    matches!(asked, Ok(()) | Err(ERROR_ACCESS_DENIED))
-}
-
 /// Starts a read. `Ok`: a packet is owed.
 ///
 /// # Safety
@@ -240,6 +219,7 @@ pub(crate) unsafe fn write_file(
 /// As [`read_file`], without the memory.
 pub(crate) unsafe fn connect_named_pipe(
     pipe: HANDLE,
+    (): &(),
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
     refused(Call::Connect)?;
@@ -265,12 +245,19 @@ fn gone(code: Code) -> Code {
 
 /// How an operation on a pipe has ended: with how many bytes, or how it failed.
 pub(crate) fn get_overlapped_result(pipe: HANDLE, ended: &WSAOVERLAPPED) -> Result<usize, Code> {
-    result_of(pipe, ended, FALSE)
+    // SAFETY: the block is only read, since nothing is to be waited for.
+    unsafe { result_of(pipe, ended, FALSE) }
 }
 
-fn result_of(pipe: HANDLE, operation: *const WSAOVERLAPPED, wait: BOOL) -> Result<usize, Code> {
+/// # Safety
+/// - The block can be read; the kernel may write to it.
+unsafe fn result_of(
+    pipe: HANDLE,
+    operation: *const WSAOVERLAPPED,
+    wait: BOOL,
+) -> Result<usize, Code> {
     let mut bytes = 0;
-    // SAFETY: it reads the block, whose event is open, and the count is writable.
+    // SAFETY: the caller's duty, and the count is writable.
     match checked_bool(unsafe { GetOverlappedResult(pipe, operation, &mut bytes, wait) }) {
         Ok(()) | Err(ERROR_MORE_DATA) => Ok(bytes as usize),
         Err(code) => Err(gone(code)),
@@ -287,10 +274,12 @@ fn at_once(pipe: HANDLE, start: impl FnOnce(*mut WSAOVERLAPPED) -> BOOL) -> Resu
     };
     let operation = ptr::addr_of_mut!(operation);
     owed(start(operation))?;
-    let mut result = result_of(pipe, operation, FALSE);
+    // SAFETY: the block lives here until the operation has ended.
+    let mut result = unsafe { result_of(pipe, operation, FALSE) };
     if result == Err(ERROR_IO_INCOMPLETE) {
         cancel_io_ex(pipe, operation);
-        result = result_of(pipe, operation, WAIT);
+        // SAFETY: as above.
+        result = unsafe { result_of(pipe, operation, WAIT) };
     }
     match result {
         Err(WSA_OPERATION_ABORTED) => Err(WSAEWOULDBLOCK),
@@ -337,13 +326,10 @@ pub(crate) fn write_now(pipe: HANDLE, bytes: &[u8]) -> Result<usize, Code> {
     };
     let restored = set_mode(pipe, 0);
     debug_assert!(restored.is_ok() || written.is_err(), "{restored:?}");
-    written.and_then(|count| {
-        if count > 0 {
-            Ok(count)
-        } else {
-            Err(WSAEWOULDBLOCK)
-        }
-    })
+    match written {
+        Ok(0) => Err(WSAEWOULDBLOCK),
+        written => written,
+    }
 }
 
 /// A pipe with unread bytes may not be switched.

@@ -211,7 +211,7 @@ impl<T: Transport> Shared<T> {
         sending: &mut Sending<T>,
         port: Option<&Arc<Port>>,
     ) -> Result<Standing, ffi::Code> {
-        let (state, standing) = match T::inspect(self.file)? {
+        let (state, standing) = match (T::INSPECT)(self.file)? {
             Found::Ended(Ok(())) => (CONNECTED, Standing::Connected),
             Found::Ended(Err(code)) => (code, Standing::Failed),
             Found::NeverBegun => (FOREIGN, Standing::NeverBegun),
@@ -232,17 +232,17 @@ impl<T: Transport> Shared<T> {
         event: ffi::WaitObject,
     ) -> Result<Option<Wait>, ffi::Code> {
         let Some((port, me)) = port.zip(self.membership.owner()) else {
-            T::select_nothing(self.file);
+            (T::SELECT_NOTHING)(self.file);
             return Ok(None);
         };
         match Wait::start(port, me, event) {
             Ok(Started::On(wait)) => Ok(Some(wait)),
             Ok(Started::Gone(_event)) => {
-                T::select_nothing(self.file);
+                (T::SELECT_NOTHING)(self.file);
                 Ok(None)
             }
             Err(code) => {
-                T::select_nothing(self.file);
+                (T::SELECT_NOTHING)(self.file);
                 Err(code)
             }
         }
@@ -288,7 +288,7 @@ impl<T: Transport> Shared<T> {
         let launch = self.sending.launch(sending.side(), port, |operation| {
             // SAFETY: the operation is held by its flight, and so is the name, which never changes. The socket is open:
             // the direction is locked and not closed.
-            unsafe { T::start_connect(self.file, &self.target, operation) }
+            unsafe { (T::CONNECT)(self.file, &self.target, operation) }
         });
         match launch {
             Launch::Flying => {}
@@ -343,7 +343,7 @@ impl<T: Transport> Shared<T> {
         if signalled.is_some_and(|number| number != wait.number()) {
             return;
         }
-        let ended = T::ended_connect(self.file, wait.object());
+        let ended = (T::ENDED)(self.file, wait.object());
         if ended.is_none() && signalled.is_none() {
             return;
         }
@@ -366,7 +366,7 @@ impl<T: Transport> Shared<T> {
     pub(super) fn end_connect_wait(&self, sending: &mut Sending<T>) -> bool {
         let wait = sending.connect_wait.take();
         if wait.is_some() {
-            T::select_nothing(self.file);
+            (T::SELECT_NOTHING)(self.file);
         }
         wait.is_some()
     }

@@ -22,9 +22,10 @@ use std::io::{self, IoSlice, IoSliceMut};
 use super::super::operation::Packet;
 use super::super::{ffi, would_block};
 use super::connecting::{CONNECTED, DISCONNECTED, IN_FLIGHT, NOT_STARTED};
-use super::transport::{Start, Transport};
+use super::transport::{Start, StartConnect, Transport};
 use super::{Shared, Stream};
 use crate::error;
+use crate::hooks::sync::Ordering;
 
 /// One end of a named pipe.
 pub(crate) type NamedPipe = Stream<Pipe>;
@@ -38,6 +39,9 @@ impl Transport for Pipe {
     type Owned = ffi::OwnedHandle;
     type Target = ();
 
+    const FILE: fn(&ffi::OwnedHandle) -> ffi::HANDLE = ffi::handle_of;
+    const HANDLE: fn(ffi::HANDLE) -> ffi::HANDLE = |pipe| pipe;
+    const CONNECT: StartConnect<ffi::HANDLE, ()> = ffi::connect_named_pipe;
     const RECEIVE: Start<ffi::HANDLE> = ffi::read_file;
     const SEND: Start<ffi::HANDLE> = ffi::write_file;
     const RESULT: fn(&Packet, ffi::HANDLE) -> Result<usize, ffi::Code> = Packet::result_of_pipe;
@@ -47,28 +51,11 @@ impl Transport for Pipe {
     const PROBE: usize = 512;
     const ENDS_BY_CLOSE: bool = true;
 
-    fn file(pipe: &ffi::OwnedHandle) -> ffi::HANDLE {
-        ffi::handle_of(pipe)
-    }
-
-    fn handle(pipe: ffi::HANDLE) -> ffi::HANDLE {
-        pipe
-    }
-
     fn check(pipe: ffi::HANDLE) -> io::Result<()> {
-        if ffi::is_pipe(pipe) {
-            return Ok(());
+        match ffi::peek_named_pipe(pipe) {
+            Ok(_) | Err(ffi::ERROR_BROKEN_PIPE | ffi::ERROR_ACCESS_DENIED) => Ok(()),
+            Err(_) => Err(error::not_a_pipe()),
         }
-        Err(error::not_a_pipe())
-    }
-
-    unsafe fn start_connect(
-        pipe: ffi::HANDLE,
-        (): &(),
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code> {
-        // SAFETY: the caller's duties.
-        unsafe { ffi::connect_named_pipe(pipe, operation) }
     }
 
     fn after_connect(_: ffi::HANDLE, result: Result<usize, ffi::Code>) -> i32 {
@@ -137,16 +124,15 @@ impl Stream<Pipe> {
     /// Opens the client's end of a pipe, for whatever it can be opened for.
     pub(crate) fn open(name: &OsStr) -> io::Result<NamedPipe> {
         let name = ffi::pipe_name(name)?;
-        let both = ffi::GENERIC_READ | ffi::GENERIC_WRITE;
-        let mut opened = Err(ffi::ERROR_ACCESS_DENIED);
-        for access in [both, ffi::GENERIC_READ, ffi::GENERIC_WRITE] {
+        let open = |access| ffi::open_pipe(&name, access, ffi::FILE_FLAG_OVERLAPPED);
+        let mut opened = open(ffi::GENERIC_READ | ffi::GENERIC_WRITE);
+        for access in [ffi::GENERIC_READ, ffi::GENERIC_WRITE] {
             if matches!(opened, Err(ffi::ERROR_ACCESS_DENIED)) {
-                opened = ffi::open_pipe(&name, access, ffi::FILE_FLAG_OVERLAPPED);
+                opened = open(access);
             }
         }
-        opened
-            .map(NamedPipe::from_connected)
-            .map_err(io::Error::from_raw_os_error)
+        let pipe = opened.map_err(io::Error::from_raw_os_error)?;
+        Ok(NamedPipe::from_connected(pipe))
     }
 
     /// Takes over an end that is certainly connected.
@@ -176,7 +162,7 @@ impl Stream<Pipe> {
         match shared.connect_state() {
             CONNECTED => Ok(()),
             code if code > 0 => {
-                shared.set_connect_state(DISCONNECTED);
+                shared.forget_failure(code);
                 Err(io::Error::from_raw_os_error(code))
             }
             _ => Err(would_block()),
@@ -214,6 +200,15 @@ impl Shared<Pipe> {
         self.broken.forget();
         self.set_connect_state(NOT_STARTED);
         Ok(())
+    }
+
+    /// A failure of a connect was told, and the next one may go better.
+    fn forget_failure(&self, code: ffi::Code) {
+        // Another thread may have told it, too, and begun that one.
+        let order = Ordering::SeqCst;
+        let _ = self
+            .connect
+            .compare_exchange(code, DISCONNECTED, order, order);
     }
 
     /// Looks for a client without a port, or after the end of its `Poll`.

@@ -23,7 +23,7 @@ use super::super::port::{Launch, Port};
 use super::super::waits::Wait;
 use super::super::{code_of, ffi};
 use super::broken::breaks_connection;
-use super::transport::Transport;
+use super::transport::{Closing, Transport};
 use super::Shared;
 use crate::event::Hints;
 use crate::interests::Interests;
@@ -215,9 +215,14 @@ impl<T: Transport> Shared<T> {
             state.failed = Some((code, false));
         }
         if let Some(stream) = state.orphan.take() {
-            let given_up = state.given_up;
+            // The kernel has taken all its bytes, or it was given up.
+            let how = if state.given_up {
+                Closing::ByReset
+            } else {
+                Closing::WithoutInput
+            };
             drop(sending);
-            T::close_orphan(stream, given_up);
+            T::close(stream, how);
             return;
         }
         self.sending.fire(state, self, false, port, &mut sink);

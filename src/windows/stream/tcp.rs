@@ -6,8 +6,8 @@ use std::net::{Shutdown, SocketAddr};
 
 use super::super::operation::Packet;
 use super::super::{close_connection, ffi};
-use super::connecting::{Found, Standing, CONNECTED, FOREIGN};
-use super::transport::{Start, Transport};
+use super::connecting::{inspect, Found, Standing, CONNECTED, FOREIGN};
+use super::transport::{Closing, Ended, Start, StartConnect, Transport};
 use super::{breaks_connection, Shared, Stream, MAX_BYTES};
 use crate::hooks::sync::net;
 
@@ -27,6 +27,9 @@ impl Transport for Tcp {
     type Owned = net::TcpStream;
     type Target = (ffi::SOCKADDR_STORAGE, i32);
 
+    const FILE: fn(&net::TcpStream) -> ffi::SOCKET = ffi::socket_of;
+    const HANDLE: fn(ffi::SOCKET) -> ffi::HANDLE = ffi::SOCKET::handle;
+    const CONNECT: StartConnect<ffi::SOCKET, Self::Target> = ffi::connect_ex;
     const RECEIVE: Start<ffi::SOCKET> = ffi::wsa_recv;
     const SEND: Start<ffi::SOCKET> = ffi::wsa_send;
     const RESULT: fn(&Packet, ffi::SOCKET) -> Result<usize, ffi::Code> = Packet::result;
@@ -35,23 +38,9 @@ impl Transport for Tcp {
     /// Enough to learn when there is room.
     const PROBE: usize = 1;
     const ENDS_BY_CLOSE: bool = false;
-
-    fn file(stream: &net::TcpStream) -> ffi::SOCKET {
-        ffi::socket_of(stream)
-    }
-
-    fn handle(socket: ffi::SOCKET) -> ffi::HANDLE {
-        socket.handle()
-    }
-
-    unsafe fn start_connect(
-        socket: ffi::SOCKET,
-        target: &Self::Target,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code> {
-        // SAFETY: the caller's duties.
-        unsafe { ffi::connect_ex(socket, target, operation) }
-    }
+    const INSPECT: fn(ffi::SOCKET) -> Result<Found, ffi::Code> = inspect;
+    const ENDED: Ended<ffi::SOCKET> = ffi::ended_connect;
+    const SELECT_NOTHING: fn(ffi::SOCKET) = ffi::select_nothing;
 
     fn after_connect(socket: ffi::SOCKET, result: Result<usize, ffi::Code>) -> i32 {
         // The packet's success is not enough: this option is what makes it a full socket.
@@ -100,21 +89,6 @@ impl Transport for Tcp {
         }
     }
 
-    fn inspect(socket: ffi::SOCKET) -> Result<Found, ffi::Code> {
-        super::connecting::inspect(socket)
-    }
-
-    fn ended_connect(
-        socket: ffi::SOCKET,
-        event: &ffi::WaitObject,
-    ) -> Option<Result<(), ffi::Code>> {
-        ffi::ended_connect(socket, event)
-    }
-
-    fn select_nothing(socket: ffi::SOCKET) {
-        ffi::select_nothing(socket);
-    }
-
     fn close_behind_send(stream: &net::TcpStream) -> bool {
         let resets = ffi::linger(ffi::socket_of(stream)) == Some(0);
         if !resets {
@@ -124,19 +98,11 @@ impl Transport for Tcp {
         resets
     }
 
-    fn close_orphan(stream: net::TcpStream, given_up: bool) {
-        if given_up {
-            ffi::set_abortive_close(ffi::socket_of(&stream));
-        } else {
-            discard_input(&stream);
-        }
-        close_connection(stream);
-    }
-
-    fn close(stream: net::TcpStream, cannot_be_read: bool) {
-        // Otherwise input that nobody could read would make the close reset the connection.
-        if cannot_be_read {
-            discard_input(&stream);
+    fn close(stream: net::TcpStream, how: Closing) {
+        match how {
+            Closing::Plainly => {}
+            Closing::WithoutInput => discard_input(&stream),
+            Closing::ByReset => ffi::set_abortive_close(ffi::socket_of(&stream)),
         }
         close_connection(stream);
     }

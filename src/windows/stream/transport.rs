@@ -7,6 +7,16 @@ use super::super::{ffi, would_block};
 use super::connecting::Found;
 use super::Shared;
 
+/// How a stream is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    Plainly,
+    /// Its input is not read any more, and must not make the close reset the connection.
+    WithoutInput,
+    /// Its send was given up.
+    ByReset,
+}
+
 /// Starts to move bytes to or from that memory. `Ok`: a packet is owed.
 ///
 /// # Safety
@@ -14,6 +24,16 @@ use super::Shared;
 /// - The file is open.
 pub(crate) type Start<F> =
     unsafe fn(F, ffi::WSABUF, *mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>;
+
+/// The same without memory, for a connect.
+///
+/// # Safety
+/// As [`Start`], with the target in the place of the memory.
+pub(crate) type StartConnect<F, T> =
+    unsafe fn(F, &T, *mut ffi::WSAOVERLAPPED) -> Result<(), ffi::Code>;
+
+/// Asks how a connect has ended, if it has.
+pub(crate) type Ended<F> = fn(F, &ffi::WaitObject) -> Option<Result<(), ffi::Code>>;
 
 /// The calls on a socket or a pipe. None of them blocks. All but those that own it are made under the lock of a direction that
 /// is not closed, so the file is open. What is a constant here is one of the system's calls.
@@ -25,8 +45,12 @@ pub(crate) trait Transport: Default + Send + Sync + 'static {
     /// Where it will be connected to.
     type Target: Send + Sync;
 
+    const FILE: fn(&Self::Owned) -> Self::File;
+    const HANDLE: fn(Self::File) -> ffi::HANDLE;
     const RECEIVE: Start<Self::File>;
     const SEND: Start<Self::File>;
+    /// Starts to connect it. `Ok`: a packet is owed.
+    const CONNECT: StartConnect<Self::File, Self::Target>;
     /// How an operation ended.
     const RESULT: fn(&Packet, Self::File) -> Result<usize, ffi::Code>;
     /// Looks whether there is something to receive: bytes or the end.
@@ -39,23 +63,17 @@ pub(crate) trait Transport: Default + Send + Sync + 'static {
     /// Whether only closing it tells the peer that no more bytes follow.
     const ENDS_BY_CLOSE: bool;
 
-    fn file(owned: &Self::Owned) -> Self::File;
-    fn handle(file: Self::File) -> ffi::HANDLE;
+    /// Asks how a connect stands that somebody else began.
+    const INSPECT: fn(Self::File) -> Result<Found, ffi::Code> = |_| Ok(Found::Ended(Ok(())));
+    /// How such a connect has ended, if it has.
+    const ENDED: Ended<Self::File> = |_, _| None;
+    /// Has the end of such a connect signal nothing any more.
+    const SELECT_NOTHING: fn(Self::File) = |_| {};
 
     /// Fails if the file is not what it should be.
     fn check(_: Self::File) -> io::Result<()> {
         Ok(())
     }
-
-    /// Starts to connect it. `Ok`: a packet is owed.
-    ///
-    /// # Safety
-    /// As [`Start`], with `target` in the place of the memory.
-    unsafe fn start_connect(
-        file: Self::File,
-        target: &Self::Target,
-        operation: *mut ffi::WSAOVERLAPPED,
-    ) -> Result<(), ffi::Code>;
 
     /// How far the connect is when it has ended like this: a number of `connecting.rs`.
     fn after_connect(file: Self::File, result: Result<usize, ffi::Code>) -> i32;
@@ -78,32 +96,14 @@ pub(crate) trait Transport: Default + Send + Sync + 'static {
         Err(would_block())
     }
 
-    /// Asks the system how a connect that somebody else began stands.
-    fn inspect(_: Self::File) -> Result<Found, ffi::Code> {
-        Ok(Found::Ended(Ok(())))
-    }
-
-    /// How such a connect has ended, if it has.
-    fn ended_connect(_: Self::File, _: &ffi::WaitObject) -> Option<Result<(), ffi::Code>> {
-        None
-    }
-
-    /// Has the end of such a connect signal nothing any more.
-    fn select_nothing(_: Self::File) {}
-
     /// The stream was dropped with a send in flight. Has the end follow the bytes, if it can. Returns whether the send is to be
     /// cancelled instead.
     fn close_behind_send(_: &Self::Owned) -> bool {
         false
     }
 
-    /// Closes it after that send. The kernel has taken all its bytes, or it was given up.
-    fn close_orphan(owned: Self::Owned, _given_up: bool) {
-        drop(owned);
-    }
-
-    /// Closes it with no send in flight.
-    fn close(owned: Self::Owned, _cannot_be_read: bool) {
+    /// Closes it, with no send in flight.
+    fn close(owned: Self::Owned, _: Closing) {
         drop(owned);
     }
 }

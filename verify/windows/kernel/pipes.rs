@@ -160,10 +160,6 @@ pub(crate) fn open_pipe(_: &[u16], _: u32, _: u32) -> Result<OwnedHandle, Code> 
     Ok(pipe(true, 0))
 }
 
-pub(crate) fn is_pipe(pipe: HANDLE) -> bool {
-    step(|state| state.sockets[pipe.0].pipe != Pipe::No)
-}
-
 /// # Safety
 /// As the real one.
 pub(crate) unsafe fn read_file(
@@ -204,6 +200,7 @@ pub(crate) unsafe fn write_file(
 /// As the real one.
 pub(crate) unsafe fn connect_named_pipe(
     pipe: HANDLE,
+    (): &(),
     operation: *mut WSAOVERLAPPED,
 ) -> Result<(), Code> {
     let nothing = WSABUF {
@@ -227,7 +224,8 @@ pub(crate) fn get_overlapped_result(_: HANDLE, ended: &WSAOVERLAPPED) -> Result<
 
 pub(crate) fn peek_named_pipe(pipe: HANDLE) -> Result<usize, Code> {
     step(|state| {
-        state.check_pipe(pipe)?;
+        // One word for a pipe without a client, whatever the reason.
+        state.check_pipe(pipe).map_err(|_| ERROR_BROKEN_PIPE)?;
         let socket = &state.sockets[pipe.0];
         if socket.finished && socket.incoming.is_empty() {
             return Err(ERROR_BROKEN_PIPE);
