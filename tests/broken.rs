@@ -435,14 +435,16 @@ fn a_stream_that_was_written_to_in_vain_is_given_back() {
 
 suite! {
     streams {
+        any_number_of_empty_buffers_may_stand_in_front,
+        empty_buffers_alone_move_nothing,
+    }
+    sockets {
         a_reset_that_a_write_told_is_what_reads_give,
         a_reset_that_take_error_told_is_what_reads_give,
         a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error,
         bytes_come_before_the_reset_that_a_write_told,
         an_end_that_a_read_told_stays_an_end,
         an_end_that_no_read_told_does_not_hide_a_reset,
-        any_number_of_empty_buffers_may_stand_in_front,
-        empty_buffers_alone_move_nothing,
         a_broken_pipe_is_no_failure_of_reading,
         what_is_armed_after_a_reset_was_told_fires_once_each,
     }

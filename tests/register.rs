@@ -911,8 +911,10 @@ suite! {
         a_hundred_registrations_in_a_row_on_a_ready_stream_yield_one_event_each_interest,
         writable_event_comes_when_the_peer_had_closed_before,
         end_of_stream_of_a_half_closed_peer_yields_one_event_each_registration,
-        a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register,
         a_long_exchange_by_events_loses_and_doubles_nothing,
+    }
+    sockets {
+        a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register,
     }
     reading {
         readable_yields_one_event_however_much_comes_after_it,

@@ -199,7 +199,7 @@ fn a_stream_that_was_shut_for_reading_is_dropped_in_order() {
 }
 
 suite! {
-    streams {
+    sockets {
         bytes_that_wait_are_behind_the_end,
         bytes_that_come_later_are_behind_the_end,
         an_armed_readable_fires_and_says_that_reading_is_closed,

@@ -961,7 +961,6 @@ fn no_event_is_lost_when_a_thread_drains_while_another_registers_writable<S: Str
 suite! {
     streams {
         a_thread_reads_and_writes_while_another_is_blocked_in_poll,
-        one_thread_reads_and_another_writes_one_stream_by_its_events,
         threads_make_register_and_drop_streams_while_another_polls,
         no_event_is_lost_or_made_up_when_another_thread_reads_short_and_registers,
         no_event_is_lost_or_made_up_when_another_thread_fills_its_buffer_and_registers,
@@ -974,6 +973,9 @@ suite! {
         no_event_is_lost_or_made_up_when_the_polling_thread_itself_reads_and_registers,
         no_event_is_lost_when_bytes_come_while_a_thread_drains_and_registers,
         no_event_is_lost_when_a_thread_drains_while_another_registers_writable,
+    }
+    sockets {
+        one_thread_reads_and_another_writes_one_stream_by_its_events,
     }
     reading {
         registering_a_ready_stream_ends_a_poll_that_is_blocked,

@@ -312,6 +312,8 @@ suite! {
         what_the_call_says_is_passed_on,
         a_call_that_would_block_for_another_reason_loses_no_event,
         an_interest_that_the_call_arms_is_not_lost,
+    }
+    sockets {
         a_reset_that_a_call_tells_of_stays,
     }
     reading {

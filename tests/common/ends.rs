@@ -9,7 +9,8 @@
 //! **The price.** A source need not have everything. What a source cannot do, or does in another way by its nature, is
 //! a row in [`EXCLUDED`], with the reason. Nothing else keeps a test from a source of its shape.
 
-#[cfg(unix)]
+#[cfg(windows)]
+pub(crate) mod named_pipe;
 pub(crate) mod pipe;
 #[cfg(unix)]
 pub(crate) mod unix;
@@ -99,12 +100,15 @@ pub(crate) fn run(module: &str, name: &str, test: fn()) {
 
 /// Makes a `#[test]` of each generic function, in a module for each source.
 /// - `streams`: tests of [`StreamEnd`]s that read and write.
+/// - `sockets`: tests of streams with what only sockets have: a peek, half a close, a reset, an error to take, a type of
+///   `std` to be made from and given back as. Pipes and named pipes have none of these.
 /// - `reading`, `writing`: tests that need only that direction of the source, and the other one of its peer.
 /// - `listeners`, `datagrams`, `families`: tests of the other shapes.
 #[allow(unused_macros)]
 macro_rules! suite {
     (
         $(streams { $($stream:ident),* $(,)? })?
+        $(sockets { $($socket:ident),* $(,)? })?
         $(reading { $($reading:ident),* $(,)? })?
         $(writing { $($writing:ident),* $(,)? })?
         $(listeners { $($listener:ident),* $(,)? })?
@@ -113,7 +117,7 @@ macro_rules! suite {
     ) => {
         mod tcp {
             $crate::common::ends::instances!(minimio::TcpStream:
-                $($($stream)*)? $($($reading)*)? $($($writing)*)?);
+                $($($stream)*)? $($($socket)*)? $($($reading)*)? $($($writing)*)?);
             $crate::common::ends::instances!(minimio::TcpListener: $($($listener)*)?);
         }
         mod udp {
@@ -122,23 +126,26 @@ macro_rules! suite {
         mod inet {
             $crate::common::ends::instances!(crate::common::ends::Inet: $($($family)*)?);
         }
-        #[cfg(unix)]
         mod pipe_reader {
             $crate::common::ends::instances!(minimio::PipeReader: $($($reading)*)?);
         }
-        #[cfg(unix)]
         mod pipe_writer {
             $crate::common::ends::instances!(minimio::PipeWriter: $($($writing)*)?);
+        }
+        #[cfg(windows)]
+        mod named_pipe {
+            $crate::common::ends::instances!(minimio::os::windows::NamedPipe:
+                $($($stream)*)? $($($reading)*)? $($($writing)*)?);
         }
         #[cfg(unix)]
         mod descriptor {
             $crate::common::ends::instances!(crate::common::ends::unix::StdDescriptor:
-                $($($stream)*)? $($($reading)*)? $($($writing)*)?);
+                $($($stream)*)? $($($socket)*)? $($($reading)*)? $($($writing)*)?);
         }
         #[cfg(unix)]
         mod unix {
             $crate::common::ends::instances!(minimio::os::unix::UnixStream:
-                $($($stream)*)? $($($reading)*)? $($($writing)*)?);
+                $($($stream)*)? $($($socket)*)? $($($reading)*)? $($($writing)*)?);
             $crate::common::ends::instances!(minimio::os::unix::UnixListener: $($($listener)*)?);
             $crate::common::ends::instances!(minimio::os::unix::UnixDatagram: $($($datagram)*)?);
             $crate::common::ends::instances!(crate::common::ends::unix::Unix: $($($family)*)?);
@@ -387,6 +394,7 @@ macro_rules! pass_on {
     };
 }
 
+#[cfg(unix)]
 use pass_on;
 
 impl StreamEnd for TcpStream {
