@@ -118,7 +118,7 @@ impl Fake {
         let stops = if count == 0 { 0 } else { stops & !CONTROL };
         socket
             .held
-            .store((held & BYTES) - count | stops, Ordering::Relaxed);
+            .store(((held & BYTES) - count) | stops, Ordering::Relaxed);
         if count == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
@@ -131,7 +131,7 @@ impl Fake {
         let _lock = lock(&socket.lock);
         let held = socket.held.load(Ordering::Relaxed);
         if held & URGENT != 0 {
-            let held = held & !URGENT | PLACE;
+            let held = (held & !URGENT) | PLACE;
             socket.held.store(held, Ordering::Relaxed);
         }
     }
