@@ -30,6 +30,11 @@
 //! An edge may also say too much. With urgent data in the socket, Linux may report the urgent byte alone as readable,
 //! and no read gives that byte. So such an edge is confirmed ([`Kernel::confirm_beside_urgent`]).
 //!
+//! A read of a Unix stream also stops behind descriptors that were sent along. Linux marks such a read, and it does not
+//! come here as a short one. It stops where urgent data was, too, and once that was taken, nothing marks the place any
+//! more, which counts as readable besides. So after urgent data has come, every edge of that stream is confirmed, and no
+//! short read proves anything. Nor does one after a call of the user's own, which may have taken urgent data unseen.
+//!
 //! # Invariants
 //! 1. **Armed implies owed.** The kernel will report whatever a registration waits for. [`arm`](Readiness::arm) keeps
 //!    this by asking for what is not owed, and [`edge`](Readiness::edge) by clearing both bits, or neither, or asking

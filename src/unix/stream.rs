@@ -3,6 +3,9 @@
 //! A read or write that moved fewer bytes than it had room for has met the end of what there was, or of the room. So
 //! the state machine is told of it as of a `WouldBlock`, and a program that reads with a large buffer needs one call a
 //! message. A call that moved nothing asks [`Ending`] what the user is told.
+//!
+//! A Unix stream may also carry descriptors, and a read stops at them. On Linux the read is made so that the kernel tells
+//! ([`Moved::read`]). On the BSDs nothing tells, so of a read only `WouldBlock` is believed there.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::net::{self, Shutdown, SocketAddr};
