@@ -235,11 +235,11 @@ pub(crate) fn accept_unix(
 ) -> io::Result<(unix_net::UnixStream, unix_net::SocketAddr)> {
     let (stream, _, length) = accept_any(listener)?;
     let stream = unix_net::UnixStream::from(stream);
-    // Nearly every client is without a name, and costs no further call.
-    let peer = if length <= length_of::<sa_family_t>() {
-        unix_net::SocketAddr::from_pathname("")
-    } else {
-        stream.peer_addr()
+    let unnamed = || unix_net::SocketAddr::from_pathname("");
+    // Nearly every client is without a name, and costs no further call. Some systems know no name of one that has gone.
+    let peer = match length <= length_of::<sa_family_t>() {
+        true => unnamed(),
+        false => stream.peer_addr().or_else(|_| unnamed()),
     };
     Ok((stream, peer?))
 }
