@@ -82,8 +82,9 @@ use crate::IntoStdError;
 ///
 /// # What the first read after an event gives
 /// It gives bytes, `Ok(0)` at the end of the stream, or the error of the socket. It is `WouldBlock` only if other code has
-/// read in between, a read between the registration and the event included, or in one more case on Linux: urgent data
-/// (`MSG_OOB`) has come and was taken before any event has told of it ([`is_priority`](crate::Event::is_priority)).
+/// read in between, a read between the registration and the event included, or in two more cases on Linux, both with
+/// urgent data (`MSG_OOB`): it was taken before any event has told of it ([`is_priority`](crate::Event::is_priority)), or
+/// `SO_PEEK_OFF` is set.
 /// Urgent data alone is no event.
 ///
 /// # A broken stream stays broken
