@@ -148,6 +148,39 @@ fn a_source_is_disarmed(registers_at_once: bool) {
     });
 }
 
+/// Two signals come while a registration is taken back and another made: each is told, once, sooner or later.
+fn two_signals_come_around_a_disarming() {
+    explore_within(2, || {
+        let mut world = World::new();
+        let source = awaited(true);
+        world.register(&source, 1, R);
+        let pool = signal_and_serve(source.object, 2);
+        let (mine, registrator) = (Arc::clone(&source), world.registrator());
+        let other = thread::spawn(move || {
+            mine.disarm(&registrator, R).unwrap();
+            mine.register(&registrator, 2, R).unwrap();
+        });
+        world.glance();
+        join(other);
+        stop(pool);
+        world.settle();
+        let mut token = 3;
+        while world.said.len() < 2 {
+            world.register(&source, token, R);
+            assert_eq!(world.glance(), [(token, R)], "lost");
+            token += 1;
+        }
+        world.register(&source, token, R);
+        world.settle_silently();
+        assert_eq!(
+            ffi::signals_of(source.object),
+            0,
+            "told: what was not taken"
+        );
+        world.end([source]);
+    });
+}
+
 /// Once it is disarmed, nothing is taken any more.
 fn a_later_signal_is_left_to_the_user() {
     explore(|| {
@@ -331,6 +364,11 @@ fn a_signal_taken_before_a_disarming_is_kept() {
 #[test]
 fn a_signal_taken_before_a_disarming_goes_to_the_next_wait() {
     a_source_is_disarmed(true);
+}
+
+#[test]
+fn two_signals_around_a_disarming_are_two_events() {
+    two_signals_come_around_a_disarming();
 }
 
 #[test]
