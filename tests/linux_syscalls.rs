@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{fill, fill_and_arm, pair, until_done, watchdog, HANG};
-use minimio::{Events, Interests, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
+use minimio::{pipe, Events, Interests, Poll, Registrator, TcpListener, TcpStream, UdpSocket};
 use trace::{mark, no_peer, traced};
 
 const READABLE: Interests = Interests::READABLE;
@@ -201,6 +201,51 @@ fn an_echo_registered_late_by_another_thread_costs_at_most_a_wasted_wake_more() 
     assert!(calls.polls() <= N, "{calls:?}");
     assert!(calls.epoll_ctls() <= N, "{calls:?}");
     assert!(calls.waits() <= 2 * N + 1, "{calls:?}");
+}
+
+/// A pipe that is read with a large buffer, perhaps until it is empty. Its writer is in the same process: one `write` a round.
+fn read_a_pipe(until_empty: bool) {
+    let (mut poll, registrator, mut events) = queue();
+    let (mut reader, mut writer) = pipe().unwrap();
+    let mut buffer = [0; 4096];
+    registrator.register(&reader, 1, READABLE).unwrap();
+    count(|_| {
+        assert_eq!(writer.write(&[7; MESSAGE]).unwrap(), MESSAGE);
+        one_event(&mut poll, &mut events, 1);
+        assert_eq!(reader.read(&mut buffer).unwrap(), MESSAGE);
+        if until_empty {
+            let error = reader.read(&mut buffer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        }
+        registrator.register(&reader, 1, READABLE).unwrap();
+    });
+}
+
+// 6.3, 9.3: a short read proves nothing, so the next registration asks.
+#[test]
+fn a_pipe_costs_a_read_a_wait_and_one_epoll_ctl() {
+    let _watchdog = watchdog();
+    let calls = traced(
+        "a_pipe_costs_a_read_a_wait_and_one_epoll_ctl",
+        |_| read_a_pipe(false),
+        no_peer,
+    );
+    assert_eq!(calls.waits(), N);
+    assert_eq!(calls.epoll_ctls(), N, "{calls:?}");
+    assert_eq!(calls.all(), 4 * N, "{calls:?}");
+}
+
+// 6.3, 9.3
+#[test]
+fn a_pipe_that_is_read_until_it_is_empty_costs_no_epoll_ctl() {
+    let _watchdog = watchdog();
+    let calls = traced(
+        "a_pipe_that_is_read_until_it_is_empty_costs_no_epoll_ctl",
+        |_| read_a_pipe(true),
+        no_peer,
+    );
+    assert_eq!(calls.waits(), N);
+    assert_eq!(calls.all(), 4 * N, "{calls:?}");
 }
 
 // 6.3

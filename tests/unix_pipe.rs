@@ -432,6 +432,10 @@ mod refused {
         }
         drop(started.stdin.take());
         assert!(started.wait().unwrap().success());
+        // Its number may be that of another process by now, so nothing is opened by it.
+        fail(Call::WatchChild, libc::EMFILE, 1);
+        drop(ChildExit::new(&mut started).unwrap());
+        fail(Call::WatchChild, libc::EMFILE, 0);
         fail(Call::Pipe, libc::EMFILE, 1);
         assert_eq!(code_of(ChildExit::new(&mut started)), Some(libc::EMFILE));
         drop(started);
