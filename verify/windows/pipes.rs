@@ -66,6 +66,44 @@ fn a_client_ends_the_wait_of_a_server() {
     });
 }
 
+/// A client that has gone before it was waited for: its bytes are still read, and then the end.
+#[test]
+fn a_client_that_came_and_went_is_read() {
+    explore(|| {
+        let mut world = World::new();
+        let (server, number) = server();
+        assert!(ffi::client_comes(number));
+        ffi::deliver(number, b"a");
+        ffi::finish(number);
+        world.register(&server, 1, R | W);
+        world.wait_for((1, W));
+        world.wait_for((1, R));
+        server.connect().unwrap();
+        assert_eq!(take(&server), b"a", "bytes");
+        assert_eq!(server.read(&mut [0]).unwrap(), 0, "the end");
+        world.end([server]);
+    });
+}
+
+/// The thread that has begun to wait for a client ends, and with it the wait: it goes on.
+#[test]
+fn a_wait_that_ends_with_its_thread_goes_on() {
+    explore(|| {
+        let mut world = World::new();
+        let (server, number) = server();
+        world.register(&server, 1, W);
+        let system = thread::spawn(move || ffi::cancel_all(number));
+        let said = world.glance();
+        join(system);
+        world.settle();
+        assert!(said.is_empty() && world.said.is_empty(), "false: no client");
+        assert!(ffi::client_comes(number));
+        world.wait_for((1, W));
+        server.connect().unwrap();
+        world.end([server]);
+    });
+}
+
 /// The end of a wait for a client meets a deregister.
 #[test]
 fn a_wait_for_a_client_meets_a_deregister() {

@@ -75,6 +75,11 @@ pub(crate) fn client_comes(pipe: SOCKET) -> bool {
     })
 }
 
+/// The system cancels what is in flight, since the thread that has started it ends.
+pub(crate) fn cancel_all(pipe: SOCKET) {
+    step(|state| state.cancel(pipe.0, None));
+}
+
 /// The peer writes no bytes.
 pub(crate) fn write_nothing(pipe: SOCKET) {
     step(|state| {
