@@ -220,6 +220,33 @@ fn sources_can_be_printed_for_debugging<F: Family>() {
     assert!(!format!("{object:?}").is_empty());
 }
 
+/// Which tests a source is kept from is written in one table. A row that names no test, or names one twice, is a
+/// mistake. (Where the tests run elsewhere than they are built, their source is not there.)
+#[cfg(target_os = "linux")]
+#[test]
+fn each_exclusion_names_a_test_of_the_suite() {
+    use std::collections::HashSet;
+
+    let mut seen = HashSet::new();
+    for row in common::ends::EXCLUDED {
+        assert!(!row.reason.is_empty());
+        for test in row.tests {
+            assert!(
+                seen.insert((row.source, *test)),
+                "{test} stands there twice"
+            );
+            let (file, name) = test.split_once("::").unwrap();
+            let path = format!("{}/tests/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            let (_, list) = text
+                .split_once("\nsuite! {")
+                .expect("the file is not of the suite");
+            let is_listed = list.lines().any(|line| line.trim() == format!("{name},"));
+            assert!(is_listed, "{test} is not in the list of its file");
+        }
+    }
+}
+
 suite! {
     reading {
         a_mutable_reference_coerces_to_what_register_takes,

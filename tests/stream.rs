@@ -1044,10 +1044,11 @@ fn several_buffers_are_written_in_order<S: StreamEnd>() {
         IoSlice::new(b"3456"),
         IoSlice::new(b"789"),
     ];
-    assert_eq!(stream.write_vectored(&buffers).unwrap(), 10);
+    let count = stream.write_vectored(&buffers).unwrap();
+    assert_eq!(count, if S::GATHERS { 10 } else { 3 });
     let mut received = [0; 10];
-    peer.read_exact(&mut received).unwrap();
-    assert_eq!(&received, b"0123456789");
+    peer.read_exact(&mut received[..count]).unwrap();
+    assert_eq!(received[..count], b"0123456789"[..count]);
 }
 
 // 3.1, 3.3: a system takes 16 to 1,024 buffers in one call. More buffers are no error: the rest waits for the next

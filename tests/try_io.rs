@@ -12,7 +12,7 @@ use std::thread;
 
 use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Plain, StreamEnd};
 use common::{
-    await_readable, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done,
+    await_bytes, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done,
     watchdog, BOTH, READABLE, WRITABLE,
 };
 use minimio::{Events, Interests, Poll, Registrator};
@@ -152,7 +152,7 @@ fn an_interest_that_the_call_arms_is_not_lost<S: StreamEnd>() {
     let (mut poll, registrator, mut events) = queue();
     let (stream, mut peer) = plain_pair::<S>();
     peer.write_all(b"ab").unwrap();
-    await_readable(&stream);
+    await_bytes(&stream, 2);
     let mut byte = [0];
     let count = stream.try_io(READABLE, |std| {
         registrator.register(&stream, 1, BOTH)?;

@@ -52,6 +52,9 @@ impl StreamEnd for NamedPipe {
     /// The server's end, and the client's.
     const KINDS: usize = 2;
 
+    /// `WriteFile` takes one buffer. A pipe that is registered writes a copy of all of them.
+    const GATHERS: bool = false;
+
     fn pair_of(kind: usize) -> (Self, Self::Peer) {
         let (server, client) = connected();
         let (near, far) = match kind {

@@ -145,6 +145,8 @@ impl StreamEnd for PipeWriter {
     type Peer = PipePeer;
     type Plain = PipeWriter;
 
+    const GATHERS: bool = cfg!(unix);
+
     fn pair_of(_kind: usize) -> (Self, Self::Peer) {
         let (reader, writer) = pipe().unwrap();
         (writer, PipePeer::new(&reader))
