@@ -8,15 +8,16 @@
 mod common;
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::{effort, minimio_pair, watchdog, HANG, READABLE, WRITABLE};
-use minimio::{is_closed, Events, Interests, Poll, Registrator, TcpStream, Token};
+use common::ends::{suite, StreamEnd};
+use common::{watchdog, HANG, READABLE, WRITABLE};
+use minimio::{is_closed, Events, Interests, Poll, Registrator, Token};
 
 const CONNECTIONS: usize = 8;
 const WORKERS: usize = 4;
@@ -47,16 +48,17 @@ impl Random {
 }
 
 /// One end of a connection, and how far each of its directions has come.
-struct End {
-    stream: TcpStream,
-    /// How many bytes were read, and whether a read has given the end of the stream.
+struct End<S> {
+    stream: S,
+    /// How many bytes were read, and whether a read has given the end of the stream. (If one direction cannot be closed
+    /// alone: whether all bytes were read.)
     read: Mutex<(usize, bool)>,
     written: Mutex<usize>,
     total: usize,
 }
 
-impl End {
-    fn new(stream: TcpStream, total: usize) -> End {
+impl<S: StreamEnd> End<S> {
+    fn new(stream: S, total: usize) -> End<S> {
         End {
             stream,
             read: Mutex::new((0, false)),
@@ -72,7 +74,7 @@ impl End {
         if place.1 {
             return true;
         }
-        match (&self.stream).read(&mut buffer) {
+        match self.stream.read(&mut buffer) {
             Ok(0) => {
                 assert_eq!(place.0, self.total, "the end came early");
                 place.1 = true;
@@ -82,6 +84,7 @@ impl End {
                     assert_eq!(*byte, byte_at(place.0 + offset), "at {}", place.0 + offset);
                 }
                 place.0 += count;
+                place.1 = !S::HALF_CLOSES && place.0 == self.total;
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
         }
@@ -98,11 +101,11 @@ impl End {
         let bytes: Vec<u8> = (*place..self.total.min(*place + size))
             .map(byte_at)
             .collect();
-        match (&self.stream).write(&bytes) {
+        match self.stream.write(&bytes) {
             Ok(count) => *place += count,
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
         }
-        if *place == self.total {
+        if S::HALF_CLOSES && *place == self.total {
             self.stream.shutdown(Shutdown::Write).unwrap();
         }
         *place == self.total
@@ -117,8 +120,8 @@ struct Issued {
 }
 
 /// The state that all threads share.
-struct Hall {
-    ends: Vec<End>,
+struct Hall<S> {
+    ends: Vec<End<S>>,
     registrator: Registrator,
     /// Tokens whose event has not come yet. Each token is used once.
     issued: Mutex<HashMap<Token, Issued>>,
@@ -138,12 +141,12 @@ const WAKES: Token = 1 << 28;
 /// Tokens from this number on belong to sources that come and go.
 const GUESTS: Token = 1 << 29;
 
-impl Hall {
-    fn new(total: usize) -> (Hall, Poll) {
+impl<S: StreamEnd> Hall<S> {
+    fn new(total: usize) -> (Hall<S>, Poll) {
         let poll = Poll::new().unwrap();
         let mut ends = Vec::new();
         for _ in 0..CONNECTIONS {
-            let (near, far) = minimio_pair();
+            let (near, far) = S::two();
             ends.extend([End::new(near, total), End::new(far, total)]);
         }
         let hall = Hall {
@@ -283,21 +286,21 @@ impl Guests {
         }
     }
 
-    fn come_and_go(&self, hall: &Hall) {
+    fn come_and_go<S: StreamEnd>(&self, hall: &Hall<S>) {
         let mut token = GUESTS;
         while !hall.over.load(Ordering::SeqCst) {
-            if token >= GUESTS + 2 * effort(MOST_GUESTS) {
+            if token >= GUESTS + 2 * S::effort(MOST_GUESTS) {
                 thread::sleep(Duration::from_millis(1));
                 continue;
             }
-            let (near, far) = minimio_pair();
+            let (near, far) = S::two();
             hall.registrator
                 .register(&near, token, READABLE | WRITABLE)
                 .unwrap();
             hall.registrator
                 .register(&far, token + 1, READABLE)
                 .unwrap();
-            (&near).write_all(b"hello").unwrap();
+            near.write_all(b"hello").unwrap();
             for (stream, token) in [(near, token), (far, token + 1)] {
                 drop(stream);
                 let poll = hall.poll.load(Ordering::SeqCst);
@@ -309,8 +312,8 @@ impl Guests {
 }
 
 /// Runs the hall, with `meddle` on two more threads, until every byte has arrived.
-fn torture(total: usize, meddle: impl Fn(&Hall, &mut Random) + Sync) -> Hall {
-    let (hall, poll) = Hall::new(total);
+fn torture<S: StreamEnd>(total: usize, meddle: impl Fn(&Hall<S>, &mut Random) + Sync) -> Hall<S> {
+    let (hall, poll) = Hall::<S>::new(total);
     let guests = Guests::default();
     let (work, queue) = mpsc::channel();
     let queue = Mutex::new(queue);
@@ -358,7 +361,7 @@ fn torture(total: usize, meddle: impl Fn(&Hall, &mut Random) + Sync) -> Hall {
     hall
 }
 
-fn work_on(hall: &Hall, random: &mut Random, end: usize, interest: Interests) {
+fn work_on<S: StreamEnd>(hall: &Hall<S>, random: &mut Random, end: usize, interest: Interests) {
     let stream = &hall.ends[end];
     let was_done;
     let done = if interest == READABLE {
@@ -376,7 +379,7 @@ fn work_on(hall: &Hall, random: &mut Random, end: usize, interest: Interests) {
 }
 
 /// Counts each direction once.
-fn finish(hall: &Hall, end: usize, interest: Interests) {
+fn finish<S: StreamEnd>(hall: &Hall<S>, end: usize, interest: Interests) {
     // Two workers may read the end at once, if a meddler has registered as well.
     let mut issued = hall.issued.lock().unwrap();
     let mark = GUESTS * 2 + end * 4 + usize::from(interest.bits());
@@ -391,10 +394,9 @@ fn finish(hall: &Hall, end: usize, interest: Interests) {
 }
 
 // 2.1, 2.6, 3.3, 4.3, 8: each registration yields one event while other threads read the same streams and wake.
-#[test]
-fn every_registration_yields_one_event_and_every_byte_arrives_once() {
+fn every_registration_yields_one_event_and_every_byte_arrives_once<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let hall = torture(effort(400_000), |hall, random| {
+    let hall = torture::<S>(S::effort(400_000), |hall, random| {
         // The meddlers read without an event. They leave the last byte and the end to the workers, which count.
         let end = &hall.ends[random.below(hall.ends.len())];
         let left = end.total - end.read.lock().unwrap().0;
@@ -408,10 +410,9 @@ fn every_registration_yields_one_event_and_every_byte_arrives_once() {
 }
 
 // 2.2, 2.5, 2.6, 8: other threads replace tokens, deregister and register at any time.
-#[test]
-fn no_event_comes_twice_and_no_byte_is_lost_under_replacing_and_deregistering() {
+fn no_event_comes_twice_and_no_byte_is_lost_under_replacing_and_deregistering<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let hall = torture(effort(400_000), |hall, random| {
+    let hall = torture::<S>(S::effort(400_000), |hall, random| {
         let end = random.below(hall.ends.len());
         let stream = &hall.ends[end].stream;
         match random.below(4) {
@@ -428,4 +429,11 @@ fn no_event_comes_twice_and_no_byte_is_lost_under_replacing_and_deregistering() 
     let events = hall.events.load(Ordering::SeqCst);
     assert!(events <= registrations);
     println!("{registrations} registrations, {events} events");
+}
+
+suite! {
+    streams {
+        every_registration_yields_one_event_and_every_byte_arrives_once,
+        no_event_comes_twice_and_no_byte_is_lost_under_replacing_and_deregistering,
+    }
 }

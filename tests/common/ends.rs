@@ -249,6 +249,9 @@ pub(crate) trait StreamEnd: Source + Debug + Send + Sync + Sized + 'static {
     /// How many times fewer rounds than TCP the long loops make.
     const SHARE: usize = 8;
 
+    /// Whether one direction can be closed alone.
+    const HALF_CLOSES: bool = true;
+
     /// Whether one call writes several buffers also before the first registration.
     const GATHERS: bool = true;
 

@@ -52,6 +52,8 @@ impl StreamEnd for NamedPipe {
     /// The server's end, and the client's.
     const KINDS: usize = 2;
 
+    const HALF_CLOSES: bool = false;
+
     /// `WriteFile` takes one buffer. A pipe that is registered writes a copy of all of them.
     const GATHERS: bool = false;
 
