@@ -22,14 +22,17 @@ pub use spinning::Load;
 /// A server. It echoes on the streams that it is given until one of them ends, and then gives them back.
 pub type Serve = fn(Vec<TcpStream>) -> io::Result<Vec<TcpStream>>;
 
+/// Connected pairs: the streams for the server, and their other ends.
+pub type Pairs = (Vec<TcpStream>, Vec<TcpStream>);
+
 /// After this time without any event a benchmark gives up.
 const STALLED: Duration = Duration::from_secs(20);
 
 /// The time for a server to go back to sleep after its last echo, so that its CPU time contains all of its work.
 const SETTLE: Duration = Duration::from_millis(1);
 
-/// Connected pairs: the streams for the server, and their other ends. All are non-blocking and without Nagle's delay.
-pub fn pairs(count: usize) -> io::Result<(Vec<TcpStream>, Vec<TcpStream>)> {
+/// Connected pairs, all non-blocking and without Nagle's delay.
+pub fn pairs(count: usize) -> io::Result<Pairs> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let (mut servers, mut clients) = (Vec::new(), Vec::new());

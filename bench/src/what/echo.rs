@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use super::each_peer;
-use crate::load::{pairs, Load, Serve, Server};
+use crate::load::{pairs, Load, Pairs, Serve, Server};
 use crate::measure::{Recorder, Setting};
 use crate::options::Options;
 use crate::peers::{Peer, BUFFER};
@@ -83,7 +83,7 @@ pub fn measure(
     recorder: &mut Recorder,
     bench: &'static str,
     participants: &[(&'static str, Serve)],
-    pairs: fn(usize) -> io::Result<(Vec<TcpStream>, Vec<TcpStream>)>,
+    pairs: fn(usize) -> io::Result<Pairs>,
 ) -> io::Result<()> {
     for connections in options.connections_or(&[1, 16, 128, 512]) {
         for &size in &options.sizes {

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net;
 
 use super::echo;
-use crate::load::Serve;
+use crate::load::{Pairs, Serve};
 use crate::measure::Recorder;
 use crate::options::Options;
 use crate::peers::bare::Bare;
@@ -23,7 +23,7 @@ const SERVERS: &[(&str, Serve)] = &[
     (Bare::<true>::NAME, echo::serve::<Bare<true>>),
 ];
 
-fn pairs(count: usize) -> io::Result<(Vec<TcpStream>, Vec<TcpStream>)> {
+fn pairs(count: usize) -> io::Result<Pairs> {
     let (mut servers, mut clients) = (Vec::new(), Vec::new());
     for _ in 0..count {
         let (server, client) = net::UnixStream::pair()?;
