@@ -20,7 +20,7 @@ use crate::Registrator;
 /// use std::process::{Command, Stdio};
 ///
 /// let mut poll = Poll::new()?;
-/// let mut child = Command::new("cargo").arg("--version").stdout(Stdio::null()).spawn()?;
+/// let mut child = Command::new("whoami").stdout(Stdio::null()).spawn()?;
 /// let exit = ChildExit::new(&mut child)?;
 /// poll.registrator().register(&exit, 1, Interests::READABLE)?;
 /// poll.poll(&mut Events::with_capacity(1), None)?;

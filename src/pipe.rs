@@ -82,7 +82,7 @@ impl PipeReader {
     /// let mut events = Events::with_capacity(1);
     /// let (mut reader, stdout) = PipeReader::with_stdio()?;
     /// // The `Command` is dropped at the end of this line.
-    /// let mut child = Command::new("cargo").arg("--version").stdout(stdout).spawn()?;
+    /// let mut child = Command::new("whoami").stdout(stdout).spawn()?;
     ///
     /// let mut output = Vec::new();
     /// let mut buffer = [0; 4096];
@@ -94,7 +94,7 @@ impl PipeReader {
     ///         count => output.extend_from_slice(&buffer[..count]),
     ///     }
     /// }
-    /// assert!(output.starts_with(b"cargo "));
+    /// assert!(output.ends_with(b"\n"));
     /// assert!(child.wait()?.success());
     /// # Ok::<(), std::io::Error>(())
     /// ```
