@@ -12,8 +12,9 @@ use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::net;
 use std::time::Duration;
 
-use common::{pair, watchdog};
-use minimio::{Events, Interests, Poll, Registrator, TcpListener, UdpSocket};
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, StreamEnd};
+use common::watchdog;
+use minimio::{Events, Interests, Poll, Registrator, UdpSocket};
 
 /// Counts the allocations of each thread, so that tests side by side do not disturb each other.
 struct Counting;
@@ -85,11 +86,10 @@ fn an_allocation_is_counted() {
 }
 
 // 6.3
-#[test]
-fn an_echo_allocates_nothing() {
+fn an_echo_allocates_nothing<S: StreamEnd>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let mut buffer = [0; 4096];
     registrator
         .register(&stream, 1, READABLE | WRITABLE)
@@ -106,7 +106,7 @@ fn an_echo_allocates_nothing() {
                 due -= usize::from(event.is_readable()) + usize::from(event.is_writable());
             }
         }
-        assert_eq!(stream.peek(&mut buffer).unwrap(), 5);
+        assert_eq!(stream.peek(&mut buffer[..64]).unwrap(), 5);
         assert_eq!(stream.read(&mut buffer).unwrap(), 5);
         assert!(stream.read(&mut buffer).is_err());
         stream.write_all(&buffer[..5]).unwrap();
@@ -116,10 +116,9 @@ fn an_echo_allocates_nothing() {
 }
 
 // 6.3
-#[test]
-fn vectored_calls_allocate_nothing() {
+fn vectored_calls_allocate_nothing<S: StreamEnd>() {
     let _watchdog = watchdog();
-    let (mut stream, mut peer) = pair();
+    let (stream, mut peer) = S::pair();
     let (mut first, mut second) = ([0; 2], [0; 64]);
     let count = allocations(|_| {
         peer.write_all(b"hello").unwrap();
@@ -129,6 +128,54 @@ fn vectored_calls_allocate_nothing() {
         let parts = [IoSlice::new(&first), IoSlice::new(&second[..3])];
         assert_eq!(stream.write_vectored(&parts).unwrap(), 5);
         peer.read_exact(&mut second[..5]).unwrap();
+    });
+    assert_eq!(count, 0);
+}
+
+// 6.3
+fn a_read_allocates_nothing<S: StreamEnd>() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (stream, mut peer) = S::pair();
+    let mut buffer = [0; 64];
+    let count = allocations(|token| {
+        registrator.register(&stream, token, READABLE).unwrap();
+        peer.write_all(b"hello").unwrap();
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+        assert_eq!(stream.read(&mut buffer).unwrap(), 5);
+        assert!(stream.read(&mut buffer).is_err());
+    });
+    assert_eq!(count, 0);
+}
+
+// 6.3
+fn a_write_allocates_nothing<S: StreamEnd>() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (stream, mut peer) = S::pair();
+    let mut buffer = [0; 5];
+    let count = allocations(|token| {
+        registrator.register(&stream, token, WRITABLE).unwrap();
+        assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
+        assert_eq!(stream.write(b"hello").unwrap(), 5);
+        peer.read_exact(&mut buffer).unwrap();
+    });
+    assert_eq!(count, 0);
+}
+
+// 6.3
+fn a_datagram_of_a_connected_socket_allocates_nothing<D: DatagramEnd>() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (socket, peer) = D::connected();
+    let mut buffer = [0; 64];
+    let count = allocations(|token| {
+        registrator.register(&socket, token, READABLE).unwrap();
+        peer.send(b"hello").unwrap();
+        poll.poll(&mut events, None).unwrap();
+        assert_eq!(socket.recv(&mut buffer).unwrap(), 5);
+        assert_eq!(socket.send(b"hello").unwrap(), 5);
+        peer.recv(&mut buffer).unwrap();
     });
     assert_eq!(count, 0);
 }
@@ -154,12 +201,11 @@ fn a_datagram_allocates_nothing() {
 }
 
 // 6.3
-#[test]
-fn waiting_in_vain_and_deregistering_allocate_nothing() {
+fn waiting_in_vain_and_deregistering_allocate_nothing<F: Family>() {
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
-    let (stream, _peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (stream, _peer) = F::Stream::pair();
+    let (listener, _address) = F::Listener::bind();
     let count = allocations(|token| {
         registrator.register(&listener, token, READABLE).unwrap();
         registrator.register(&stream, token, READABLE).unwrap();
@@ -182,4 +228,23 @@ fn a_wake_allocates_at_most_once() {
         assert_eq!(poll.poll(&mut events, None).unwrap(), 1);
     });
     assert!(count <= ROUNDS, "{count} allocations for {ROUNDS} wakes");
+}
+
+suite! {
+    sockets {
+        an_echo_allocates_nothing,
+        vectored_calls_allocate_nothing,
+    }
+    reading {
+        a_read_allocates_nothing,
+    }
+    writing {
+        a_write_allocates_nothing,
+    }
+    datagrams {
+        a_datagram_of_a_connected_socket_allocates_nothing,
+    }
+    families {
+        waiting_in_vain_and_deregistering_allocate_nothing,
+    }
 }

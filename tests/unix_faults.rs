@@ -7,7 +7,6 @@ mod common;
 
 use std::fs;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::net;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, StreamEnd};
 use common::{
-    descriptors, effort, expect_events, expect_no_events, minimio_pair, pair, watchdog, BOTH,
-    READABLE, WRITABLE,
+    descriptors, effort, expect_events, expect_no_events, minimio_pair, watchdog, BOTH, READABLE,
+    WRITABLE,
 };
 use minimio::hooks::{fail, shorten, Call};
-use minimio::{Events, Poll, TcpListener, TcpStream, UdpSocket};
+use minimio::{Events, Poll};
 use socket2::SockRef;
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -50,14 +50,13 @@ fn poll_and_events() -> (Poll, Events) {
 }
 
 // 2.4: the limit on watches, memory, and whatever else a first registration can meet.
-#[test]
-fn a_first_registration_that_fails_leaves_nothing_and_can_be_tried_again() {
+fn a_first_registration_that_fails_leaves_nothing_and_can_be_tried_again<S: StreamEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     for code in [libc::ENOSPC, libc::ENOMEM] {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         fail(Call::Watch, code, 2);
         for _ in 0..2 {
             let error = registrator.register(&stream, 1, BOTH).unwrap_err();
@@ -76,14 +75,13 @@ fn a_first_registration_that_fails_leaves_nothing_and_can_be_tried_again() {
 }
 
 // 2.4
-#[test]
-fn a_registration_that_fails_leaves_armed_what_was() {
+fn a_registration_that_fails_leaves_armed_what_was<S: StreamEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         registrator.register(&stream, 1, READABLE).unwrap();
         fail(Call::WatchAnew, libc::ENOMEM, 1);
         let error = registrator.register(&stream, 2, BOTH).unwrap_err();
@@ -98,37 +96,35 @@ fn a_registration_that_fails_leaves_armed_what_was() {
 }
 
 // 2.1, 6.4: the kernel refuses to keep unwanted edges to itself. What is armed beside them must not suffer.
-#[test]
-fn a_refused_silence_disarms_nothing() {
+fn a_refused_silence_disarms_nothing<D: DatagramEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = D::bind();
+        let peer = D::Peer::bind_of(0);
         registrator.register(&socket, 1, BOTH).unwrap();
         expect_events(&mut poll, &mut events, &[(1, false, true)]);
         // Each datagram that was sent is an edge which nobody wants.
         fail(Call::WatchAnew, libc::ENOMEM, 1);
-        socket.send_to(b"x", peer.local_addr().unwrap()).unwrap();
+        socket.send_to(b"x", &peer.address()).unwrap();
         expect_no_events(&mut poll, &mut events);
-        peer.send_to(b"y", socket.local_addr().unwrap()).unwrap();
+        peer.send_to(b"y", &socket.address()).unwrap();
         expect_events(&mut poll, &mut events, &[(1, true, false)]);
     }
     counted.end();
 }
 
 // 4.1: what does not fit cannot be asked for again. It stays armed, and comes after the next registration.
-#[test]
-fn what_does_not_fit_stays_armed_when_the_kernel_refuses() {
+fn what_does_not_fit_stays_armed_when_the_kernel_refuses<S: StreamEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     {
         let mut poll = Poll::new().unwrap();
         let mut events = Events::with_capacity(1);
         let registrator = poll.registrator();
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         peer.write_all(b"x").unwrap();
         common::await_bytes(&stream, 1);
         registrator.register(&stream, 1, READABLE).unwrap();
@@ -151,16 +147,15 @@ fn what_does_not_fit_stays_armed_when_the_kernel_refuses() {
 }
 
 // 3.1, 8: a connection that was aborted is an error of that `accept`, and of no other.
-#[test]
-fn a_failed_accept_is_one_error_and_the_connection_waits() {
+fn a_failed_accept_is_one_error_and_the_connection_waits<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     for code in [libc::EMFILE, libc::ENOBUFS, libc::EPROTO] {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (listener, address) = L::bind();
         registrator.register(&listener, 1, READABLE).unwrap();
-        let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _client = L::connect(&address);
         expect_events(&mut poll, &mut events, &[(1, true, false)]);
         fail(Call::Accept, code, 1);
         let error = listener.accept().unwrap_err();
@@ -176,16 +171,15 @@ fn a_failed_accept_is_one_error_and_the_connection_waits() {
 }
 
 // 6.7: as FreeBSD reports connections that were reset while they waited.
-#[test]
-fn an_accept_passes_over_64_aborted_connections_and_the_next_is_reported() {
+fn an_accept_passes_over_64_aborted_connections_and_the_next_is_reported<L: ListenerEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (listener, address) = L::bind();
         registrator.register(&listener, 1, READABLE).unwrap();
-        let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let _client = L::connect(&address);
         expect_events(&mut poll, &mut events, &[(1, true, false)]);
         fail(Call::Accept, libc::ECONNABORTED, 64 + 63);
         let error = listener.accept().unwrap_err();
@@ -200,15 +194,14 @@ fn an_accept_passes_over_64_aborted_connections_and_the_next_is_reported() {
 }
 
 // 3.2: an error of a call says nothing of what the kernel owes.
-#[test]
-fn a_call_that_fails_loses_no_event() {
+fn a_call_that_fails_loses_no_event<F: Family>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     for code in [libc::ENOBUFS, libc::ENOMEM, libc::EINTR] {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let (mut stream, mut peer) = pair();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (stream, mut peer) = F::Stream::pair();
+        let socket = F::Datagram::bind();
         registrator.register(&stream, 1, BOTH).unwrap();
         registrator.register(&socket, 2, WRITABLE).unwrap();
         peer.write_all(b"x").unwrap();
@@ -220,7 +213,7 @@ fn a_call_that_fails_loses_no_event() {
             Some(code)
         );
         assert_eq!(stream.write(b"y").unwrap_err().raw_os_error(), Some(code));
-        let result = socket.send_to(b"y", socket.local_addr().unwrap());
+        let result = socket.send_to(b"y", &socket.address());
         assert_eq!(result.unwrap_err().raw_os_error(), Some(code));
         registrator.register(&stream, 3, BOTH).unwrap();
         registrator.register(&socket, 4, WRITABLE).unwrap();
@@ -287,7 +280,7 @@ fn a_poll_that_cannot_be_made_leaves_no_descriptor() {
 }
 
 /// Reads with room for 10 bytes, in one buffer or in four.
-fn read_ten(mut stream: &TcpStream, vectored: bool) -> Vec<u8> {
+fn read_ten<S: StreamEnd>(stream: &S, vectored: bool) -> Vec<u8> {
     let mut bytes = vec![0; 10];
     let count = if vectored {
         let (first, rest) = bytes.split_at_mut(2);
@@ -301,7 +294,7 @@ fn read_ten(mut stream: &TcpStream, vectored: bool) -> Vec<u8> {
     bytes
 }
 
-fn write_in(mut stream: &TcpStream, bytes: &[u8], vectored: bool) -> usize {
+fn write_in<S: StreamEnd>(stream: &S, bytes: &[u8], vectored: bool) -> usize {
     if vectored {
         let (first, second) = bytes.split_at(bytes.len().min(2));
         let buffers = [first, &[], second].map(IoSlice::new);
@@ -312,15 +305,14 @@ fn write_in(mut stream: &TcpStream, bytes: &[u8], vectored: bool) -> usize {
 }
 
 // 6.1, 2.3: as many bytes as the system was asked for, though fewer than the user asked for, prove no end of them.
-#[test]
-fn a_receive_that_was_handed_less_than_the_buffer_is_no_drain() {
+fn a_receive_that_was_handed_less_than_the_buffer_is_no_drain<S: StreamEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     for vectored in [false, true] {
         for most in 1..9 {
             let (mut poll, mut events) = poll_and_events();
             let registrator = poll.registrator();
-            let (stream, mut peer) = pair();
+            let (stream, mut peer) = S::pair();
             peer.write_all(b"0123456789").unwrap();
             common::await_bytes(&stream, 10);
             let mut read = Vec::new();
@@ -341,15 +333,14 @@ fn a_receive_that_was_handed_less_than_the_buffer_is_no_drain() {
 }
 
 // 6.1, 2.3: the same for room.
-#[test]
-fn a_send_that_was_handed_less_than_the_buffer_does_not_mean_full() {
+fn a_send_that_was_handed_less_than_the_buffer_does_not_mean_full<S: StreamEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     for vectored in [false, true] {
         for most in 1..9 {
             let (mut poll, mut events) = poll_and_events();
             let registrator = poll.registrator();
-            let (stream, mut peer) = pair();
+            let (stream, mut peer) = S::pair();
             let mut written = 0;
             while written < 10 {
                 registrator.register(&stream, 1, WRITABLE).unwrap();
@@ -368,14 +359,13 @@ fn a_send_that_was_handed_less_than_the_buffer_does_not_mean_full() {
 }
 
 // 6.1: and where the system itself moved less than it was handed, the drain is one, however short the hand-out was.
-#[test]
-fn what_a_shortened_call_did_not_find_is_still_owed() {
+fn what_a_shortened_call_did_not_find_is_still_owed<S: StreamEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     for vectored in [false, true] {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let (stream, mut peer) = pair();
+        let (stream, mut peer) = S::pair();
         registrator.register(&stream, 1, READABLE).unwrap();
         for byte in 0..20 {
             peer.write_all(&[byte]).unwrap();
@@ -393,15 +383,14 @@ fn what_a_shortened_call_did_not_find_is_still_owed() {
 }
 
 // 3.3, 6.1: an exchange both ways in which every call is cut to a length of its own.
-#[test]
-fn an_exchange_of_shortened_calls_loses_nothing() {
+fn an_exchange_of_shortened_calls_loses_nothing<S: StreamEnd>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     for vectored in [false, true] {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let (near, far) = minimio_pair();
-        let total = effort(5_000);
+        let (near, far) = S::two();
+        let total = S::effort(5_000);
         let bytes: Vec<u8> = (0..=250).cycle().take(total).collect();
         let (mut written, mut read) = ([0; 2], [0; 2]);
         let ends = [&near, &far];
@@ -438,23 +427,22 @@ fn an_exchange_of_shortened_calls_loses_nothing() {
 }
 
 // 2.3, 6.1: a datagram or a connection is one, and says nothing of the next, however much room there was.
-#[test]
-fn one_datagram_and_one_accept_are_no_drain() {
+fn one_datagram_and_one_accept_are_no_drain<F: Family>() {
     let _watchdog = watchdog();
     let counted = Counted::begin();
     {
         let (mut poll, mut events) = poll_and_events();
         let registrator = poll.registrator();
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let peer = net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = F::Datagram::bind();
+        let peer = <F::Datagram as DatagramEnd>::Peer::bind_of(0);
+        let (listener, address) = F::Listener::bind();
         // Streams alone are shortened; a datagram is whole or cut by the user's buffer.
         shorten(Call::Receive, 1, usize::MAX);
         shorten(Call::Send, 1, usize::MAX);
         let mut clients = Vec::new();
         for _ in 0..3 {
-            peer.send_to(b"abc", socket.local_addr().unwrap()).unwrap();
-            clients.push(net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            peer.send_to(b"abc", &socket.address()).unwrap();
+            clients.push(F::Listener::connect(&address));
         }
         for _ in 0..3 {
             registrator.register(&socket, 1, READABLE).unwrap();
@@ -470,8 +458,8 @@ fn one_datagram_and_one_accept_are_no_drain() {
         registrator.register(&socket, 1, READABLE).unwrap();
         registrator.register(&listener, 2, READABLE).unwrap();
         expect_no_events(&mut poll, &mut events);
-        let there = peer.local_addr().unwrap();
-        assert_eq!(socket.send_to(b"whole", there).unwrap(), 5);
+        let there = peer.address();
+        assert_eq!(socket.send_to(b"whole", &there).unwrap(), 5);
     }
     counted.end();
 }
@@ -535,4 +523,31 @@ fn a_storm_of_signals_and_tiny_buffers_lose_nothing() {
     exchange.join().unwrap();
     println!("{signals} signals");
     counted.end();
+}
+
+suite! {
+    streams {
+        a_first_registration_that_fails_leaves_nothing_and_can_be_tried_again,
+        a_registration_that_fails_leaves_armed_what_was,
+        what_does_not_fit_stays_armed_when_the_kernel_refuses,
+        an_exchange_of_shortened_calls_loses_nothing,
+    }
+    reading {
+        a_receive_that_was_handed_less_than_the_buffer_is_no_drain,
+        what_a_shortened_call_did_not_find_is_still_owed,
+    }
+    writing {
+        a_send_that_was_handed_less_than_the_buffer_does_not_mean_full,
+    }
+    listeners {
+        a_failed_accept_is_one_error_and_the_connection_waits,
+        an_accept_passes_over_64_aborted_connections_and_the_next_is_reported,
+    }
+    datagrams {
+        a_refused_silence_disarms_nothing,
+    }
+    families {
+        a_call_that_fails_loses_no_event,
+        one_datagram_and_one_accept_are_no_drain,
+    }
 }

@@ -9,8 +9,11 @@ use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use common::{descriptors, effort, expect_events, pair, resident_kib, watchdog, BOTH, HANG};
-use minimio::{Events, Poll, Registrator, TcpListener, UdpSocket};
+use common::ends::{share, suite, DatagramEnd, Family, ListenerEnd, StreamEnd};
+use common::{
+    descriptors, effort, expect_events, resident_kib, watchdog, BOTH, HANG, READABLE, WRITABLE,
+};
+use minimio::{Events, Interests, Poll, Registrator};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
@@ -20,17 +23,15 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// A poll with sources of every kind, events queued and delivered.
-fn live_and_die(order: usize) {
+fn live_and_die<F: Family>(order: usize) {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(8);
     let registrator = poll.registrator();
-    let (stream, mut peer) = pair();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (stream, mut peer) = F::Stream::pair();
+    let (listener, _address) = F::Listener::bind();
+    let socket = F::Datagram::bind();
     registrator.register(&stream, 1, BOTH).unwrap();
-    registrator
-        .register(&listener, 2, minimio::Interests::READABLE)
-        .unwrap();
+    registrator.register(&listener, 2, READABLE).unwrap();
     registrator.register(&socket, 3, BOTH).unwrap();
     peer.write_all(b"x").unwrap();
     expect_events(&mut poll, &mut events, &[(1, true, true), (3, false, true)]);
@@ -55,16 +56,55 @@ fn live_and_die(order: usize) {
 }
 
 // 2.7, 4.5
-#[test]
-fn no_descriptor_is_left_after_polls_and_sources_are_dropped() {
+fn no_descriptor_is_left_after_polls_and_sources_are_dropped<F: Family>() {
     let _alone = alone();
     let _watchdog = watchdog();
-    live_and_die(0);
+    live_and_die::<F>(0);
     let before = descriptors();
     for order in 0..effort(300) {
+        live_and_die::<F>(order);
+    }
+    assert_eq!(descriptors(), before);
+}
+
+/// Counts the descriptors around polls and ends that are armed for `interest`, ready, and dropped in either order.
+fn ends_that_live_and_die<S: StreamEnd>(interest: Interests) {
+    let _alone = alone();
+    let _watchdog = watchdog();
+    let live_and_die = |order: usize| {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(8);
+        let (stream, mut peer) = S::pair();
+        if interest == READABLE {
+            peer.write_all(b"x").unwrap();
+        }
+        poll.registrator().register(&stream, 1, interest).unwrap();
+        let expected = (1, interest == READABLE, interest == WRITABLE);
+        expect_events(&mut poll, &mut events, &[expected]);
+        poll.registrator().register(&stream, 2, interest).unwrap();
+        match order % 4 {
+            0 => drop((poll, stream, peer)),
+            1 => drop((stream, poll, peer)),
+            2 => drop((peer, stream, poll)),
+            _ => drop(thread::spawn(move || drop((peer, poll, stream))).join()),
+        }
+    };
+    live_and_die(0);
+    let before = descriptors();
+    for order in 0..S::effort(1_000) {
         live_and_die(order);
     }
     assert_eq!(descriptors(), before);
+}
+
+// 2.7, 4.5
+fn no_descriptor_is_left_of_an_end_that_was_ready_to_read<S: StreamEnd>() {
+    ends_that_live_and_die::<S>(READABLE);
+}
+
+// 2.7, 4.5
+fn no_descriptor_is_left_of_an_end_that_was_ready_to_write<S: StreamEnd>() {
+    ends_that_live_and_die::<S>(WRITABLE);
 }
 
 /// Wakes with tokens that were never used before, and takes every event.
@@ -104,24 +144,38 @@ fn delivered_wakes_leave_no_memory_behind() {
 }
 
 // 2.7
-#[test]
-fn dropped_sources_leave_no_memory_behind() {
+fn dropped_sources_leave_no_memory_behind<D: DatagramEnd>() {
     let _alone = alone();
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(64);
     let mut come_and_go = |count| {
         for token in 0..count {
-            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let socket = D::bind();
             poll.registrator().register(&socket, token, BOTH).unwrap();
             expect_events(&mut poll, &mut events, &[(token, false, true)]);
         }
     };
     come_and_go(2_000);
     let before = resident_kib();
-    let count = effort(20_000);
+    let count = share(D::SHARE.min(4), 20_000);
     come_and_go(count);
     let grown = resident_kib().saturating_sub(before);
-    // 64 bytes each would be more.
+    // 64 bytes each would be more, or 256 bytes each of fewer.
     assert!(grown < 1_024, "{grown} KiB for {count} sources");
+}
+
+suite! {
+    reading {
+        no_descriptor_is_left_of_an_end_that_was_ready_to_read,
+    }
+    writing {
+        no_descriptor_is_left_of_an_end_that_was_ready_to_write,
+    }
+    datagrams {
+        dropped_sources_leave_no_memory_behind,
+    }
+    families {
+        no_descriptor_is_left_after_polls_and_sources_are_dropped,
+    }
 }
