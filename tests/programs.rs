@@ -36,6 +36,9 @@ use socket2::SockRef;
 /// With so many bytes unread there is certainly still room to write, since every buffer holds more.
 const ROOM_IS_CERTAIN_BELOW: usize = 2_048;
 
+/// So many bytes fit where room is certain.
+const SURELY_WRITTEN: usize = 5_000;
+
 /// The same for writes whose bytes are unread: some systems count the memory that a message takes, however short it is.
 const ROOM_IS_CERTAIN_BELOW_WRITES: usize = 16;
 
@@ -54,8 +57,14 @@ trait Sources: 'static {
 
     const SHARE: usize = <Self::Stream as StreamEnd>::SHARE;
 
+    /// Whether all bytes that a peer's writes accepted come before an end or a failure, however the peer went.
+    const LOSES_NOTHING: bool = false;
+
     /// Whether a peer that drops its end with bytes unread always resets the connection.
     const UNREAD_BYTES_RESET: bool = false;
+
+    /// Whether there is a peek, half a close, a reset and an error to take.
+    const IS_SOCKET: bool = true;
 
     /// Whether a peer is told at once that nobody reads any more.
     const TELLS_OF_SHUT_READING: bool = false;
@@ -134,6 +143,7 @@ mod unix {
         /// The path that the client is bound to.
         type Name = Option<PathBuf>;
 
+        const LOSES_NOTHING: bool = true;
         const UNREAD_BYTES_RESET: bool = cfg!(target_os = "linux");
         const TELLS_OF_SHUT_READING: bool = true;
 
@@ -159,6 +169,48 @@ mod unix {
         }
 
         fn set_linger(_stream: &UnixStream, _time: Duration) -> bool {
+            false
+        }
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use minimio::os::windows::NamedPipe;
+
+    use super::{io, Duration, ErrorKind, ListenerEnd, Sources, TcpListener};
+
+    /// Named pipes. Their programs have no listener: all pairs are connected from the start.
+    #[derive(Debug)]
+    pub(crate) struct Pipes;
+
+    impl Sources for Pipes {
+        type Stream = NamedPipe;
+        /// Nobody connects to it.
+        type Listener = TcpListener;
+        type Address = ();
+        type Name = ();
+
+        const IS_SOCKET: bool = false;
+        const LOSES_NOTHING: bool = true;
+
+        fn bind() -> (TcpListener, ()) {
+            (ListenerEnd::bind().0, ())
+        }
+
+        fn connect(_address: &(), _blocking: bool) -> Option<(NamedPipe, ())> {
+            None
+        }
+
+        fn accept(_listener: &TcpListener) -> io::Result<(NamedPipe, ())> {
+            Err(ErrorKind::WouldBlock.into())
+        }
+
+        fn try_accept(listener: &TcpListener) -> io::Result<(NamedPipe, ())> {
+            Self::accept(listener)
+        }
+
+        fn set_linger(_stream: &NamedPipe, _time: Duration) -> bool {
             false
         }
     }
@@ -340,6 +392,8 @@ struct Model {
     fin: bool,
     /// The peer is gone, whether it closed or reset the connection.
     ended: bool,
+    /// All of `incoming` comes before an end or a failure.
+    loses_nothing: bool,
     /// A reset may have come or may still come, so bytes can be lost and calls can fail.
     maybe_reset: bool,
     /// The peer has reset the connection and had not ended its sending. So there is no end of stream.
@@ -413,7 +467,8 @@ impl Model {
         if self.read_shut || self.end_told || self.end_seen {
             return true;
         }
-        let ends = self.incoming.is_empty() && self.fin || self.may_fail() || self.maybe_read_shut;
+        let may_break = self.may_fail() && (!self.loses_nothing || self.incoming.is_empty());
+        let ends = self.incoming.is_empty() && self.fin || may_break || self.maybe_read_shut;
         // Wine 8 reports a reset that came before the receive as an end.
         let is_reset = self.was_reset && !under_wine();
         ends && !is_reset && self.told.is_none()
@@ -477,7 +532,8 @@ impl<T: Sources> World<T> {
         self.next_token
     }
 
-    fn add(&mut self, stream: T::Stream, model: Model) -> Id {
+    fn add(&mut self, stream: T::Stream, mut model: Model) -> Id {
+        model.loses_nothing = T::LOSES_NOTHING;
         let id = self.next_id;
         self.next_id += 1;
         self.streams.insert(id, stream);
@@ -557,6 +613,13 @@ impl<T: Sources> World<T> {
     }
 
     fn take_on(&mut self, id: Id, step: &Step) {
+        let of_sockets = matches!(
+            step,
+            Step::Peek { .. } | Step::Shutdown { .. } | Step::TakeError { .. }
+        );
+        if of_sockets && !T::IS_SOCKET {
+            return;
+        }
         match *step {
             Step::Read { room, .. } => self.read(id, room),
             Step::Peek { room, .. } => self.peek(id, room),
@@ -766,6 +829,8 @@ impl<T: Sources> World<T> {
                 model.tell(&error);
                 let breaks = BREAKS.contains(&error.kind());
                 assert!(breaks, "{error} is no failure of a read: {model:?}");
+                let lost = model.loses_nothing && !model.incoming.is_empty();
+                assert!(!lost, "{error}, and bytes are lost: {model:?}");
                 0
             }
         }
@@ -843,6 +908,10 @@ impl<T: Sources> World<T> {
 
     /// `ours` is false for a call within `try_io`.
     fn write(&mut self, id: Id, count: usize, ours: bool) {
+        if !ours && !T::IS_SOCKET && (!self.room_is_certain(id) || count > SURELY_WRITTEN) {
+            // A call of the user's own on a pipe waits for room.
+            return;
+        }
         let from = self.model(id).written;
         let bytes = bytes_at(from, count);
         if !ours && self.model(id).connecting {
@@ -950,7 +1019,7 @@ impl<T: Sources> World<T> {
         let model = self.model(id);
         // Bytes that are unread or on their way turn the closing into a reset.
         let discards = reset
-            || !model.incoming.is_empty()
+            || T::IS_SOCKET && !model.incoming.is_empty()
             || model.maybe_reset
             || model.read_shut
             || model.maybe_read_shut;
@@ -1130,4 +1199,10 @@ fn random_programs_of_tcp() {
 #[test]
 fn random_programs_of_unix_sockets() {
     random_programs_do_what_the_model_allows::<unix::Unix>();
+}
+
+#[cfg(windows)]
+#[test]
+fn random_programs_of_named_pipes() {
+    random_programs_do_what_the_model_allows::<windows::Pipes>();
 }

@@ -91,7 +91,7 @@ fn ends_that_live_and_die<S: StreamEnd>(interest: Interests) {
     };
     live_and_die(0);
     let before = descriptors();
-    for order in 0..S::effort(1_000) {
+    for order in 0..S::effort(300) {
         live_and_die(order);
     }
     assert_eq!(descriptors(), before);

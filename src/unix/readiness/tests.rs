@@ -525,3 +525,161 @@ fn an_end_after_a_failure_that_was_told_has_the_error_hint() {
         assert_eq!((event.is_read_closed(), event.is_error()), (true, error));
     }
 }
+
+/// Registers again after a read that moved one byte, fewer than there was room for. Returns what the kernel was asked.
+fn asked_after_a_short_read(kind: Kind) -> Vec<Interests> {
+    let mut bench = Bench::new(kind, R);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.asked();
+    let tick = bench.source.tick(Read);
+    bench.source.moved_short(Read, tick, 1);
+    bench.arm(R);
+    bench.asked()
+}
+
+#[test]
+fn a_short_read_proves_something_of_streams_only() {
+    for kind in [Kind::Stream, Kind::UnixStream] {
+        assert_eq!(asked_after_a_short_read(kind), []);
+    }
+    let others = [
+        Kind::Listener,
+        Kind::Reader,
+        Kind::Datagram,
+        Kind::Descriptor,
+        Kind::Edges,
+    ];
+    for kind in others {
+        assert_eq!(asked_after_a_short_read(kind), [R]);
+    }
+}
+
+#[test]
+fn would_block_proves_something_of_every_kind_whose_registration_ends() {
+    let kinds = [
+        Kind::Stream,
+        Kind::UnixStream,
+        Kind::Listener,
+        Kind::Reader,
+        Kind::Datagram,
+        Kind::Descriptor,
+    ];
+    for kind in kinds {
+        let mut bench = Bench::new(kind, R);
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+        bench.asked();
+        let tick = bench.source.tick(Read);
+        bench.source.note(Read, tick);
+        bench.arm(R);
+        assert_eq!(bench.asked(), []);
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    }
+}
+
+#[test]
+fn a_read_of_a_unix_stream_that_urgent_data_has_stopped_proves_nothing() {
+    let mut bench = Bench::new(Kind::UnixStream, R);
+    let mut edge = bench.reap(R, none());
+    edge.hints.priority = true;
+    bench.kernel.reads.set(true);
+    assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+    bench.asked();
+    let tick = bench.source.tick(Read);
+    bench.source.moved_short(Read, tick, 1);
+    bench.arm(R);
+    assert_eq!(bench.asked(), [R]);
+}
+
+#[test]
+fn a_unix_stream_is_not_told_of_each_read_of_its_peer() {
+    let mut bench = Bench::new(Kind::UnixStream, R | W);
+    assert_eq!(bench.reap_and_handle(W), [(TOKEN, false, true)]);
+    bench.asked();
+    assert_eq!(bench.reap_and_handle(W), []);
+    assert_eq!(bench.asked(), [R]);
+    assert!(bench.is_armed_and_owed(R));
+}
+
+/// Both directions of a source of that kind are ready, and the batch has room for one. Returns what is postponed.
+fn with_room_for_one(kind: Kind) -> (Bench, Option<Edge>) {
+    let mut bench = Bench::new(kind, R);
+    bench.arm_with(8, W);
+    bench.asked();
+    bench.events = Events::with_capacity(1);
+    let edge = bench.reap(R | W, none());
+    bench.events.clear();
+    let left = bench.source.edge(&bench.kernel, &edge, &mut bench.events);
+    assert_eq!(bench.events.len(), 1);
+    assert!(bench.events.iter().all(|event| event.id() == TOKEN));
+    (bench, left)
+}
+
+#[test]
+fn what_does_not_fit_of_a_descriptor_is_postponed_and_the_kernel_not_asked() {
+    for kind in [Kind::Descriptor, Kind::Edges] {
+        let (mut bench, left) = with_room_for_one(kind);
+        assert_eq!(bench.asked(), []);
+        let rest = left.expect("something is left");
+        assert_eq!(rest.ready, W);
+        // It is handled as an edge of a later wait. A postponed edge may be old, so it is looked at if it can be false.
+        bench.kernel.holds.set(W);
+        assert_eq!(bench.handle(&rest), [(8, false, true)]);
+        assert_eq!(bench.asked(), []);
+    }
+    let (_, left) = with_room_for_one(Kind::Stream);
+    assert!(left.is_none(), "a stream asks the kernel again");
+}
+
+#[test]
+fn what_is_postponed_is_void_once_a_call_has_met_the_end() {
+    let (mut bench, left) = with_room_for_one(Kind::Descriptor);
+    let tick = bench.source.tick(Write);
+    bench.source.note(Write, tick);
+    assert_eq!(bench.handle(&left.unwrap()), []);
+    assert!(bench.is_armed_and_owed(W));
+    assert_eq!(bench.reap_and_handle(W), [(8, false, true)]);
+}
+
+#[test]
+fn edges_of_a_descriptor_that_nobody_waits_for_silence_nothing() {
+    let mut bench = Bench::new(Kind::Descriptor, R);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.asked();
+    for _ in 0..2 * WASTED_WAKES {
+        assert_eq!(bench.reap_and_handle(R), []);
+    }
+    assert_eq!(bench.asked(), []);
+}
+
+#[test]
+fn an_unsure_edge_of_a_descriptor_is_looked_at_unless_it_is_a_priority() {
+    for (priority, looks) in [(false, 1), (true, 0)] {
+        let mut bench = Bench::new(Kind::Descriptor, R);
+        let mut edge = bench.reap(R, none());
+        edge.hints.priority = priority;
+        // The edge was reaped before this registration.
+        let tick = bench.source.tick(Read);
+        bench.source.note(Read, tick);
+        bench.arm(R);
+        bench.kernel.holds.set(R);
+        assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+        assert_eq!(bench.kernel.looks.get(), looks);
+    }
+}
+
+#[test]
+fn a_lasting_registration_fires_for_each_edge_until_it_is_disarmed() {
+    let mut bench = Bench::new(Kind::Edges, R);
+    bench.asked();
+    for _ in 0..4 {
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    }
+    assert_eq!(bench.asked(), [], "what nobody waits for is not silenced");
+    // Every registration asks, so that a condition that holds already is reported again.
+    bench.arm(R);
+    bench.arm(R);
+    assert_eq!(bench.asked(), [R, R]);
+    assert_eq!(bench.kernel.looks.get(), 0);
+    bench.source.disarm(R);
+    assert_eq!(bench.reap_and_handle(R), []);
+}
