@@ -709,6 +709,44 @@ fn both_directions_of_lasting_edges_fit_one_at_a_time() {
     });
 }
 
+/// The write meets the end of the room before the edge that does not fit, and so says nothing about it.
+#[test]
+fn an_edge_that_does_not_fit_outlives_an_earlier_would_block() {
+    let _watchdog = watchdog();
+    let makes: [fn(StdUnixStream) -> Descriptor<StdUnixStream>; 2] =
+        [Descriptor::new, Descriptor::with_edges];
+    for make in makes {
+        let (mut poll, registrator, _) = queue();
+        let mut events = Events::with_capacity(1);
+        let (near, far) = StdUnixStream::pair().unwrap();
+        set_nonblocking(&near);
+        set_nonblocking(&far);
+        let near = make(near);
+        registrator.register(&near, 1, READABLE).unwrap();
+        registrator.register(&near, 2, WRITABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(2, false, true)]);
+        let refused = loop {
+            if let Err(error) = near.write(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        registrator.register(&near, 2, WRITABLE).unwrap();
+        // Both directions become ready at once, and there is room for one event.
+        while (&far).read(&mut [0; 65_536]).is_ok() {}
+        (&far).write_all(b"x").unwrap();
+        let (mut readable, mut writable) = (false, false);
+        await_that("an event of each direction", || {
+            let _ = poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
+            for one in said(&events) {
+                readable |= one == Said::Readable(1);
+                writable |= one == Said::Writable(2);
+            }
+            readable && writable
+        });
+    }
+}
+
 #[test]
 fn urgent_data_is_a_hint() {
     let _watchdog = watchdog();

@@ -438,6 +438,8 @@ impl Readiness {
                 if !deliver(events, &mut pushed, token, interest, hints) {
                     left |= interest;
                     state.first = direction;
+                    // A call that met the end before this edge says nothing about what the edge tells.
+                    self.move_tick(direction, self.tick(direction).mark());
                     continue;
                 }
                 if self.kind == Kind::Edges {
