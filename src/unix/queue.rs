@@ -13,6 +13,7 @@
 //! # Lock order
 //! The table, then the state of a source; the table, then the wakes. No lock is held over a call that blocks.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, RawFd};
@@ -22,6 +23,7 @@ use crate::error;
 use crate::event::Events;
 use crate::hooks::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
+use crate::numbers::NumberMap;
 use crate::unix::ending::Ending;
 use crate::unix::readiness::{next_wait, Edge, Kernel, Key, State};
 use crate::unix::slots::Slots;
@@ -79,9 +81,13 @@ pub(crate) struct Queue<S> {
 /// What belongs to a queue.
 struct Table<S> {
     sources: Slots<Arc<Source<S, dyn Socket>>>,
-    /// What is left of edges that did not fit into the batch, for sources of which the polling thread must not ask the
-    /// kernel again. It has its turn with the next notice.
-    postponed: Vec<(u32, Edge)>,
+    /// What is left of edges that did not fit into the batch, by slot, for sources of which the polling thread must not
+    /// ask the kernel again. It has its turn with the next notice.
+    postponed: NumberMap<Edge>,
+    /// The slots of what is postponed, each of them once, in the order in which they have their turn.
+    turns: VecDeque<u32>,
+    /// Whether the last notice handed out wakes before what was postponed. It changes each time, so that neither starves.
+    wakes_first: bool,
 }
 
 /// To which queue a source belongs: none, until its first registration.
@@ -94,7 +100,9 @@ impl<S: System> Queue<S> {
             wait_number: AtomicU32::new(0),
             table: Mutex::new(Table {
                 sources: Slots::new(),
-                postponed: Vec::new(),
+                postponed: NumberMap::default(),
+                turns: VecDeque::new(),
+                wakes_first: false,
             }),
             wakes: Wakes::new(),
         }
@@ -228,8 +236,30 @@ impl<S: System> Batch<'_, S> {
             return;
         };
         let kernel = self.queue.at(source);
-        if let Some(rest) = source.readiness.edge(&kernel, edge, events) {
-            self.table.postponed.push((slot, rest));
+        let Some(mut rest) = source.readiness.edge(&kernel, edge, events) else {
+            return;
+        };
+        match self.table.postponed.get(&(slot as usize)) {
+            // This edge has told nothing of what is left of that one.
+            Some(last) if last.stamp == rest.stamp => rest.ready |= last.ready - edge.ready,
+            Some(_) => {}
+            None => self.table.turns.push_back(slot),
+        }
+        self.table.postponed.insert(slot as usize, rest);
+        self.queue.system.notice();
+    }
+
+    /// Hands out what was postponed, as far as there is room.
+    fn catch_up(&mut self, events: &mut Events) {
+        while events.room() > 0 {
+            let Some(slot) = self.table.turns.pop_front() else {
+                return;
+            };
+            if let Some(rest) = self.table.postponed.remove(&(slot as usize)) {
+                self.edge(slot, &rest, events);
+            }
+        }
+        if !self.table.turns.is_empty() {
             self.queue.system.notice();
         }
     }
@@ -240,9 +270,13 @@ impl<S: System> Batch<'_, S> {
     pub(crate) fn notice(&mut self, behind: usize, events: &mut Events) {
         let limit = events.room().saturating_sub(behind).max(1);
         let queue = self.queue;
-        queue.wakes.take(events, limit, || queue.system.notice());
-        for (slot, rest) in std::mem::take(&mut self.table.postponed) {
-            self.edge(slot, &rest, events);
+        self.table.wakes_first = !self.table.wakes_first;
+        for has_turn in [self.table.wakes_first, !self.table.wakes_first] {
+            if has_turn {
+                queue.wakes.take(events, limit, || queue.system.notice());
+            } else {
+                self.catch_up(events);
+            }
         }
     }
 }
