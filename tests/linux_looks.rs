@@ -6,10 +6,11 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net;
 use std::os::fd::{AsFd, AsRawFd};
 
-use common::{await_bytes, expect_events, expect_no_events, pair, watchdog, READABLE};
+use common::{await_bytes, await_that, expect_events, expect_no_events, pair, watchdog, READABLE};
 use minimio::{Events, Interests, Poll, TcpStream, UdpSocket};
 use socket2::SockRef;
 
@@ -132,6 +133,39 @@ fn the_urgent_byte_alone_is_no_event_however_short_memory_is() {
         let mut buffer = [0; 64];
         assert_ne!(stream.read(&mut buffer).unwrap(), 0);
     }
+}
+
+// 2.3, 3.8: a read stops where urgent data was, also if a call of the user's own has taken it before any event.
+#[test]
+fn what_is_behind_urgent_data_that_was_taken_is_told() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let (mut stream, mut peer) = pair();
+    poll.registrator().register(&stream, 1, READABLE).unwrap();
+    peer.write_all(b"ab").unwrap();
+    SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+    peer.write_all(b"cd").unwrap();
+    await_that("the urgent byte", || {
+        let mut byte = [MaybeUninit::uninit()];
+        let taken = stream.try_io(READABLE, |stream| {
+            SockRef::from(stream).recv_out_of_band(&mut byte)
+        });
+        taken.is_ok()
+    });
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 64]);
+    for token in 2.. {
+        poll.registrator()
+            .register(&stream, token, READABLE)
+            .unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+        let count = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..count]);
+        if bytes.len() == 4 {
+            break;
+        }
+    }
+    assert_eq!(bytes, b"abcd");
 }
 
 // 6.7: what the confirming peek takes away from the kernel is not lost.

@@ -249,8 +249,8 @@ pub(crate) struct State {
     wasted: u8,
     /// Urgent data has come on a Unix stream. Once it was taken, the kernel reports its place as readable, unmarked.
     had_urgent: bool,
-    /// A short read of a Unix stream proves nothing, since urgent data has come, or a call of the user's own may have
-    /// taken some: a read stops where it was.
+    /// A short read of a stream proves nothing, since a call of the user's own may have taken urgent data: a read stops
+    /// where that was. On a Unix stream also since urgent data has come.
     reads_stop: bool,
     /// The direction whose turn it is if the batch has room for one event only.
     first: Direction,
@@ -313,7 +313,7 @@ impl Readiness {
 
     /// The user is about to read from the stream by a call of his own. It may take urgent data unseen.
     pub(crate) fn expect_own_read(&self) {
-        if self.kind == Kind::UnixStream {
+        if self.is_stream() {
             let mut state = self.lock();
             if !state.reads_stop {
                 state.reads_stop = true;

@@ -35,10 +35,10 @@ fn no_lasting_edge_after_a_drop() {
 }
 
 /// One direction does not fit into the batch; a thread takes what it stands for, or disarms it, and may wait for more.
-fn what_was_postponed_is_overtaken(held: u32, meanwhile: Meanwhile, registers: bool) {
+fn what_was_postponed_is_overtaken(meanwhile: Meanwhile, registers: bool) {
     let reads = meanwhile != Meanwhile::Disarms;
     explore(move || {
-        let world = World::of(Kind::Descriptor, &[held]);
+        let world = World::of(Kind::Descriptor, &[1]);
         // What was postponed goes first at the next edge. So now it is the reading that has its turn later.
         for turn in 0..2 {
             world.register(0, 1, R | W);
@@ -87,38 +87,51 @@ fn what_was_postponed_is_overtaken(held: u32, meanwhile: Meanwhile, registers: b
 
 #[test]
 fn what_was_postponed_and_read_is_not_told() {
-    what_was_postponed_is_overtaken(1, Meanwhile::Drains, false);
+    what_was_postponed_is_overtaken(Meanwhile::Drains, false);
 }
 
 #[test]
 fn what_was_postponed_and_read_is_not_told_to_the_next() {
-    what_was_postponed_is_overtaken(1, Meanwhile::Drains, true);
+    what_was_postponed_is_overtaken(Meanwhile::Drains, true);
 }
 
-/// Such an edge is not confirmed, so it takes the end of a call to know.
+/// Such an edge is not confirmed, so it takes the end of a call that began after it to know.
 #[test]
 fn what_was_postponed_with_a_priority_and_read_is_not_told() {
-    what_was_postponed_is_overtaken(1 | PRIORITY, Meanwhile::Drains, false);
+    explore(|| {
+        let world = World::of(Kind::Descriptor, &[1 | PRIORITY]);
+        world.register(0, 1, R | W);
+        world.register(0, 2, W);
+        assert_eq!(world.polls(2, 1), [(1, R), (2, W)]);
+        // What was postponed goes first now.
+        world.register(0, 1, R | W);
+        world.register(0, 2, W);
+        assert_eq!(world.poll(1).0, [(2, W)]);
+        while world.read(0, 8).is_ok() {}
+        let said = world.polls(2, 1);
+        assert_eq!(said, [], "false: there is nothing to read");
+        world.end();
+    });
 }
 
 #[test]
 fn what_was_postponed_and_is_gone_is_not_told() {
-    what_was_postponed_is_overtaken(1, Meanwhile::TakesAll, false);
+    what_was_postponed_is_overtaken(Meanwhile::TakesAll, false);
 }
 
 #[test]
 fn what_was_postponed_and_is_gone_is_not_told_to_the_next() {
-    what_was_postponed_is_overtaken(1, Meanwhile::TakesAll, true);
+    what_was_postponed_is_overtaken(Meanwhile::TakesAll, true);
 }
 
 #[test]
 fn what_was_postponed_and_disarmed_is_not_told() {
-    what_was_postponed_is_overtaken(1, Meanwhile::Disarms, false);
+    what_was_postponed_is_overtaken(Meanwhile::Disarms, false);
 }
 
 #[test]
 fn what_was_postponed_and_armed_anew_is_told() {
-    what_was_postponed_is_overtaken(1, Meanwhile::Disarms, true);
+    what_was_postponed_is_overtaken(Meanwhile::Disarms, true);
 }
 
 /// Bytes come again and again after one lasting registration, with room for one event, while another direction has some,
@@ -205,6 +218,29 @@ fn a_number_that_changes_enters_anew() {
         assert_eq!(world.polls(1, 8), [], "false: nothing is there");
         world.kernel().deliver(1, 1);
         assert_eq!(world.poll(8).0, [(2, R)], "lost: the new one's bytes");
+        world.end();
+    });
+}
+
+/// A write meets the end of the room, and the edge that tells of room does not fit into the batch. The earlier end of the
+/// room says nothing about that edge.
+#[test]
+fn what_was_postponed_outlives_an_earlier_end() {
+    explore(|| {
+        let world = World::of(Kind::Descriptor, &[FULL]);
+        world.register(0, 1, R);
+        world.register(0, 2, W);
+        assert_eq!(world.polls(1, 1), []);
+        world.fill(0);
+        let peer = spawn(&world, |world| {
+            world.kernel().deliver(0, 1);
+            world.kernel().make_room(0);
+        });
+        let mut said = world.polls(2, 1);
+        join([peer]);
+        world.settle(&mut said, 1);
+        assert!(said.contains(&(1, R)), "lost: the bytes, {said:?}");
+        assert!(said.contains(&(2, W)), "lost: the room, {said:?}");
         world.end();
     });
 }
