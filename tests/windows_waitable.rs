@@ -321,11 +321,7 @@ fn the_users_handle_may_be_closed_while_the_wait_is_on() {
     drop(number);
     set(&mine);
     expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    let refused = registrator.register(&object, 2, READABLE).unwrap_err();
-    assert_eq!(
-        refused.raw_os_error(),
-        i32::try_from(ERROR_INVALID_HANDLE).ok()
-    );
+    // Its number may be another test's by now, so it is not registered again.
     expect_no_events(&mut poll, &mut events);
 }
 
