@@ -38,6 +38,8 @@ pub(crate) struct Exclusion {
     pub(crate) reason: &'static str,
 }
 
+const IS_LINUX: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// All exclusions. One that names no test fails `source.rs`.
 pub(crate) const EXCLUDED: &[Exclusion] = &[
     Exclusion {
@@ -111,6 +113,35 @@ pub(crate) const EXCLUDED: &[Exclusion] = &[
         tests: &["datagrams::a_connected_socket_hears_its_peer_only"],
         applies: true,
         reason: "to send to a socket that is connected to another is an error of the send",
+    },
+    Exclusion {
+        source: "unix",
+        tests: &[
+            "stream::a_reset_is_an_event_and_the_error_of_the_read",
+            "stream::the_error_of_a_reset_is_taken_once",
+            "stream::a_reset_with_bytes_unread_is_never_an_end_of_stream",
+            "register::a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register",
+            "broken::a_reset_that_a_write_told_is_what_reads_give",
+            "broken::a_reset_that_take_error_told_is_what_reads_give",
+            "broken::a_reset_that_a_read_told_is_told_by_every_read_and_once_by_take_error",
+            "broken::bytes_come_before_the_reset_that_a_write_told",
+            "try_io::a_reset_that_a_call_tells_of_stays",
+        ],
+        applies: !IS_LINUX,
+        reason:
+            "a Unix socket of a BSD ends when its peer closes with bytes unread, and is not reset",
+    },
+    Exclusion {
+        source: "descriptor",
+        tests: &[
+            "stream::a_reset_is_an_event_and_the_error_of_the_read",
+            "stream::the_error_of_a_reset_is_taken_once",
+            "stream::a_reset_with_bytes_unread_is_never_an_end_of_stream",
+            "register::a_peer_that_has_reset_the_connection_is_an_event_and_no_error_of_register",
+        ],
+        applies: !IS_LINUX,
+        reason:
+            "a Unix socket of a BSD ends when its peer closes with bytes unread, and is not reset",
     },
 ];
 

@@ -12,7 +12,9 @@ use minimio::os::unix::{Descriptor, UnixDatagram, UnixListener, UnixStream};
 use minimio::{Interests, IntoStdError};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::{pass_on, DatagramEnd, DatagramPeer, Family, ListenerEnd, Peer, Plain, StreamEnd};
+use super::{
+    pass_on, DatagramEnd, DatagramPeer, Family, ListenerEnd, Peer, Plain, StreamEnd, IS_LINUX,
+};
 
 /// The folder of the sockets that this process binds.
 fn folder() -> PathBuf {
@@ -375,8 +377,6 @@ impl DatagramEnd for UnixDatagram {
         super::fill_by_sock_ref(buffer, |room| SockRef::from(self).recv(room))
     }
 }
-
-const IS_LINUX: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// The Unix sockets.
 #[derive(Debug)]
