@@ -497,13 +497,13 @@ fn a_storm_of_signals_and_tiny_buffers_lose_nothing() {
             for event in &events {
                 if event.id() == 1 {
                     let end = total.min(written + 5_000);
-                    written += (&near).write(&bytes[written..end]).unwrap();
+                    written += near.write(&bytes[written..end]).unwrap();
                     if written < total {
                         registrator.register(&near, 1, WRITABLE).unwrap();
                     }
                 } else {
                     let mut buffer = [0; 3_000];
-                    let count = (&far).read(&mut buffer).unwrap();
+                    let count = far.read(&mut buffer).unwrap();
                     assert_eq!(buffer[..count], bytes[read..read + count]);
                     read += count;
                     registrator.register(&far, 2, READABLE).unwrap();
