@@ -16,6 +16,7 @@
 //! # Glossary
 //! - **direction**: receiving or sending of one source, with an operation and a lock of its own. A listener has one.
 //! - **flight**: an operation from its start until its packet was taken. The port has a table of all flights.
+//! - **file**: what a stream reads and writes: a socket or a pipe. In what the two differ is its **transport**.
 //! - **lent**: memory that the kernel may write to or read from until the flight has ended.
 //! - **note**, **wake**, **signal**, **nudge**: the packets that we post ourselves; the head of [`port`] says what for.
 //! - **pump**: to take and handle packets on a thread that does not poll, without waiting for any.

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Why a source could not be turned back into a socket of `std`, together with that source. The `into_std` methods
-/// return it.
+/// Why a source could not be turned back into a socket of `std` or a handle, together with that source. The `into_std`
+/// methods return it, and on Windows the `into_handle` of a named pipe.
 #[derive(Debug)]
 pub struct IntoStdError<S> {
     pub(crate) source: S,

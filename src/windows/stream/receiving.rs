@@ -8,7 +8,8 @@
 //! | no | some | posts a note | serves them |
 //!
 //! A receive without memory ends when bytes are there, and leaves them in the socket. If a read has taken bytes from the
-//! socket since it was started (`raided`), its packet proves nothing, and the socket is asked.
+//! socket since it was started (`raided`), its packet proves nothing, and the socket is asked. The packet of a pipe never proves
+//! anything, since its peer may write nothing.
 //!
 //! # A receive that came back full
 //! It has filled what it was lent, so there may be more in the socket. A `read` that takes the last of its bytes and has

@@ -2,7 +2,8 @@
 //!
 //! `write` gives the bytes to the socket, which takes them at once as long as it has room. When it has none, one bounded
 //! copy is sent overlapped: the kernel takes it when there is room, and *that* is what the writable event announces. Until
-//! then further writes would overtake it, and are `WouldBlock`.
+//! then further writes would overtake it, and are `WouldBlock`. A pipe takes nothing at once, so on a pipe every write is such a
+//! copy ([`pipe`](super::pipe) says why).
 //!
 //! If a send was cancelled, and not by us, it has failed: the system does not say reliably how much of it went out, and
 //! bytes that are sent twice are worse than an error.
