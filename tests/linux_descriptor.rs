@@ -313,3 +313,22 @@ fn one_descriptor_cannot_be_in_two_sources() {
     registrator.register(&other, 3, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(3, true, false)]);
 }
+
+/// One that was borrowed mutably may stand for something else now, so another source gets the descriptor. If it is still
+/// the same, it must not take that source out, neither when it is registered again nor when it is dropped.
+#[test]
+fn what_was_taken_over_stays_with_the_later_source() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let counter = std::sync::Arc::new(eventfd().into_inner());
+    let mut one = Descriptor::new(std::sync::Arc::clone(&counter));
+    let other = Descriptor::new(std::sync::Arc::clone(&counter));
+    registrator.register(&one, 1, READABLE).unwrap();
+    one.get_mut();
+    registrator.register(&other, 2, READABLE).unwrap();
+    let error = registrator.register(&one, 1, READABLE).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    drop(one);
+    (&*counter).write_all(&1_u64.to_ne_bytes()).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+}

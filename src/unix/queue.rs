@@ -162,7 +162,12 @@ impl<S: System> Queue<S> {
             if holders.any(|holder| holder.is_still(number)) {
                 entered = Err(error::watched_twice());
             } else {
-                // What the system still has there was exchanged, and its source is told by its next registration.
+                // What the system still has there was exchanged, and its source is told by its next registration. If
+                // that still has the same thing after all, it must not take out this source.
+                let holders = table.sources.iter().map(|other| &other.socket);
+                holders
+                    .filter(|holder| holder.number() == number)
+                    .for_each(|holder| holder.set(Number::NONE));
                 self.system.leave(number, Interests::all());
                 entered = state.enter(&self.at(source), key, token, interests);
             }
