@@ -804,6 +804,26 @@ fn lasting_edges_that_do_not_fit_merge() {
     assert!(late <= 32, "{late} events");
 }
 
+/// Nothing can be disarmed any more, so a peer that goes on sending must not keep the polling from its end.
+#[test]
+fn lasting_edges_end_with_the_loop() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (reader, mut writer) = pipe();
+    let reader = Descriptor::with_edges(reader);
+    registrator.register(&reader, 1, READABLE).unwrap();
+    writer.write_all(b"x").unwrap();
+    registrator.close_loop().unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    let mut polls = 0;
+    writer.write_all(b"x").unwrap();
+    while poll.poll(&mut events, None).is_ok() {
+        writer.write_all(b"x").unwrap();
+        polls += 1;
+        assert!(polls < 100, "{events:?}");
+    }
+}
+
 #[test]
 fn urgent_data_is_a_hint() {
     let _watchdog = watchdog();

@@ -213,7 +213,7 @@ impl<S: System> Queue<S> {
 
     fn at<'a, T: ?Sized>(&'a self, source: &'a Source<S, T>) -> At<'a, S, T> {
         At {
-            system: &self.system,
+            queue: self,
             source,
         }
     }
@@ -380,23 +380,29 @@ impl<S: System> Registrator<S> {
 
 /// The queue of the system, for one source.
 struct At<'a, S, T: ?Sized> {
-    system: &'a S,
+    queue: &'a Queue<S>,
     source: &'a Source<S, T>,
 }
 
 impl<S: System, T: Socket + ?Sized> Kernel for At<'_, S, T> {
     fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()> {
         let fd = self.source.socket.number();
-        self.system.ask(fd, before, interests, key)
+        self.queue.system.ask(fd, before, interests, key)
     }
 
     fn confirm(&self, interests: Interests) -> Interests {
-        self.system.confirm(self.source.socket.number(), interests)
+        self.queue
+            .system
+            .confirm(self.source.socket.number(), interests)
     }
 
     fn confirm_beside_urgent(&self) -> bool {
         let ending = &self.source.readiness.ending;
-        self.system
-            .confirm_beside_urgent(self.source.socket.number(), ending)
+        let system = &self.queue.system;
+        system.confirm_beside_urgent(self.source.socket.number(), ending)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.queue.is_closed()
     }
 }

@@ -172,6 +172,11 @@ pub(crate) trait Kernel {
 
     /// Whether a read of a stream that has urgent data would give something else than `WouldBlock` right now.
     fn confirm_beside_urgent(&self) -> bool;
+
+    /// Whether the loop is closed.
+    fn is_closed(&self) -> bool {
+        false
+    }
 }
 
 /// How many edges of a direction were handled by a certain moment, and in the lowest bits what the last one said of
@@ -399,7 +404,7 @@ impl Readiness {
             true => 0,
             false => state.wasted.saturating_add(1),
         };
-        let left = self.fire(&mut state, ready, hints, events);
+        let left = self.fire(&mut state, kernel, ready, hints, events);
         if matches!(self.kind, Kind::Descriptor | Kind::Edges) {
             let rest = Edge {
                 wait: POSTPONED,
@@ -422,6 +427,7 @@ impl Readiness {
     fn fire(
         &self,
         state: &mut State,
+        kernel: &impl Kernel,
         ready: Interests,
         hints: Hints,
         events: &mut Events,
@@ -442,7 +448,8 @@ impl Readiness {
                     self.move_tick(direction, self.tick(direction).mark());
                     continue;
                 }
-                if self.kind == Kind::Edges {
+                // Once the loop is closed, each direction has one more event, so that the polling ends.
+                if self.kind == Kind::Edges && !kernel.is_closed() {
                     continue;
                 }
                 state.armed -= interest;
