@@ -4,9 +4,11 @@
 //! send without `SIGPIPE` but by an option of the socket.
 
 use std::ffi::{c_int, c_uint, c_void};
+use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::net::UnixStream;
 
 use super::socklen_t;
@@ -198,12 +200,13 @@ pub(crate) fn reports_vanished_peers() -> bool {
 
 /// kqueue takes plain files, and reports of them what no other system does.
 pub(crate) fn can_be_watched(fd: BorrowedFd<'_>) -> bool {
-    // What cannot be looked at is left to kqueue to refuse.
-    let Ok(duplicate) = fd.try_clone_to_owned() else {
-        return true;
-    };
-    let metadata = std::fs::File::from(duplicate).metadata();
-    !metadata.is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
+    // SAFETY: the descriptor is borrowed for the length of the call, and what stands for it here does not close it.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd.as_raw_fd()) });
+    // What cannot be looked at is left to kqueue to refuse. A duplicate would do no better: to close it would release the
+    // locks that the process has on the file.
+    !file
+        .metadata()
+        .is_ok_and(|metadata| metadata.is_file() || metadata.is_dir())
 }
 
 /// Reads from a Unix stream. A call that falls short may have stopped before descriptors that were sent along, and
