@@ -115,6 +115,24 @@ fn what_was_postponed_with_a_priority_and_read_is_not_told() {
 }
 
 #[test]
+fn an_end_from_before_an_edge_does_not_void_what_is_postponed() {
+    explore(|| {
+        let world = World::of(Kind::Descriptor, &[1]);
+        world.register(0, 1, R | W);
+        world.register(0, 2, W);
+        assert_eq!(world.polls(2, 1), [(1, R), (2, W)]);
+        while world.read(0, 8).is_ok() {}
+        // What was postponed goes first now.
+        world.register(0, 1, R | W);
+        world.register(0, 2, W);
+        world.kernel().deliver(0, 1);
+        let said = world.polls(2, 1);
+        assert_eq!(said, [(2, W), (1, R)], "lost: {said:?}");
+        world.end();
+    });
+}
+
+#[test]
 fn what_was_postponed_and_is_gone_is_not_told() {
     what_was_postponed_is_overtaken(Meanwhile::TakesAll, false);
 }
