@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::thread;
@@ -611,6 +612,39 @@ fn a_thing_that_changes_its_descriptor_is_entered_anew() {
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
     descriptor.get().1.set(0);
     drop(descriptor);
+}
+
+/// A thing that panics when it is asked for its descriptor.
+struct Panics {
+    inner: File,
+    now: AtomicBool,
+}
+
+impl AsFd for Panics {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        assert!(!self.now.load(Ordering::Relaxed), "so it is wanted");
+        self.inner.as_fd()
+    }
+}
+
+#[test]
+fn a_thing_that_panics_leaves_when_it_is_dropped() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let (reader, mut writer) = pipe();
+    // With a duplicate the system's queue goes on reporting what was closed.
+    let _duplicate = reader.try_clone().unwrap();
+    let reader = Descriptor::new(Panics {
+        inner: reader,
+        now: AtomicBool::new(false),
+    });
+    registrator.register(&reader, 1, READABLE).unwrap();
+    reader.get().now.store(true, Ordering::Relaxed);
+    let register = || registrator.register(&reader, 2, READABLE);
+    assert!(catch_unwind(AssertUnwindSafe(register)).is_err());
+    drop(reader);
+    writer.write_all(b"x").unwrap();
+    expect_nothing_queued(&mut poll, &mut events);
 }
 
 #[test]

@@ -15,6 +15,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use crate::backend::{Registrator, System};
@@ -108,7 +109,9 @@ impl<T: AsFd> Descriptor<T> {
 
     fn leave(&self) {
         if let Some(queue) = self.source.membership.get() {
-            queue.leave(&self.source, self.number());
+            // It leaves the table also if `as_fd` panics, so that nothing is told of it any more.
+            let number = panic::catch_unwind(AssertUnwindSafe(|| self.number()));
+            queue.leave(&self.source, number.unwrap_or(Number::NONE));
         }
     }
 }
