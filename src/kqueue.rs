@@ -123,12 +123,16 @@ impl queue::System for Kqueue {
     ) -> io::Result<()> {
         let before = before.unwrap_or(Interests::empty());
         let changes = translate::asking(ident(fd), before, interests, key);
-        submit(self.queue.as_fd(), &changes).map_err(|error| {
+        submit(self.queue.as_fd(), &changes).or_else(|error| {
+            if has_no_reader(fd, &error) {
+                let soon = translate::writable_soon(ident(fd), key);
+                return submit(self.queue.as_fd(), &[soon]);
+            }
             // One change may have been made and the other not. If taking it back fails, too, the next asking puts it
             // right, whatever it is for.
             let back = translate::taking_back(ident(fd), before, interests, key);
             drop(submit(self.queue.as_fd(), &back));
-            error
+            Err(error)
         })
     }
 
@@ -165,6 +169,18 @@ impl queue::System for Kqueue {
     #[cfg(target_vendor = "apple")]
     fn adopt(socket: BorrowedFd<'_>) {
         socket::forbid_sigpipe(socket);
+    }
+}
+
+/// Whether a change failed since nobody reads from this pipe any more: FreeBSD and DragonFly then refuse the filter with
+/// `EPIPE`, and NetBSD as if the descriptor were not open.
+fn has_no_reader(fd: RawFd, error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(socket::EPIPE) => true,
+        Some(ffi::EBADF) => {
+            socket::poll_now(fd, 0).is_ok_and(|found| found & socket::POLLNVAL == 0)
+        }
+        _ => false,
     }
 }
 

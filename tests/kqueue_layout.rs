@@ -82,7 +82,7 @@ const _: () = assert!(align_of::<queue::kevent>() == align_of::<libc::kevent>())
 same_layout!(queue::timespec { tv_sec tv_nsec });
 const _: () = assert!(align_of::<queue::timespec>() == align_of::<libc::timespec>());
 
-same_numbers!(queue: EVFILT_READ EVFILT_WRITE);
+same_numbers!(queue: EVFILT_READ EVFILT_WRITE EVFILT_TIMER);
 same_numbers!(queue: EV_ADD EV_DELETE EV_CLEAR EV_RECEIPT EV_ERROR EV_EOF);
 same_numbers!(queue: EVFILT_PROC NOTE_EXIT EV_ONESHOT ENOENT EBADF);
 #[cfg(target_vendor = "apple")]
@@ -113,7 +113,7 @@ const _: () = assert!(size_of::<socket::socklen_t>() == size_of::<libc::socklen_
 const _: () = assert!(size_of::<std::io::IoSlice<'_>>() == size_of::<libc::iovec>());
 
 same_numbers!(socket: AF_INET AF_INET6 AF_UNIX SOCK_STREAM MSG_PEEK SOL_SOCKET SO_ERROR);
-same_numbers!(socket: POLLIN POLLOUT POLLERR POLLHUP);
+same_numbers!(socket: POLLIN POLLOUT POLLERR POLLHUP POLLNVAL);
 same_numbers!(socket: ESRCH ECHILD EPIPE EAGAIN EINPROGRESS EALREADY EISCONN ENOTCONN);
 same_numbers!(socket: ECONNREFUSED ECONNRESET ECONNABORTED ETIMEDOUT ENETRESET ENETDOWN);
 same_numbers!(socket: ENETUNREACH EHOSTDOWN EHOSTUNREACH);

@@ -26,6 +26,7 @@ mod widths {
     pub(crate) type flags_t = u32;
     pub(crate) const EVFILT_READ: filter_t = 0;
     pub(crate) const EVFILT_WRITE: filter_t = 1;
+    pub(crate) const EVFILT_TIMER: filter_t = 6;
 }
 #[cfg(not(target_os = "netbsd"))]
 mod widths {
@@ -33,6 +34,7 @@ mod widths {
     pub(crate) type flags_t = u16;
     pub(crate) const EVFILT_READ: filter_t = -1;
     pub(crate) const EVFILT_WRITE: filter_t = -2;
+    pub(crate) const EVFILT_TIMER: filter_t = -7;
 }
 pub(crate) use widths::*;
 
@@ -43,6 +45,7 @@ pub(crate) type data_t = i64;
 
 pub(crate) const EV_ADD: flags_t = 0x0001;
 pub(crate) const EV_DELETE: flags_t = 0x0002;
+pub(crate) const EV_ONESHOT: flags_t = 0x0010;
 pub(crate) const EV_CLEAR: flags_t = 0x0020;
 pub(crate) const EV_RECEIPT: flags_t = 0x0040;
 pub(crate) const EV_ERROR: flags_t = 0x4000;

@@ -11,8 +11,8 @@ use std::ops::Deref;
 use crate::event::Hints;
 use crate::interests::Interests;
 use crate::kqueue::ffi::{
-    filter_t, flags_t, kevent, EBADF, ENOENT, EVFILT_READ, EVFILT_WRITE, EV_ADD, EV_CLEAR,
-    EV_DELETE, EV_EOF, EV_ERROR, EV_OOBAND, EV_RECEIPT,
+    filter_t, flags_t, kevent, EBADF, ENOENT, EVFILT_READ, EVFILT_TIMER, EVFILT_WRITE, EV_ADD,
+    EV_CLEAR, EV_DELETE, EV_EOF, EV_ERROR, EV_ONESHOT, EV_OOBAND, EV_RECEIPT,
 };
 use crate::unix::readiness::{Edge, Key};
 
@@ -77,6 +77,15 @@ pub(crate) fn taking_back(ident: usize, before: Interests, now: Interests, key: 
     asking(ident, now, before, last)
 }
 
+/// What reports a direction that cannot be asked for, as writable: a timer of a millisecond.
+pub(crate) fn writable_soon(ident: usize, key: Key) -> kevent {
+    let flags = EV_ADD | EV_ONESHOT | EV_RECEIPT;
+    kevent {
+        data: 1,
+        ..kevent::change(ident, EVFILT_TIMER, flags, encode(key))
+    }
+}
+
 /// The changes that take a source out.
 pub(crate) fn leaving(ident: usize, asked: Interests) -> Changes {
     let nowhere = Key { slot: 0, stamp: 0 };
@@ -102,7 +111,7 @@ pub(crate) fn failure(changes: &[kevent], receipts: &[kevent]) -> Option<c_int> 
 /// since some kernels leave the bits of the change in it.
 pub(crate) fn edge(entry: &kevent, wait: u32) -> (u32, Edge) {
     let has = |flag: flags_t| entry.flags & flag != 0;
-    let writes = entry.filter == EVFILT_WRITE;
+    let writes = entry.filter != EVFILT_READ;
     let told = if writes {
         Interests::WRITABLE
     } else {

@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+use super::{filter_t, kevent, EV_ADD, EV_ONESHOT, EV_RECEIPT};
 #[cfg(not(any(target_os = "netbsd", target_os = "openbsd")))]
-use super::EV_CLEAR;
-use super::{filter_t, flags_t, kevent, EV_ADD, EV_RECEIPT};
+use super::{flags_t, EV_CLEAR};
 use crate::hooks::faults::{fault, Call};
 use crate::unix::ffi::{check, count, set_close_on_exec};
 
@@ -21,7 +21,6 @@ pub(crate) const EVFILT_PROC: filter_t = -5;
 #[cfg(target_os = "netbsd")]
 pub(crate) const EVFILT_PROC: filter_t = 4;
 pub(crate) const NOTE_EXIT: u32 = 0x8000_0000;
-pub(crate) const EV_ONESHOT: flags_t = 0x0010;
 
 #[cfg(target_vendor = "apple")]
 pub(crate) const EVFILT_USER: filter_t = -10;

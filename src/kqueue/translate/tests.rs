@@ -198,6 +198,17 @@ fn a_refused_connect_is_an_error_of_both_directions() {
     assert!(edge.hints.write_closed && edge.hints.error);
 }
 
+/// FreeBSD, DragonFly and NetBSD refuse the filter of a pipe without a reader, so a timer reports what a write would tell.
+#[test]
+fn a_pipe_that_nobody_reads_is_writable_soon() {
+    let timer = writable_soon(FD, KEY);
+    assert_eq!((timer.filter, timer.udata), (EVFILT_TIMER, UDATA));
+    assert_eq!(timer.flags, EV_ADD | EV_ONESHOT | EV_RECEIPT);
+    let edge = told(EVFILT_TIMER, EV_ONESHOT, 0, 1);
+    assert_eq!((edge.told, edge.ready, edge.odd), (W, W, NONE));
+    assert_eq!((edge.waiting, edge.hints), (0, Hints::default()));
+}
+
 #[test]
 fn a_half_close_of_ours_ends_writing_only() {
     let edge = told(EVFILT_WRITE, EV_EOF, 0, 32_768);
