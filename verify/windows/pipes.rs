@@ -118,6 +118,12 @@ fn a_wait_for_a_client_meets_a_deregister() {
     );
 }
 
+/// The thread that has begun to wait for a client ends, and the pipe is dropped: the wait does not go on.
+#[test]
+fn a_wait_that_ends_with_its_thread_meets_the_drop() {
+    a_source_is_dropped(64, server, ffi::cancel_all);
+}
+
 /// A wait for a client meets the drop.
 #[test]
 fn a_wait_for_a_client_meets_the_drop() {

@@ -280,7 +280,8 @@ impl<T: Transport> Shared<T> {
             return;
         }
         let mut sending = self.sending.lock();
-        if self.connect_state() != NOT_STARTED {
+        // Whoever handles the packet of a wait that was cancelled comes here also when the pipe was dropped meanwhile.
+        if self.connect_state() != NOT_STARTED || sending.side().closed {
             return;
         }
         // Before the start: the packet may be taken before it returns, and waits for the lock.
