@@ -322,6 +322,27 @@ fn an_end_that_is_not_registered_serves_one_client_after_the_other() {
     }
 }
 
+/// The packet that tells of the client is still on the port when the client is sent away.
+#[test]
+fn a_client_that_is_sent_away_before_anybody_knew_of_it_is_not_there() {
+    let _watchdog = watchdog();
+    let (mut poll, registrator, mut events) = queue();
+    let name = name();
+    let server = NamedPipe::create(&name).unwrap();
+    registrator.register(&server, 1, WRITABLE).unwrap();
+    for token in 2..5 {
+        let _client = NamedPipe::open(&name).unwrap();
+        server.disconnect().unwrap();
+        expect_events(&mut poll, &mut events, &[(token - 1, false, true)]);
+        expect_kind(server.connect(), ErrorKind::WouldBlock);
+        registrator.register(&server, token, WRITABLE).unwrap();
+        expect_no_events(&mut poll, &mut events);
+    }
+    let _client = NamedPipe::open(&name).unwrap();
+    expect_events(&mut poll, &mut events, &[(4, false, true)]);
+    server.connect().unwrap();
+}
+
 #[test]
 fn a_disconnect_without_a_client_is_an_error() {
     let _watchdog = watchdog();

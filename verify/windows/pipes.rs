@@ -124,6 +124,30 @@ fn a_wait_that_ends_with_its_thread_meets_the_drop() {
     a_source_is_dropped(64, server, ffi::cancel_all);
 }
 
+/// A client has come, which nobody knows yet, and is sent away: the pipe waits for the next one.
+#[test]
+fn a_client_that_was_sent_away_unseen_is_not_there() {
+    explore(|| {
+        let mut world = World::new();
+        let (server, number) = server();
+        world.register(&server, 1, W);
+        let mine = Arc::clone(&server);
+        let other = thread::spawn(move || {
+            assert!(ffi::client_comes(number));
+            mine.disconnect().unwrap();
+            while !ffi::client_comes(number) {
+                assert!(mine.connect().is_err(), "false: no client");
+                thread::yield_now();
+            }
+        });
+        world.glance();
+        join(other);
+        world.settle();
+        server.connect().unwrap();
+        world.end([server]);
+    });
+}
+
 /// A wait for a client meets the drop.
 #[test]
 fn a_wait_for_a_client_meets_the_drop() {

@@ -24,9 +24,10 @@
 //! | --- | --- | --- |
 //! | [`CONNECTED`] | nothing to ask | |
 //! | [`NOT_STARTED`] | ours, waits for a port | `IN_FLIGHT` |
-//! | [`IN_FLIGHT`] | ours, its packet will come | `CONNECTED`, a code |
+//! | [`IN_FLIGHT`] | ours, its packet will come | `CONNECTED`, `DISCONNECTING`, a code |
 //! | [`FOREIGN`] | taken over, and not known to be connected | any below, `CONNECTED` |
 //! | [`AWAITED`] | taken over, under way, a wait is on | `CONNECTED`, a code, `FOREIGN` |
+//! | [`DISCONNECTING`] | as `IN_FLIGHT`, but the client that its packet may tell of was sent away | `DISCONNECTED` |
 //! | [`DISCONNECTED`] | a pipe that has sent its client away: calls will say so | `NOT_STARTED` |
 //! | a code | has failed | |
 //!
@@ -58,6 +59,7 @@ pub(super) const IN_FLIGHT: i32 = -2;
 pub(super) const FOREIGN: i32 = -3;
 const AWAITED: i32 = -4;
 pub(super) const DISCONNECTED: i32 = -5;
+pub(super) const DISCONNECTING: i32 = -6;
 
 /// How the connect of a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,11 +154,11 @@ impl<T: Transport> Shared<T> {
 
     /// Whether the end of a connect will look at the interests.
     pub(super) fn is_connecting(&self) -> bool {
-        matches!(self.connect_state(), NOT_STARTED | IN_FLIGHT | AWAITED)
+        matches!(self.connect_state(), NOT_STARTED | AWAITED) || self.is_connect_in_flight()
     }
 
     pub(super) fn is_connect_in_flight(&self) -> bool {
-        self.connect_state() == IN_FLIGHT
+        matches!(self.connect_state(), IN_FLIGHT | DISCONNECTING)
     }
 
     /// Whether there is no connection, and no connect under way: that is what calls will say.
@@ -179,7 +181,7 @@ impl<T: Transport> Shared<T> {
     /// Finds out how the connect stands now: also if it has ended and nobody took the packet that says so.
     pub(super) fn look_at_connect(&self) -> io::Result<Standing> {
         match (self.connect_state(), self.membership.port()) {
-            (IN_FLIGHT, Some(port)) => port.pump(),
+            (IN_FLIGHT | DISCONNECTING, Some(port)) => port.pump(),
             (AWAITED, Some(port)) => self.look_at_awaited(None, port, None),
             _ => {}
         }
@@ -306,7 +308,10 @@ impl<T: Transport> Shared<T> {
         if sending.side().closed {
             return;
         }
-        let state = T::after_connect(self.file, (T::RESULT)(&packet, self.file));
+        let state = match self.connect_state() {
+            DISCONNECTING => DISCONNECTED,
+            _ => T::after_connect(self.file, (T::RESULT)(&packet, self.file)),
+        };
         self.connect_ended(sending, state, port, sink);
     }
 

@@ -21,7 +21,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 
 use super::super::operation::Packet;
 use super::super::{ffi, would_block};
-use super::connecting::{CONNECTED, DISCONNECTED, IN_FLIGHT, NOT_STARTED};
+use super::connecting::{CONNECTED, DISCONNECTED, DISCONNECTING, NOT_STARTED};
 use super::transport::{Start, StartConnect, Transport};
 use super::{Shared, Stream};
 use crate::error;
@@ -175,10 +175,11 @@ impl Stream<Pipe> {
         let _sending = shared.sending.lock();
         let _receiving = shared.receiving.lock();
         ffi::disconnect_named_pipe(shared.file).map_err(io::Error::from_raw_os_error)?;
-        // The packet of a connect in flight says it, too.
-        if shared.connect_state() != IN_FLIGHT {
-            shared.set_connect_state(DISCONNECTED);
-        }
+        // The packet of a connect in flight may tell of the client that has just been sent away.
+        shared.set_connect_state(match shared.is_connect_in_flight() {
+            true => DISCONNECTING,
+            false => DISCONNECTED,
+        });
         Ok(())
     }
 }
