@@ -246,7 +246,7 @@ fn many_bytes_cross_between_two_loops() {
 #[test]
 fn all_accepted_bytes_arrive_after_writer_and_poll_are_dropped() {
     let _watchdog = watchdog();
-    for _ in 0..effort(50) {
+    for _ in 0..effort(10) {
         let (mut poll, registrator, mut events) = queue();
         let (reader, mut writer) = pipe().unwrap();
         registrator.register(&writer, 1, WRITABLE).unwrap();
