@@ -6,11 +6,13 @@ mod common;
 mod named_pipes;
 
 use std::io::{ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use common::{
-    effort, expect_events, expect_no_events, under_wine, until_done, watchdog, BOTH, READABLE,
-    WRITABLE,
+    effort, expect_events, expect_no_events, under_wine, until_done, watchdog, BOTH, HANG,
+    READABLE, WRITABLE,
 };
 use minimio::os::windows::NamedPipe;
 use named_pipes::{
@@ -341,6 +343,40 @@ fn a_client_that_is_sent_away_before_anybody_knew_of_it_is_not_there() {
     let _client = NamedPipe::open(&name).unwrap();
     expect_events(&mut poll, &mut events, &[(4, false, true)]);
     server.connect().unwrap();
+}
+
+/// A thread reads all the time. That it meets the pipe without a client is not the end of the next client's stream.
+#[test]
+fn a_thread_that_reads_meets_each_next_client() {
+    let _watchdog = watchdog();
+    let name = name();
+    let server = NamedPipe::create(&name).unwrap();
+    let (seen, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut reader = &server;
+            while !stop.load(Ordering::SeqCst) {
+                if let Ok(count) = reader.read(&mut [0; 8]) {
+                    seen.fetch_add(count, Ordering::SeqCst);
+                }
+            }
+        });
+        for round in 0..effort(50) {
+            expect_kind(server.connect(), ErrorKind::WouldBlock);
+            let mut client = open_file(&name).unwrap();
+            server.connect().unwrap();
+            client.write_all(b"x").unwrap();
+            let end = Instant::now() + HANG;
+            while seen.load(Ordering::SeqCst) == round && Instant::now() < end {
+                thread::yield_now();
+            }
+            let came = seen.load(Ordering::SeqCst) == round + 1;
+            stop.store(!came, Ordering::SeqCst);
+            assert!(came, "round {round}: the byte does not come");
+            server.disconnect().unwrap();
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
 }
 
 #[test]

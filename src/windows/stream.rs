@@ -29,7 +29,7 @@ use super::direction::{Direction, Duplex, Transfer};
 use super::lending::MAX_BUFFER;
 use super::operation::{Kind, Owner, Packet, Sink};
 use super::port::{Membership, Port};
-use super::{still_lent, Registrator};
+use super::{still_lent, would_block, Registrator};
 use crate::hooks::sync::{AtomicI32, AtomicUsize, Ordering};
 use crate::interests::{Interests, Token};
 use broken::{breaks_connection, Broken};
@@ -263,6 +263,10 @@ impl<T: Transport> Shared<T> {
         }
         if receiving.holds_something() {
             return receiving.tell_end(&self.broken);
+        }
+        // A pipe may wait for its next client by now. That none is there is not the end of what that one will send.
+        if T::END.is_some() && self.is_connecting() {
+            return Err(would_block());
         }
         receiving.raided = true;
         let result = T::receive_at_once(owned, buffers, 0, peeks);

@@ -148,6 +148,25 @@ fn a_client_that_was_sent_away_unseen_is_not_there() {
     });
 }
 
+/// A thread that reads meets the next client's coming. It may find no client; that is not the end of the next one's stream.
+#[test]
+fn a_read_meets_the_wait_for_the_next_client() {
+    explore(|| {
+        let world = World::new();
+        let (server, number) = pipe(LENT, 0);
+        server.disconnect().unwrap();
+        let mine = Arc::clone(&server);
+        let reader = thread::spawn(move || drop(mine.read(&mut [0])));
+        assert!(server.connect().is_err());
+        assert!(ffi::client_comes(number));
+        join(reader);
+        drop(server.connect());
+        ffi::deliver(number, b"a");
+        assert_eq!(take(&server), b"a", "bytes");
+        world.end([server]);
+    });
+}
+
 /// A wait for a client meets the drop.
 #[test]
 fn a_wait_for_a_client_meets_the_drop() {
