@@ -461,6 +461,8 @@ fn names_that_are_none_are_errors() {
         r"\\.\nopipe\minimio",
         r"\pipe\x",
         r"\\.\C:\windows\win.ini",
+        r"\\.\pipe\..\C:\windows\win.ini",
+        r"\\.\pipe\minimio/../..\C:\windows\win.ini",
     ] {
         for error in [
             NamedPipe::create(bad).unwrap_err(),

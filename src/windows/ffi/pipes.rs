@@ -139,7 +139,8 @@ pub(crate) fn pipe_name(name: &OsStr) -> io::Result<Vec<u16>> {
     let path = String::from_utf16_lossy(&name).to_ascii_lowercase();
     let parts: Vec<&str> = path.splitn(5, ['\\', '/']).collect();
     let fits = matches!(parts[..], ["", "", server, "pipe", name] if !server.is_empty() && !name.is_empty());
-    if !fits {
+    // The system would take such a step, out of the pipes and to the files.
+    if !fits || path.split(['\\', '/']).any(|part| part == "..") {
         return Err(io::Error::from_raw_os_error(ERROR_INVALID_NAME));
     }
     name.push(0);
