@@ -109,6 +109,38 @@ fn a_servers_end_is_taken_over_before_and_after_its_client() {
 }
 
 #[test]
+fn a_clients_end_that_is_taken_over_is_connected() {
+    let _watchdog = watchdog();
+    for registers in [false, true] {
+        let (mut poll, registrator, mut events) = queue();
+        let name = name();
+        let mut server = options().create(&name).unwrap();
+        // It can only be written, and so not be asked whether it has a peer.
+        let client = File::options()
+            .write(true)
+            .custom_flags(FILE_FLAG_OVERLAPPED)
+            .open(&name)
+            .unwrap();
+        server.connect().unwrap();
+        let mut client = NamedPipe::from_handle(client.into());
+        if registers {
+            registrator.register(&client, 1, WRITABLE).unwrap();
+            expect_events(&mut poll, &mut events, &[(1, false, true)]);
+        }
+        client.connect().unwrap();
+        assert_eq!(client.write(b"hello").unwrap(), 5);
+        expect_bytes(&mut server, b"hello");
+
+        let (server, client) = pair();
+        drop(server);
+        let mut client = NamedPipe::from_handle(client.into_handle().unwrap());
+        client.connect().unwrap();
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+        expect_kind(client.write(b"x"), ErrorKind::BrokenPipe);
+    }
+}
+
+#[test]
 fn handles_of_other_things_are_errors_of_register() {
     let _watchdog = watchdog();
     let (_poll, registrator, _events) = queue();

@@ -6,6 +6,8 @@
 /// [System error codes](https://learn.microsoft.com/windows/win32/debug/system-error-codes)
 pub(crate) type Code = i32;
 
+/// To a connect: this is a client's end.
+pub(crate) const ERROR_INVALID_FUNCTION: Code = 1;
 pub(crate) const ERROR_ACCESS_DENIED: Code = 5;
 /// The peer of a pipe is gone.
 pub(crate) const ERROR_BROKEN_PIPE: Code = 109;

@@ -60,7 +60,11 @@ impl Transport for Pipe {
 
     fn after_connect(_: ffi::HANDLE, result: Result<usize, ffi::Code>) -> i32 {
         match result {
-            Ok(_) | Err(ffi::ERROR_PIPE_CONNECTED | ffi::ERROR_NO_DATA) => CONNECTED,
+            // A client is there, or was, or this is the client's end.
+            Ok(_)
+            | Err(ffi::ERROR_PIPE_CONNECTED | ffi::ERROR_NO_DATA | ffi::ERROR_INVALID_FUNCTION) => {
+                CONNECTED
+            }
             // By the end of the `Poll`, or of the thread that started it.
             Err(ffi::WSA_OPERATION_ABORTED) => NOT_STARTED,
             Err(ffi::ERROR_BROKEN_PIPE) => DISCONNECTED,
