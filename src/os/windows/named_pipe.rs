@@ -52,7 +52,8 @@ use crate::Registrator;
 /// at once, and the flight ends when the pipe has room for the rest.
 ///
 /// Without a registration, or after the end of the `Poll`, a write takes what the pipe has room for, or is `WouldBlock`. For
-/// the time of that write the crate switches this end of the pipe to `PIPE_NOWAIT`.
+/// the time of that write the crate switches this end of the pipe to `PIPE_NOWAIT`. The system may refuse that, as
+/// `WouldBlock`, as long as the peer has not read all that was written before.
 ///
 /// When the peer is gone, a write fails with [`BrokenPipe`](io::ErrorKind::BrokenPipe).
 ///
