@@ -175,7 +175,7 @@ same_numbers!(unix_ffi, c_int: ESRCH, ECHILD, EPERM, ENOENT, EPIPE, ENOTCONN, EI
 same_numbers!(unix_ffi, c_int: ENETRESET, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH);
 const _: () = assert!(unix_ffi::SEND_FLAGS == libc::MSG_NOSIGNAL);
 same_numbers!(unix_ffi, c_int: F_SETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK);
-same_numbers!(unix_ffi, i16: POLLIN, POLLOUT, POLLERR, POLLHUP, POLLNVAL);
+same_numbers!(unix_ffi, i16: POLLIN, POLLOUT, POLLERR, POLLHUP);
 
 /// Asserts that two functions have the same signature. Their structures may differ, since the assertions above compare
 /// those.

@@ -50,8 +50,6 @@ pub(crate) const POLLIN: c_short = 0x001;
 pub(crate) const POLLOUT: c_short = 0x004;
 pub(crate) const POLLERR: c_short = 0x008;
 pub(crate) const POLLHUP: c_short = 0x010;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) const POLLNVAL: c_short = 0x020;
 
 /// The most buffers that one vectored call takes, the same number on every system here
 /// ([`writev`](https://man7.org/linux/man-pages/man2/writev.2.html)).

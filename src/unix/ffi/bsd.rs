@@ -3,7 +3,7 @@
 //! Their addresses begin with a length. Apple's cannot make a socket non-blocking or close-on-exec in one step, nor
 //! send without `SIGPIPE` but by an option of the socket.
 
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_short, c_uint, c_void};
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::mem::ManuallyDrop;
@@ -75,6 +75,7 @@ pub(super) const WAITS_FOR_NOTHING: c_int = O_NONBLOCK;
 #[cfg(target_os = "netbsd")]
 pub(super) const WAITS_FOR_NOTHING: c_int = O_NONBLOCK | O_NOSIGPIPE;
 
+pub(crate) const POLLNVAL: c_short = 0x020;
 pub(crate) const EPERM: c_int = 1;
 pub(crate) const ENOENT: c_int = 2;
 pub(crate) const EPIPE: c_int = 32;
