@@ -72,7 +72,8 @@ fn timerfd() -> Descriptor<File> {
 fn set_timer(timer: &Descriptor<File>, first: Duration, interval: Duration) {
     let spec = |time: Duration| libc::timespec {
         tv_sec: time.as_secs().try_into().unwrap(),
-        tv_nsec: time.subsec_nanos().into(),
+        // It is 32 or 64 bits long, and large enough either way.
+        tv_nsec: time.subsec_nanos() as libc::c_long,
     };
     let times = libc::itimerspec {
         it_value: spec(first),
