@@ -33,12 +33,15 @@
 //! - **Any thread.** One thread may register, read, write and drop while another polls. Each call takes effect at once.
 //! - **Nothing stale.** A poll that starts after a source was dropped or deregistered hands out no event of it.
 //! - **Nothing blocks** except [`Poll::poll`] and [`Selector::select`], [`TcpStream::connect`] and
-//!   [`TcpStream::connect_timeout`], calls that have to look up a name, and on Unix the drop of a stream that was given
-//!   a linger time.
+//!   [`TcpStream::connect_timeout`], calls that have to look up a name (of a host, or of a pipe on another machine), on
+//!   Unix the drop of a stream that was given a linger time, and the calls of a [`Descriptor`](os::unix::Descriptor) whose
+//!   thing blocks.
 //!
 //! # Where to find what
 //! A [`Poll`] waits. A [`Registrator`] registers sources, wakes the `Poll` and closes it, from any thread. What can be
-//! registered is a [`TcpStream`], a [`TcpListener`], a [`UdpSocket`], or an end of a [`pipe`](pipe()).
+//! registered is a [`TcpStream`], a [`TcpListener`], a [`UdpSocket`], an end of a [`pipe`](pipe()), a [`ChildExit`], and
+//! what [`os`] has for one family of systems: on Unix its own sockets and any descriptor, on Windows named pipes and any
+//! handle that can be waited for.
 //!
 //! The function [`is_closed`] tells the error of a closed loop from other errors. The method [`Registrator::is_closed`]
 //! asks whether the loop is closed now. Few programs need [`Selector`]. It is the queue inside a [`Poll`], and differs

@@ -9,7 +9,8 @@ use crate::Registrator;
 
 /// Something that can be registered with a [`Registrator`](crate::Registrator): a
 /// [`TcpStream`](crate::TcpStream), a [`TcpListener`](crate::TcpListener), a [`UdpSocket`](crate::UdpSocket), an end of
-/// a [`pipe`](crate::pipe()), or a reference, `Box` or `Arc` of one.
+/// a [`pipe`](crate::pipe()), a [`ChildExit`](crate::ChildExit), one of those in [`os`](crate::os), or a reference, `Box`
+/// or `Arc` of one.
 ///
 /// The trait is sealed, so no other crate can implement it. What a source has to do differs too much between the
 /// systems: on Windows, for instance, it owns memory that is lent to the kernel.
