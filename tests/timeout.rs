@@ -12,22 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{
-    await_bytes, effort, expect_events, let_it_block, pair, read_some, said, watchdog, Said, BOTH,
-    READABLE, WRITABLE,
+    await_bytes, effort, expect_events, let_it_block, pair, read_some, said, watchdog, Said,
+    SetOnDrop, BOTH, READABLE, WRITABLE,
 };
 use minimio::{Events, Poll};
 
 fn poll_and_events() -> (Poll, Events) {
     (Poll::new().unwrap(), Events::with_capacity(64))
-}
-
-/// Tells the other thread that the test is over, also when an assertion fails.
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 /// Polls for `timeout` while no event can come, and asserts that it took at least that long.

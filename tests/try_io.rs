@@ -13,7 +13,7 @@ use std::thread;
 use common::ends::{suite, DatagramEnd, DatagramPeer, Family, ListenerEnd, Plain, StreamEnd};
 use common::{
     await_bytes, expect_events, expect_no_events, expect_nothing_queued, kind_of, until_done,
-    watchdog, BOTH, READABLE, WRITABLE,
+    watchdog, SetOnDrop, BOTH, READABLE, WRITABLE,
 };
 use minimio::{Events, Interests, Poll, Registrator};
 
@@ -283,6 +283,7 @@ fn calls_of_another_thread_lose_no_event<S: StreamEnd>() {
             }
             peer
         });
+        let ends = SetOnDrop(ended);
         let mut ended_early = false;
         while !ended_early {
             registrator.register(stream, 1, READABLE).unwrap();
@@ -301,7 +302,7 @@ fn calls_of_another_thread_lose_no_event<S: StreamEnd>() {
                 }
             }
         }
-        ended.store(true, Ordering::SeqCst);
+        drop(ends);
         by_thread = thief.join().unwrap();
     });
     assert_eq!(by_event + by_thread, total);

@@ -184,6 +184,15 @@ pub(crate) fn expect_events(
     }
 }
 
+/// Tells another thread that the test is over, also when an assertion fails.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Polls for a short while and fails on any event.
 #[track_caller]
 pub(crate) fn expect_no_events(poll: &mut Poll, events: &mut Events) {

@@ -8,12 +8,12 @@ use std::ptr;
 use std::sync::Mutex;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_PIPE_NOT_CONNECTED, HANDLE,
+    ERROR_BROKEN_PIPE, ERROR_IO_PENDING, ERROR_OPERATION_ABORTED, ERROR_PIPE_NOT_CONNECTED, HANDLE,
 };
 use windows_sys::Win32::Storage::FileSystem::{ReadFile, WriteFile};
 use windows_sys::Win32::System::Pipes::PeekNamedPipe;
 use windows_sys::Win32::System::Threading::CreateEventW;
-use windows_sys::Win32::System::IO::{GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::IO::{CancelIoEx, GetOverlappedResult, OVERLAPPED};
 
 use crate::common::ends::Peer;
 
@@ -40,7 +40,7 @@ impl Read for PipePeer {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let file = self.file()?;
         loop {
-            match transfer(file, |handle, overlapped| {
+            match transfer(file, Wait::Yes, |handle, overlapped| {
                 let length = u32::try_from(buffer.len()).unwrap();
                 // SAFETY: the handle is open, and the buffer and the structure stay until the call has ended.
                 unsafe {
@@ -101,10 +101,18 @@ impl Peer for PipePeer {
     }
 }
 
+/// Whether a call may take as long as it likes. Otherwise it would block.
+#[derive(PartialEq, Eq)]
+enum Wait {
+    Yes,
+    No,
+}
+
 /// Begins a call and waits for its end. It brings no packet to a port that the handle is tied to, since the lowest bit
 /// of its event is set.
 fn transfer(
     end: &impl AsRawHandle,
+    wait: Wait,
     call: impl FnOnce(HANDLE, *mut OVERLAPPED) -> i32,
 ) -> io::Result<usize> {
     // SAFETY: the call has no pointers.
@@ -121,11 +129,22 @@ fn transfer(
         if error.raw_os_error() != Some(ERROR_IO_PENDING as i32) {
             return Err(error);
         }
+        if wait == Wait::No {
+            // It may end meanwhile, which the next call tells.
+            // SAFETY: the handle is open, and the structure lives.
+            unsafe { CancelIoEx(handle, &overlapped) };
+        }
     }
     let mut count = 0;
     // SAFETY: the structure stays until the call has ended, which this waits for.
     match unsafe { GetOverlappedResult(handle, &overlapped, &mut count, 1) } {
-        0 => Err(io::Error::last_os_error()),
+        0 => {
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() == Some(ERROR_OPERATION_ABORTED as i32) {
+                true => Err(ErrorKind::WouldBlock.into()),
+                false => Err(error),
+            }
+        }
         _ => Ok(count as usize),
     }
 }
@@ -161,7 +180,7 @@ pub(crate) fn read_raw(end: &impl AsRawHandle, buffer: &mut [u8]) -> io::Result<
         Err(error) => return Err(error),
         Ok(_) => {}
     }
-    transfer(end, |handle, overlapped| {
+    let read = transfer(end, Wait::No, |handle, overlapped| {
         let length = u32::try_from(buffer.len()).unwrap();
         // SAFETY: the handle is open, and the buffer and the structure stay until the call has ended.
         unsafe {
@@ -173,12 +192,17 @@ pub(crate) fn read_raw(end: &impl AsRawHandle, buffer: &mut [u8]) -> io::Result<
                 overlapped,
             )
         }
-    })
+    });
+    match read {
+        // Another thread had taken the last bytes.
+        Err(error) if is_end(&error) => Ok(0),
+        read => read,
+    }
 }
 
 /// Writes where the crate does not see it. It waits for room.
 pub(crate) fn write_raw(end: &impl AsRawHandle, bytes: &[u8]) -> io::Result<usize> {
-    transfer(end, |handle, overlapped| {
+    transfer(end, Wait::Yes, |handle, overlapped| {
         let length = u32::try_from(bytes.len()).unwrap();
         // SAFETY: the handle is open, and the bytes and the structure stay until the call has ended.
         unsafe { WriteFile(handle, bytes.as_ptr(), length, ptr::null_mut(), overlapped) }
