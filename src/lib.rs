@@ -610,6 +610,14 @@ impl Registrator {
     }
 }
 
+/// The descriptor of the queue, as [`Poll`] has it. It stays open as long as the registrator lives.
+#[cfg(unix)]
+impl AsFd for Registrator {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+}
+
 /// What a [`Waker`] made by [`Registrator::waker`] holds.
 struct WakeWith {
     registrator: Registrator,

@@ -308,6 +308,10 @@ impl<S: System> Registrator<S> {
         }
     }
 
+    pub(crate) fn system(&self) -> &S {
+        self.queue.system()
+    }
+
     /// Arms a source. The number of its descriptor is `number` now. If it belongs to no queue yet, or if its descriptor may
     /// be another one than before, it enters this one.
     pub(crate) fn register<T: Socket>(

@@ -107,6 +107,12 @@ impl<S: Wait> Selector<S> {
     }
 }
 
+impl<S: Wait> AsFd for Registrator<S> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.system().fd()
+    }
+}
+
 impl<S: Wait> AsFd for Selector<S> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.queue.system().fd()

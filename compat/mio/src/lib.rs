@@ -1,0 +1,36 @@
+//! The interface of [mio](https://crates.io/crates/mio) 1 over [minimio](https://crates.io/crates/minimio): the same names,
+//! the same semantics, and on Windows nothing but documented calls below. A program that uses mio, or tokio, which does,
+//! runs on minimio by one line in its `Cargo.toml`; the README of this package has it.
+//!
+//! # What is different
+//! mio's documentation holds, with these remarks:
+//! - **Events.** On Unix each report of the kernel is an event, as in mio. On Windows a source is registered again after
+//!   each call that has moved data or would block; mio does so only after the latter. So there are more events there, and
+//!   none is lost that mio has.
+//! - **Signals** do not end a [`Poll::poll`].
+//! - **A second [`Waker`]** of a `Poll` works, and does not panic.
+//! - **`Interest::PRIORITY`** alone also reports readable data, as an event that is readable.
+//! - There are no AIO interests: minimio cannot wait for them.
+//!
+//! # Where to find what
+//! `poll.rs` has [`Poll`], [`Registry`] and [`Waker`]; `event.rs` what a poll hands out; `net.rs` the sockets. `io.rs`
+//! decides how a source is registered, which is where the two families of systems differ.
+
+#![deny(unsafe_op_in_unsafe_fn, missing_docs)]
+
+pub mod event;
+mod interest;
+mod io;
+pub mod net;
+mod poll;
+mod token;
+
+#[cfg(unix)]
+pub mod unix;
+#[cfg(windows)]
+pub mod windows;
+
+pub use event::Events;
+pub use interest::Interest;
+pub use poll::{Poll, Registry, Waker};
+pub use token::Token;
