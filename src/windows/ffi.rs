@@ -76,6 +76,13 @@ const fn size_of_i32<T>() -> i32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HANDLE(pub(crate) isize);
 
+impl HANDLE {
+    /// What is unique among the handles that are open.
+    pub(crate) fn number(self) -> usize {
+        self.0.unsigned_abs()
+    }
+}
+
 pub(crate) const INVALID_HANDLE_VALUE: HANDLE = HANDLE(-1);
 const NO_HANDLE: HANDLE = HANDLE(0);
 

@@ -254,6 +254,10 @@ impl TcpListener {
 
     pub(crate) fn into_std(mut self) -> Result<net::TcpListener, (TcpListener, io::Error)> {
         let given = self.release().then(|| self.std.take()).flatten();
+        if given.is_some() {
+            let socket = self.shared.socket.handle();
+            self.shared.membership.give_back(socket);
+        }
         given.ok_or_else(|| (self, still_lent()))
     }
 

@@ -96,14 +96,24 @@ impl Operation {
         unsafe { self.overlapped.get().write(ffi::WSAOVERLAPPED::zeroed()) };
     }
 
-    /// How it ended.
+    /// Has its next flight end by a signal of `event` and not by a packet.
+    ///
+    /// # Safety
+    /// - As [`reset`](Operation::reset), which comes first.
+    pub(super) unsafe fn ends_by(&self, event: &ffi::WaitObject) {
+        // SAFETY: the caller's duty leaves the block to us alone.
+        unsafe { (*self.overlapped.get()).hEvent = ffi::instead_of_packet(event) };
+    }
+
+    /// How it ended. `bytes`: the number of bytes moved, if it is not to be read from the block.
     ///
     /// # Safety
     /// - Its packet was taken, and it was not started again.
-    pub(super) unsafe fn ended(&self, bytes: u32) -> Packet {
+    pub(super) unsafe fn ended(&self, bytes: Option<u32>) -> Packet {
         // SAFETY: the caller's duty leaves the block to us alone.
         let block = unsafe { self.overlapped.get().read() };
-        let (block, bytes) = hooks::windows::outcome_of(block, bytes as usize);
+        let bytes = bytes.map_or(block.InternalHigh, |bytes| bytes as usize);
+        let (block, bytes) = hooks::windows::outcome_of(block, bytes);
         Packet { block, bytes }
     }
 }

@@ -19,6 +19,7 @@
 //! do not block.
 
 mod deferred;
+mod detour;
 mod flights;
 mod reaper;
 
@@ -38,6 +39,7 @@ use crate::hooks::sync::{lock, AtomicUsize, Instant, Mutex, Ordering, RwLock};
 use crate::interests::Token;
 use crate::numbers::NumberMap;
 use crate::timeout;
+use detour::Detour;
 use flights::Flights;
 pub(super) use flights::Launch;
 
@@ -61,6 +63,8 @@ pub(super) struct Port {
     flights: Mutex<Flights>,
     /// Every source that is tied to the port and not dropped.
     sources: Mutex<NumberMap<Weak<dyn Owner>>>,
+    /// The numbers of the sockets that are tied to the port and were given back. Some may be closed by now.
+    given_back: Mutex<NumberMap<()>>,
     /// Read-locked while a pump holds packets that it may post again. A poll that looks at the port once, without waiting,
     /// must not miss any of those: it takes the write lock first.
     pumping: RwLock<()>,
@@ -78,6 +82,7 @@ impl Port {
             lending: Lending::new(lent_limit),
             flights: Mutex::default(),
             sources: Mutex::default(),
+            given_back: Mutex::default(),
             pumping: RwLock::default(),
             wakes: Wakes::new(),
             deferred: RareQueue::new(),
@@ -248,6 +253,8 @@ pub(super) struct Membership {
     /// The source.
     owner: Weak<dyn Owner>,
     port: OnceLock<Arc<Port>>,
+    /// Written before the port, if the socket was tied to it before.
+    detour: OnceLock<Box<Detour>>,
     /// Held while the source joins, so that the socket is tied once.
     joining: Mutex<()>,
 }
@@ -257,6 +264,7 @@ impl Membership {
         Membership {
             owner,
             port: OnceLock::new(),
+            detour: OnceLock::new(),
             joining: Mutex::default(),
         }
     }
@@ -287,13 +295,20 @@ impl Membership {
         if self.port().is_none() {
             let _joining = lock(&self.joining);
             if self.port().is_none() {
-                ffi::create_io_completion_port(file, &port.port, KEY_OPERATION).map_err(
+                let was_given_back = lock(&port.given_back).contains_key(&file.number());
+                match ffi::create_io_completion_port(file, &port.port, KEY_OPERATION) {
                     // Both handles are good. So what is invalid is the state of the source's file.
-                    |error| match error.raw_os_error() {
-                        Some(ffi::ERROR_INVALID_PARAMETER) => error::tied_elsewhere(),
-                        _ => error,
-                    },
-                )?;
+                    Err(error) if error.raw_os_error() == Some(ffi::ERROR_INVALID_PARAMETER) => {
+                        if !was_given_back || !ffi::is_overlapped(file) {
+                            return Err(error::tied_elsewhere());
+                        }
+                        drop(self.detour.set(Box::default()));
+                    }
+                    tied => tied?,
+                }
+                if was_given_back {
+                    lock(&port.given_back).remove(&file.number());
+                }
                 lock(&port.sources).insert(self.address(), Weak::clone(&self.owner));
                 // Last: from here on operations may start, and the end of the `Poll` must know the source.
                 drop(self.port.set(Arc::clone(port)));
@@ -318,6 +333,13 @@ impl Membership {
     pub(super) fn leave(&self) {
         if let Some(port) = self.port() {
             lock(&port.sources).remove(&self.address());
+        }
+    }
+
+    /// The source, which is closed, gives back its socket.
+    pub(super) fn give_back(&self, socket: ffi::HANDLE) {
+        if let Some(port) = self.port() {
+            lock(&port.given_back).insert(socket.number(), ());
         }
     }
 

@@ -119,6 +119,10 @@ impl UdpSocket {
             port.pump();
         }
         let given = self.shared.release().then(|| self.std.take()).flatten();
+        if given.is_some() {
+            let socket = self.shared.socket.handle();
+            self.shared.membership.give_back(socket);
+        }
         given.ok_or_else(|| (self, still_lent()))
     }
 

@@ -107,7 +107,7 @@ impl Shared {
                 state.taken = 1;
             } else {
                 let me: Arc<dyn Owner> = Arc::<Shared>::clone(self);
-                if let Started::On(wait) = Wait::start(port, me, object).map_err(told)? {
+                if let Started::On(wait) = Wait::start(port, me, object, false).map_err(told)? {
                     state.wait = Some(wait);
                 }
             }

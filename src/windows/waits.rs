@@ -85,13 +85,15 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Starts to wait for `object`. It is called under the lock that `owner`'s [`Owner::signalled`] takes.
+    /// Starts to wait for `object`. It is called under the lock that `owner`'s [`Owner::signalled`] takes. `goes_on` says that
+    /// it may start after the end of the `Poll`.
     pub(super) fn start(
         port: &Arc<Port>,
         owner: Arc<dyn Owner>,
         object: ffi::WaitObject,
+        goes_on: bool,
     ) -> Result<Started, ffi::Code> {
-        let Some(number) = port.expect_signal(owner) else {
+        let Some(number) = port.expect_signal(owner, goes_on) else {
             return Ok(Started::Gone(object));
         };
         let block = Arc::new(Block {

@@ -83,11 +83,19 @@ impl SOCKET {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HANDLE(pub(crate) usize);
 
+impl HANDLE {
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
+}
+
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WSAOVERLAPPED {
     pub(crate) Internal: usize,
     pub(crate) InternalHigh: usize,
+    /// 0: none.
+    pub(crate) hEvent: HANDLE,
 }
 
 impl WSAOVERLAPPED {
@@ -95,6 +103,7 @@ impl WSAOVERLAPPED {
         WSAOVERLAPPED {
             Internal: 0,
             InternalHigh: 0,
+            hEvent: HANDLE(0),
         }
     }
 }
@@ -170,6 +179,8 @@ struct Flight {
     aside: (usize, usize),
     /// Status and count, when it has ended and its packet waits.
     ended: Option<(u32, usize)>,
+    /// What its end signals instead of sending a packet.
+    event: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -252,6 +263,9 @@ fn step<R>(step: impl FnOnce(&mut State) -> R) -> R {
     let mut state = kernel.state.borrow_mut();
     let before = state.packets.len();
     let result = step(&mut state);
+    if std::mem::take(&mut state.pool.rings) {
+        kernel.due.notify_all();
+    }
     if state.packets.len() > before && state.waiting > 0 {
         drop(state);
         kernel.arrived.notify_one();
@@ -499,6 +513,8 @@ impl State {
             len: buffer.len as usize,
             aside,
             ended: None,
+            // SAFETY: it is the caller's block, which is being started.
+            event: unsafe { (*block).hEvent }.0.checked_sub(1),
         };
         if self.flights.insert(block as usize, flight).is_some() {
             complain("one flight: an operation was started twice");
@@ -518,6 +534,18 @@ impl State {
 
     fn end(&mut self, address: usize, status: u32, count: usize) {
         let flight = self.flights.get_mut(&address).unwrap();
+        if let Some(event) = flight.event {
+            self.flights.remove(&address);
+            let block = WSAOVERLAPPED {
+                Internal: status as usize,
+                InternalHigh: count,
+                hEvent: HANDLE(event + 1),
+            };
+            // SAFETY: as in `take`.
+            unsafe { (address as *mut WSAOVERLAPPED).write(block) };
+            self.pool.signal(event);
+            return;
+        }
         flight.ended = Some((status, count));
         if let Some(key) = self.sockets[flight.socket].key {
             self.packets.push_back((key, address));
@@ -607,6 +635,7 @@ impl State {
                 let block = WSAOVERLAPPED {
                     Internal: status as usize,
                     InternalHigh: bytes,
+                    hEvent: HANDLE(0),
                 };
                 // SAFETY: the operation was in flight, and would not have been freed without a complaint.
                 unsafe { lpOverlapped.write(block) };

@@ -15,12 +15,13 @@
 //!
 //! Each subject has a file of its own.
 //!
-//! **What is not**: `OnceLock` and the standard `Arc` (their order counts as given), `into_std`, and failures of other calls
-//! than those that post and start.
+//! **What is not**: `OnceLock` and the standard `Arc` (their order counts as given), most of `into_std`, and failures of
+//! other calls than those that post and start.
 
 #![allow(clippy::unwrap_used)] // a test
 
 mod datagrams;
+mod detours;
 mod endings;
 mod listeners;
 mod pipes;

@@ -3,9 +3,10 @@
 use core::ffi::c_void;
 use core::ptr;
 
-use super::codes::Code;
+use super::codes::{Code, WSAEWOULDBLOCK, WSA_IO_PENDING};
+use super::pipes::at_once;
 use super::sockets::{checked, LPWSAOVERLAPPED_COMPLETION_ROUTINE};
-use super::{size_of_i32, size_of_u32, BOOL, DWORD, FALSE, SOCKET, WSAOVERLAPPED};
+use super::{size_of_i32, size_of_u32, BOOL, DWORD, FALSE, HANDLE, SOCKET, WSAOVERLAPPED};
 
 /// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
 pub(crate) const SOL_SOCKET: i32 = 0xffff;
@@ -17,6 +18,10 @@ pub(crate) const SO_ERROR: i32 = 0x1007;
 /// Lets bound sockets that connect share their port, as those do that `connect` binds by itself.
 /// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)
 pub(crate) const SO_REUSE_UNICASTPORT: i32 = 0x3007;
+/// Waits for a change of the machine's addresses.
+/// [SIO_ADDRESS_LIST_CHANGE](https://learn.microsoft.com/windows/win32/winsock/sio-address-list-change)
+pub(crate) const SIO_ADDRESS_LIST_CHANGE: DWORD = 0x2800_0017;
+
 /// [LINGER](https://learn.microsoft.com/windows/win32/api/winsock2/ns-winsock2-linger)
 pub(crate) const SO_LINGER: i32 = 0x0080;
 /// Whether an ICMP "port unreachable" makes a later receive fail.
@@ -144,6 +149,33 @@ pub(crate) fn ignore_icmp_errors(socket: SOCKET) {
         // SAFETY: they take a `BOOL`, and there is no output.
         let _ = unsafe { ioctl(socket, option, &FALSE, &mut ()) };
     }
+}
+
+/// Whether a socket was made for overlapped use. It must be non-blocking: then a call that waits for something is refused
+/// unless it can be overlapped. This one waits for a change of the machine's addresses, and is cancelled at once.
+pub(crate) fn is_overlapped(socket: HANDLE) -> bool {
+    let (nothing, nowhere) = (ptr::null(), ptr::null_mut());
+    let mut returned_bytes = 0;
+    let mut is_owed = false;
+    let waited = at_once(socket, |operation| {
+        // SAFETY: there is no input and no output. The operation outlives the call, which has ended when `at_once` returns.
+        let returned = checked(unsafe {
+            WSAIoctl(
+                SOCKET(socket.0 as usize),
+                SIO_ADDRESS_LIST_CHANGE,
+                nothing,
+                0,
+                nowhere,
+                0,
+                &mut returned_bytes,
+                operation,
+                None,
+            )
+        });
+        is_owed = matches!(returned, Ok(()) | Err(WSA_IO_PENDING));
+        BOOL::from(returned.is_ok())
+    });
+    is_owed && matches!(waited, Ok(_) | Err(WSAEWOULDBLOCK))
 }
 
 /// Makes a call of the socket's provider that is none of Winsock's own.

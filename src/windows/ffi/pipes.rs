@@ -14,7 +14,7 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle};
 
 use super::codes::*;
 use super::sockets::{checked_bool, last_error, owed_if, WSABUF};
-use super::waits::create_event;
+use super::waits::{create_event, instead_of_packet};
 use super::{
     cancel_io_ex, BOOL, DWORD, FALSE, HANDLE, INVALID_HANDLE_VALUE, NO_HANDLE, WSAOVERLAPPED,
 };
@@ -117,10 +117,6 @@ extern "system" {
         bWait: BOOL,
     ) -> BOOL;
 }
-
-/// Set in an operation's event, it has no packet come.
-/// [GetQueuedCompletionStatus](https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus)
-const NO_PACKET: isize = 1;
 
 /// The number of a handle that `std` owns.
 pub(crate) fn handle_of(handle: &OwnedHandle) -> HANDLE {
@@ -266,11 +262,14 @@ unsafe fn result_of(
 }
 
 /// Makes an overlapped call that has no packet, and cancels it if it does not end at once: then it is `WSAEWOULDBLOCK`.
-fn at_once(pipe: HANDLE, start: impl FnOnce(*mut WSAOVERLAPPED) -> BOOL) -> Result<usize, Code> {
+pub(super) fn at_once(
+    pipe: HANDLE,
+    start: impl FnOnce(*mut WSAOVERLAPPED) -> BOOL,
+) -> Result<usize, Code> {
     const WAIT: BOOL = 1;
     let event = create_event()?;
     let mut operation = WSAOVERLAPPED {
-        hEvent: HANDLE(event.0 .0 | NO_PACKET),
+        hEvent: instead_of_packet(&event),
         ..WSAOVERLAPPED::zeroed()
     };
     let operation = ptr::addr_of_mut!(operation);

@@ -119,6 +119,13 @@ pub(crate) fn create_event() -> Result<WaitObject, Code> {
     Ok(WaitObject(event))
 }
 
+/// What stands in an operation's block for its event, so that its end signals the event and sends no packet to a port.
+pub(crate) fn instead_of_packet(event: &WaitObject) -> HANDLE {
+    /// [GetQueuedCompletionStatus](https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus)
+    const NO_PACKET: isize = 1;
+    HANDLE(event.0 .0 | NO_PACKET)
+}
+
 /// The number of a handle.
 pub(crate) fn number_of(handle: &impl AsRawHandle) -> HANDLE {
     HANDLE(handle.as_raw_handle() as isize)

@@ -15,6 +15,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::detour::Blocked;
 use super::{Port, KEY_NOTE, KEY_SIGNAL};
 use crate::hooks;
 use crate::hooks::sync::{lock, MutexGuard};
@@ -118,22 +119,34 @@ impl Port {
                 );
                 return Launch::Failed(ffi::WSAEINVAL);
             }
-            flights.operations.insert(address, owner);
+            flights.operations.insert(address, Arc::clone(&owner));
         }
         hooks::windows::operation_started();
         // SAFETY: it is in the table by our own entry, so it was not in flight; the lock of its direction, which the
         // caller holds, keeps others from starting it.
         unsafe { operation.reset() };
-        match start(operation.as_overlapped()) {
-            Ok(()) => Launch::Flying,
-            Err(code) => {
-                let owner = lock(&self.flights).operations.remove(&address);
-                hooks::windows::operation_ended();
-                // Not the last reference: the caller has one. Still, no lock is held while it goes.
-                drop(owner);
-                Launch::Failed(code)
-            }
+        let membership = owner.membership();
+        let detour = membership.detour.get().zip(membership.port());
+        let prepared = detour.map_or(Ok(()), |(detour, port)| {
+            // SAFETY: as above.
+            unsafe { detour.prepare(port, Arc::clone(&owner), operation, goes_on) }
+        });
+        let refused = match prepared {
+            Ok(()) => match start(operation.as_overlapped()) {
+                Ok(()) => return Launch::Flying,
+                Err(code) => Launch::Failed(code),
+            },
+            Err(Blocked::Gone) => Launch::Gone,
+            Err(Blocked::Failed(code)) => Launch::Failed(code),
+        };
+        if let Some((detour, _)) = detour {
+            detour.forget(address);
         }
+        let entry = lock(&self.flights).operations.remove(&address);
+        hooks::windows::operation_ended();
+        // Not the last reference: the caller has one. Still, no lock is held while it goes.
+        drop(entry);
+        refused
     }
 
     /// Handles the packet of an operation, if it is one of ours, or of a wait's signal.
@@ -156,15 +169,23 @@ impl Port {
             owner
         };
         hooks::windows::operation_ended();
-        if is_signal {
-            owner.signalled(number, self, sink);
-        } else {
+        let detour = owner.membership().detour.get().filter(|_| is_signal);
+        let by_detour = detour.and_then(|detour| detour.ended(number));
+        if let Some(address) = by_detour {
+            drop(lock(&self.flights).operations.remove(&address));
+            hooks::windows::operation_ended();
+        }
+        let address = if is_signal { by_detour } else { Some(number) };
+        if let Some(address) = address {
             // SAFETY: it was in the table: so it is an operation of ours, with the state block as its first field, and its
             // source is held by `owner`.
-            let operation = unsafe { &*entry.lpOverlapped.cast::<Operation>() };
+            let operation = unsafe { &*(address as *const Operation) };
+            let moved = (!is_signal).then_some(entry.dwNumberOfBytesTransferred);
             // SAFETY: its packet was taken right now. Its direction still counts it as in flight, so nobody starts it.
-            let packet = unsafe { operation.ended(entry.dwNumberOfBytesTransferred) };
+            let packet = unsafe { operation.ended(moved) };
             owner.completed(operation.kind(), packet, self, sink);
+        } else {
+            owner.signalled(number, self, sink);
         }
         // May be the last reference: the source's memory goes, and no lock is held.
         drop(owner);
@@ -221,9 +242,15 @@ impl Port {
     }
 
     /// Enters a wait that is about to start, and returns its number; none, if the `Poll` is gone.
-    pub(in crate::windows) fn expect_signal(&self, owner: Arc<dyn Owner>) -> Option<usize> {
+    ///
+    /// `goes_on`: as for [`launch`](Port::launch).
+    pub(in crate::windows) fn expect_signal(
+        &self,
+        owner: Arc<dyn Owner>,
+        goes_on: bool,
+    ) -> Option<usize> {
         let mut flights = lock(&self.flights);
-        if flights.gone {
+        if flights.gone && !goes_on {
             return None;
         }
         flights.last_wait += 1;

@@ -237,7 +237,7 @@ impl<T: Transport> Shared<T> {
             (T::SELECT_NOTHING)(self.file);
             return Ok(None);
         };
-        match Wait::start(port, me, event) {
+        match Wait::start(port, me, event, false) {
             Ok(Started::On(wait)) => Ok(Some(wait)),
             Ok(Started::Gone(_event)) => {
                 (T::SELECT_NOTHING)(self.file);

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 
 use super::super::operation::Packet;
 use super::super::{close_connection, ffi};
@@ -138,7 +139,10 @@ impl Stream<Tcp> {
         if let Err(error) = self.shared.check_connect_to_give_back() {
             return Err((self, error));
         }
-        self.give_back()
+        let shared = Arc::clone(&self.shared);
+        let given = self.give_back()?;
+        shared.membership.give_back(shared.file.handle());
+        Ok(given)
     }
 
     pub(crate) fn as_std(&self) -> &net::TcpStream {

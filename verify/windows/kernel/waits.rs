@@ -82,6 +82,8 @@ pub(super) struct Pool {
     blocks: BTreeSet<usize>,
     /// No more signals will come.
     over: bool,
+    /// The end of an operation has signalled an event right now.
+    pub(super) rings: bool,
 }
 
 type Called = unsafe fn(*mut c_void);
@@ -101,6 +103,12 @@ impl Pool {
         assert!(self.blocks.is_empty(), "left over: a block");
         let closed = self.events.iter().all(|event| event.handles == 0);
         assert!(closed, "left over: an event");
+    }
+
+    /// An operation has ended that has an event.
+    pub(super) fn signal(&mut self, event: usize) {
+        self.events[event].signals = 1;
+        self.rings = true;
     }
 
     fn new_handle(&mut self) -> usize {
@@ -296,6 +304,14 @@ pub(crate) fn create_event() -> Result<WaitObject, Code> {
     let event = open_object(false).0;
     let handle = step(|state| state.pool.new_handle());
     Ok(WaitObject { event, handle })
+}
+
+pub(crate) fn instead_of_packet(event: &WaitObject) -> HANDLE {
+    HANDLE(event.event + 1)
+}
+
+pub(crate) fn is_overlapped(_: HANDLE) -> bool {
+    true
 }
 
 pub(crate) fn duplicate(handle: HANDLE) -> Result<WaitObject, Code> {
