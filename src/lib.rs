@@ -472,7 +472,8 @@ impl Registrator {
     ///
     /// A source belongs to the first `Poll` that it is registered with, for as long as it lives, since Windows ties a
     /// socket to one queue for good. On other systems its socket can go to another `Poll` as a new source: call
-    /// `into_std`, then `from_std` (see [`TcpStream::into_std`]).
+    /// `into_std`, then `from_std` (see [`TcpStream::into_std`]). On Windows it can only come back to the same `Poll`, and
+    /// each of its operations costs more from then on: an event and a wait of the system's thread pool.
     ///
     /// # Errors
     /// After an error exactly that is armed which was armed before.
