@@ -113,6 +113,19 @@ macro_rules! windows_socket {
             }
         }
 
+        impl From<std::os::windows::io::OwnedSocket> for $socket {
+            fn from(socket: std::os::windows::io::OwnedSocket) -> $socket {
+                $socket::from_std(<$std>::from(socket))
+            }
+        }
+
+        /// If a send is in flight, this waits until it has ended.
+        impl From<$socket> for std::os::windows::io::OwnedSocket {
+            fn from(socket: $socket) -> std::os::windows::io::OwnedSocket {
+                <$std>::from(socket).into()
+            }
+        }
+
         impl std::os::windows::io::FromRawSocket for $socket {
             unsafe fn from_raw_socket(socket: std::os::windows::io::RawSocket) -> $socket {
                 // SAFETY: the caller gives the socket away.
@@ -195,9 +208,9 @@ macro_rules! writer {
                 })
             }
 
+            /// Does nothing, as in mio and `std`.
             fn flush(&mut self) -> std::io::Result<()> {
-                self.0
-                    .call(minimio::Interests::WRITABLE, |mut inner| inner.flush())
+                Ok(())
             }
         }
 
@@ -214,7 +227,7 @@ macro_rules! writer {
             }
 
             fn flush(&mut self) -> std::io::Result<()> {
-                (&*self).flush()
+                Ok(())
             }
         }
     };

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::os::windows::io::OwnedHandle;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -125,6 +126,10 @@ pub(crate) struct Io<T: Inner> {
     source: Option<Arc<T>>,
     place: Mutex<Option<Place>>,
 }
+
+// A panic leaves nothing half done, since all that changes is behind locks or the system's. mio's sources have these, too.
+impl<T: Inner> UnwindSafe for Io<T> {}
+impl<T: Inner> RefUnwindSafe for Io<T> {}
 
 /// Where a source is registered.
 struct Place {
