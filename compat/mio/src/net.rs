@@ -119,7 +119,8 @@ macro_rules! windows_socket {
             }
         }
 
-        /// If a send is in flight, this waits until it has ended.
+        /// If a send is in flight, this waits until it has ended. A client that a listener has taken from the system already
+        /// is sent away, and with the feature `lend` bytes are lost that were received and not read.
         impl From<$socket> for std::os::windows::io::OwnedSocket {
             fn from(socket: $socket) -> std::os::windows::io::OwnedSocket {
                 <$std>::from(socket).into()
@@ -136,7 +137,8 @@ macro_rules! windows_socket {
             }
         }
 
-        /// If a send is in flight, this waits until it has ended.
+        /// If a send is in flight, this waits until it has ended. A client that a listener has taken from the system already
+        /// is sent away, and with the feature `lend` bytes are lost that were received and not read.
         impl std::os::windows::io::IntoRawSocket for $socket {
             fn into_raw_socket(self) -> std::os::windows::io::RawSocket {
                 std::os::windows::io::IntoRawSocket::into_raw_socket(<$std>::from(self))

@@ -142,6 +142,9 @@ fn a_peek_that_would_block_leaves_an_event_to_come() {
 
 #[test]
 fn a_call_of_the_users_own_that_would_block_leaves_an_event_to_come() {
+    if cfg!(all(windows, feature = "lend")) {
+        return; // Such a call misses what was received into lent memory.
+    }
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
     looping

@@ -8,9 +8,9 @@
 //! Events carry a number of this file's, since the source has to be found by it, and the user may use one token for many.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Write};
 use std::net::{self, SocketAddr};
-use std::os::windows::io::OwnedHandle;
+use std::os::windows::io::{AsSocket, OwnedHandle, OwnedSocket};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -39,6 +39,12 @@ pub(crate) trait Inner: minimio::Source + Send + Sync + Sized + 'static {
     /// Lends nothing, since mio's users may read the socket behind its back.
     fn lend_nothing(&self) {}
 
+    /// Gives the socket back, after [`into_std`](Inner::into_std) has failed. What waits in our memory is lost. Fails if that
+    /// is to be tried again, since a send goes on.
+    fn let_go(self) -> Result<Self::Std, Self> {
+        Err(self)
+    }
+
     /// Whether the peer is known to send nothing more. Asked after an event.
     fn has_ended(&self) -> bool {
         false
@@ -55,6 +61,15 @@ impl Inner for TcpStream {
 
     fn into_std(self) -> Result<net::TcpStream, IntoStdError<TcpStream>> {
         TcpStream::into_std(self)
+    }
+
+    fn let_go(self) -> Result<net::TcpStream, TcpStream> {
+        if cfg!(not(feature = "lend"))
+            || matches!((&self).flush(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        {
+            return Err(self);
+        }
+        duplicate(self).map(net::TcpStream::from)
     }
 
     fn lend_nothing(&self) {
@@ -80,6 +95,12 @@ impl Inner for TcpListener {
     fn into_std(self) -> Result<net::TcpListener, IntoStdError<TcpListener>> {
         TcpListener::into_std(self)
     }
+
+    /// Sends away the client that an accept has brought already.
+    fn let_go(self) -> Result<net::TcpListener, TcpListener> {
+        drop(self.accept());
+        Err(self)
+    }
 }
 
 impl Inner for UdpSocket {
@@ -94,11 +115,23 @@ impl Inner for UdpSocket {
         UdpSocket::into_std(self)
     }
 
+    fn let_go(self) -> Result<net::UdpSocket, UdpSocket> {
+        if cfg!(not(feature = "lend")) {
+            return Err(self);
+        }
+        duplicate(self).map(net::UdpSocket::from)
+    }
+
     fn lend_nothing(&self) {
         if cfg!(not(feature = "lend")) {
             self.set_lent_buffer(0);
         }
     }
+}
+
+/// A duplicate of a socket, whose source is dropped, which calls back what it has lent.
+fn duplicate<T: AsSocket>(source: T) -> Result<OwnedSocket, T> {
+    source.as_socket().try_clone_to_owned().map_err(|_| source)
 }
 
 impl Inner for NamedPipe {
@@ -267,6 +300,10 @@ impl<T: Inner> Io<T> {
             match source.into_std() {
                 Ok(socket) => return socket,
                 Err(error) => source = error.into_source(),
+            }
+            match source.let_go() {
+                Ok(socket) => return socket,
+                Err(kept) => source = kept,
             }
             thread::sleep(Duration::from_millis(1));
         }

@@ -1,0 +1,139 @@
+//! Sources that become sockets of `std` again, and the other way round.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net;
+use std::thread;
+
+use common::{any_port, drain, pair, watchdog, Loop, R, RW};
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::Token;
+
+#[test]
+fn a_registered_stream_with_unread_bytes_is_given_back_with_them() {
+    let _watchdog = watchdog();
+    let mut looping = Loop::new();
+    let (mut stream, mut peer) = pair();
+    looping
+        .registry()
+        .register(&mut stream, Token(1), RW)
+        .unwrap();
+    peer.write_all(b"word").unwrap();
+    looping.readable(1);
+    let mut stream = net::TcpStream::from(stream);
+    stream.set_nonblocking(false).unwrap();
+    let mut four = [0; 4];
+    // A stream that lends loses what was received into its memory.
+    if cfg!(not(all(windows, feature = "lend"))) {
+        stream.read_exact(&mut four).unwrap();
+        assert_eq!(&four, b"word");
+    }
+    stream.write_all(b"back").unwrap();
+    peer.read_exact(&mut four).unwrap();
+    assert_eq!(&four, b"back");
+    assert_eq!(looping.rest().len(), 0);
+}
+
+#[test]
+fn a_stream_that_waits_for_bytes_is_given_back() {
+    let _watchdog = watchdog();
+    let looping = Loop::new();
+    let (mut stream, mut peer) = pair();
+    let registry = looping.registry();
+    registry.register(&mut stream, Token(1), R).unwrap();
+    assert_eq!(drain(&stream), (vec![], false));
+    registry.deregister(&mut stream).unwrap();
+    let mut stream = net::TcpStream::from(stream);
+    stream.set_nonblocking(false).unwrap();
+    peer.write_all(b"word").unwrap();
+    let mut four = [0; 4];
+    stream.read_exact(&mut four).unwrap();
+    assert_eq!(&four, b"word");
+}
+
+#[test]
+fn a_listener_that_waits_is_given_back() {
+    let _watchdog = watchdog();
+    let looping = Loop::new();
+    let mut listener = TcpListener::bind(any_port()).unwrap();
+    looping
+        .registry()
+        .register(&mut listener, Token(1), R)
+        .unwrap();
+    let listener = net::TcpListener::from(listener);
+    listener.set_nonblocking(false).unwrap();
+    let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    listener.accept().unwrap();
+}
+
+#[test]
+fn a_listener_whose_client_nobody_accepted_is_given_back() {
+    let _watchdog = watchdog();
+    let mut looping = Loop::new();
+    let mut listener = TcpListener::bind(any_port()).unwrap();
+    let address = listener.local_addr().unwrap();
+    looping
+        .registry()
+        .register(&mut listener, Token(1), R)
+        .unwrap();
+    let _first = net::TcpStream::connect(address).unwrap();
+    looping.readable(1);
+    let listener = net::TcpListener::from(listener);
+    listener.set_nonblocking(false).unwrap();
+    let _second = net::TcpStream::connect(address).unwrap();
+    listener.accept().unwrap();
+}
+
+#[test]
+fn a_datagram_socket_is_given_back() {
+    let _watchdog = watchdog();
+    let mut looping = Loop::new();
+    let mut socket = UdpSocket::bind(any_port()).unwrap();
+    let peer = net::UdpSocket::bind(any_port()).unwrap();
+    looping
+        .registry()
+        .register(&mut socket, Token(1), RW)
+        .unwrap();
+    peer.send_to(b"word", socket.local_addr().unwrap()).unwrap();
+    looping.readable(1);
+    let socket = net::UdpSocket::from(socket);
+    socket.set_nonblocking(false).unwrap();
+    peer.send_to(b"words", socket.local_addr().unwrap())
+        .unwrap();
+    socket.recv(&mut [0; 8]).unwrap();
+}
+
+#[test]
+fn a_stream_that_was_never_registered_goes_there_and_back() {
+    let (stream, mut peer) = pair();
+    let stream = net::TcpStream::from(stream);
+    let stream = TcpStream::from_std(stream);
+    peer.write_all(b"word").unwrap();
+    let mut came = Vec::new();
+    while came.len() < 4 {
+        came.extend(drain(&stream).0);
+        thread::yield_now();
+    }
+    drop(peer);
+    let mut stream = net::TcpStream::from(stream);
+    stream.set_nonblocking(false).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_stream_that_was_given_back_is_registered_again() {
+    let mut looping = Loop::new();
+    let (mut stream, mut peer) = pair();
+    for round in 0..10 {
+        looping
+            .registry()
+            .register(&mut stream, Token(round), RW)
+            .unwrap();
+        peer.write_all(b"word").unwrap();
+        looping.readable(round);
+        assert_eq!(drain(&stream).0, b"word");
+        stream = TcpStream::from_std(net::TcpStream::from(stream));
+    }
+}
