@@ -15,6 +15,8 @@ use crate::io::Io;
 use crate::net::stream;
 use crate::{Interest, Registry, Token};
 
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
 /// One end of a named pipe.
 pub struct NamedPipe(Io<ours::NamedPipe>);
 
@@ -34,7 +36,8 @@ impl NamedPipe {
     /// # Errors
     /// Those of the system, and `WouldBlock`: then a writable event says that the wait has ended.
     pub fn connect(&self) -> io::Result<()> {
-        self.0.call(Interests::WRITABLE, ours::NamedPipe::connect)
+        // What the next client sends is to be told although nobody read to the end what the last one sent.
+        self.0.call(Interests::all(), ours::NamedPipe::connect)
     }
 
     /// Sends the client away. What it has not read is lost.
@@ -56,23 +59,14 @@ impl NamedPipe {
 
 stream!(NamedPipe);
 
+/// As in mio, it is registered for both interests always. So the end of a [`connect`](NamedPipe::connect) is told in any case.
 impl Source for NamedPipe {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
-        self.0.register(registry, token, interests)
+    fn register(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
+        self.0.register(registry, token, BOTH)
     }
 
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
-        self.0.reregister(registry, token, interests)
+    fn reregister(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
+        self.0.reregister(registry, token, BOTH)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {

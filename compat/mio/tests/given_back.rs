@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net;
 use std::thread;
 
-use common::{any_port, drain, pair, watchdog, Loop, R, RW};
+use common::{any_port, drain, is_ours, pair, watchdog, Loop, R, RW};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::Token;
 
@@ -121,9 +121,13 @@ fn a_stream_that_was_never_registered_goes_there_and_back() {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
+// Without a word to mio's registry, whose real one has the socket still.
 #[cfg(unix)]
 #[test]
 fn a_stream_that_was_given_back_is_registered_again() {
+    if !is_ours() {
+        return;
+    }
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
     for round in 0..10 {
