@@ -6,6 +6,8 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +18,7 @@ use common::{
 };
 use minimio::os::unix::Descriptor;
 use minimio::{Events, Poll, Registrator};
+use socket2::SockRef;
 
 fn queue() -> (Poll, Registrator, Events) {
     let poll = Poll::new().unwrap();
@@ -233,6 +236,31 @@ fn a_list_of_mounts_can_be_watched() {
     for round in 0..3 {
         registrator.register(&mounts, round, READABLE).unwrap();
         expect_events(&mut poll, &mut events, &[(round, true, false)]);
+    }
+}
+
+// Both calls that wait are used: one for no time limit, the other for one.
+#[test]
+fn urgent_data_alone_is_an_edge() {
+    let _watchdog = watchdog();
+    for timeout in [None, Some(HANG)] {
+        let (mut poll, registrator, mut events) = queue();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Descriptor::with_edges(listener.accept().unwrap().0);
+        registrator.register(&stream, 1, READABLE).unwrap();
+        for _ in 0..3 {
+            SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+            assert_eq!(poll.poll(&mut events, timeout).unwrap(), 1);
+            let event = *events.iter().next().unwrap();
+            assert!(event.is_priority() && event.is_readable());
+            let mut byte = [MaybeUninit::uninit()];
+            let taken = SockRef::from(stream.get()).recv_out_of_band(&mut byte);
+            assert_eq!(taken.unwrap(), 1);
+        }
+        registrator.disarm(&stream, READABLE).unwrap();
+        SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+        expect_no_events(&mut poll, &mut events);
     }
 }
 

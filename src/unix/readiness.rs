@@ -506,6 +506,9 @@ impl Readiness {
                     ready -= direction.interest();
                 }
             }
+        } else if self.kind == Kind::Edges && edge.hints.priority {
+            // Also if nothing but urgent data has come.
+            ready |= Interests::READABLE;
         }
         let may_be_urgent = (edge.urgent && self.is_stream()) || state.had_urgent;
         let is_armed = (ready & state.armed).is_readable();

@@ -58,6 +58,9 @@ impl<T: AsFd + Send + Sync + 'static> Descriptor<T> {
     /// kernel that something is ready becomes an event, also if nothing is ready any more when it is handled. None is
     /// lost, also if the batch is full. Each `register` asks the kernel anew, so a condition that holds already is reported
     /// again. `disarm` and `deregister` end the registration.
+    ///
+    /// Urgent data is an event, too, also if there is nothing else: a readable one that is
+    /// [`is_priority`](crate::Event::is_priority).
     pub fn with_edges(thing: T) -> Descriptor<T> {
         Descriptor(backend::Descriptor::new(thing, Kind::Edges))
     }

@@ -683,3 +683,17 @@ fn a_lasting_registration_fires_for_each_edge_until_it_is_disarmed() {
     bench.source.disarm(R);
     assert_eq!(bench.reap_and_handle(R), []);
 }
+
+#[test]
+fn urgent_data_alone_is_an_edge_of_what_lasts_only() {
+    for (kind, events) in [
+        (Kind::Edges, &[READABLE_EVENT][..]),
+        (Kind::Descriptor, &[]),
+        (Kind::Stream, &[]),
+    ] {
+        let mut bench = Bench::new(kind, R);
+        let mut edge = bench.reap(none(), none());
+        edge.hints.priority = true;
+        assert_eq!(bench.handle(&edge), events);
+    }
+}
