@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net;
 use std::thread;
 
-use common::{any_port, drain, is_ours, pair, watchdog, Loop, R, RW};
+use common::{any_port, drain, pair, watchdog, Loop, R, RW};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::Token;
 
@@ -125,7 +125,7 @@ fn a_stream_that_was_never_registered_goes_there_and_back() {
 #[cfg(unix)]
 #[test]
 fn a_stream_that_was_given_back_is_registered_again() {
-    if !is_ours() {
+    if !common::is_ours() {
         return;
     }
     let mut looping = Loop::new();
