@@ -83,13 +83,18 @@ impl Server {
 
 impl Load {
     /// A warm-up, whose figures are not used, and then a run for which the server's CPU time is measured.
-    pub fn measure(&mut self, server: &Server, seconds: f64) -> io::Result<Figures> {
+    /// `cpu` tells how much that is.
+    pub fn measure(
+        &mut self,
+        seconds: f64,
+        mut cpu: impl FnMut() -> io::Result<Duration>,
+    ) -> io::Result<Figures> {
         self.run(Duration::from_secs_f64(seconds / 4.0))?;
         std::thread::sleep(SETTLE);
-        let before = server.clock.now();
+        let before = cpu()?;
         let (count, elapsed) = self.run(Duration::from_secs_f64(seconds))?;
         std::thread::sleep(SETTLE);
-        let cpu = server.clock.now() - before;
+        let cpu = cpu()? - before;
         let count = count as f64;
         Ok(vec![
             ("cpu_us_per_msg", cpu.as_secs_f64() * 1e6 / count),
@@ -101,13 +106,16 @@ impl Load {
     }
 
     /// System calls per message. They are counted in a separate run, since counting makes it slower.
-    pub fn calls_per_message(&mut self, server: &Server, seconds: f64) -> io::Result<Option<f64>> {
-        let Some(counter) = CallCounter::new(server.number) else {
-            return Ok(None);
+    pub fn calls_per_message(&mut self, counters: &[CallCounter], seconds: f64) -> io::Result<f64> {
+        let total = || {
+            counters
+                .iter()
+                .map(CallCounter::count)
+                .sum::<io::Result<u64>>()
         };
-        let before = counter.count()?;
+        let before = total()?;
         let (count, _) = self.run(Duration::from_secs_f64(seconds))?;
         std::thread::sleep(SETTLE);
-        Ok(Some((counter.count()? - before) as f64 / count as f64))
+        Ok((total()? - before) as f64 / count as f64)
     }
 }

@@ -97,6 +97,11 @@ fn run(options: &Options) -> io::Result<()> {
     if named("build") {
         what::build::run(options, &mut recorder)?;
     }
+    // Not part of all: it needs servers that were built before.
+    if options.what == "tokio" {
+        known = true;
+        what::tokio::run(options, &mut recorder)?;
+    }
     if !known {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

@@ -15,6 +15,17 @@ use crate::system;
 /// The implementation with which the others are compared.
 pub const FLOOR: &str = "bare";
 
+/// The same among the servers of tokio.
+pub const TOKIO_FLOOR: &str = "tokio-on-mio";
+
+/// With what a benchmark compares.
+pub fn floor(bench: &str) -> &'static str {
+    match bench {
+        "tokio" => TOKIO_FLOOR,
+        _ => FLOOR,
+    }
+}
+
 /// The figures of one turn, by name.
 pub type Figures = Vec<(&'static str, f64)>;
 
@@ -100,7 +111,7 @@ impl Recorder {
             Ok(value) => return Ok(Some(value)),
             Err(error) => error,
         };
-        let must_run = name == FLOOR || name.starts_with("minimio");
+        let must_run = name == floor(setting.bench) || name.starts_with("minimio");
         if must_run || !system::PEERS_MAY_FAIL {
             return Err(io::Error::new(error.kind(), format!("{name}: {error}")));
         }
@@ -207,7 +218,8 @@ fn print_table(setting: &Setting, rows: &[Row]) {
     let rounds = rows.first().map_or(0, |row| row.rounds.len());
     println!("\n{title}{rounds} rounds");
 
-    let Some(floor) = rows.iter().find(|row| row.name == FLOOR) else {
+    let floor_name = floor(setting.bench);
+    let Some(floor) = rows.iter().find(|row| row.name == floor_name) else {
         return;
     };
     let ours = rows.iter().find(|row| row.name == "minimio");
@@ -217,7 +229,13 @@ fn print_table(setting: &Setting, rows: &[Row]) {
     for name in names {
         println!(
             "  {name:<24} {:>12} {:>7} {:>7} {:>7}   {:>7} {:>7} {:>7}",
-            "median", "/bare", "min", "max", "ours/it", "min", "max"
+            "median",
+            format!("/{}", floor_name.rsplit('-').next().unwrap_or_default()),
+            "min",
+            "max",
+            "ours/it",
+            "min",
+            "max"
         );
         for row in rows {
             let value = Spread::of(row.rounds.iter().filter_map(|round| figure(round, name)));

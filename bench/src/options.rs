@@ -18,12 +18,14 @@ WHAT   echo     messages echoed: server CPU a message, messages/s, latency, syst
        bulk     much over one connection
        build    cold compile time, number of crates, size of a minimal program
        all      each of them
+       tokio    echo of a tokio server on mio and on minimio; `compat/bench/run` builds them
        report   docs/benchmarks.md, with charts, from the files that --json wrote
 
-  --connections 1,16,128,512   how many at once (echo, uds, accept, rearm, memory)
+  --connections 1,16,128,512   how many at once (echo, uds, accept, rearm, memory, tokio)
   --size 64,4096               bytes a message (echo, uds)
   --idle 1,100,1000,10000      how many idle ones (idle; on Windows up to 1000)
   --megabytes 1024             how much is sent (bulk; on Windows 64)
+  --server NAME=PATH           a server to start, more than once (tokio)
   --triple TARGET              compile for another target (build)
   --seconds 0.1                how long each implementation runs in each round
   --rounds 21                  how often each one has its turn
@@ -39,6 +41,7 @@ pub struct Options {
     pub sizes: Vec<usize>,
     pub idle: Vec<usize>,
     pub megabytes: usize,
+    pub servers: Vec<(String, String)>,
     pub triple: Option<String>,
     pub seconds: f64,
     pub rounds: usize,
@@ -61,6 +64,7 @@ impl Options {
                 false => vec![1, 100, 1_000, 10_000],
             },
             megabytes: if cfg!(windows) { 64 } else { 1024 },
+            servers: Vec::new(),
             triple: None,
             seconds: 0.1,
             rounds: 21,
@@ -90,6 +94,10 @@ impl Options {
                 "--size" => options.sizes = numbers(&value)?,
                 "--idle" => options.idle = numbers(&value)?,
                 "--megabytes" => options.megabytes = number(&value)?,
+                "--server" => {
+                    let pair = value.split_once('=').ok_or("--server takes NAME=PATH")?;
+                    options.servers.push((pair.0.into(), pair.1.into()));
+                }
                 "--triple" => options.triple = Some(value),
                 "--seconds" => options.seconds = number(&value)?,
                 "--rounds" => options.rounds = number(&value)?,

@@ -7,6 +7,7 @@ pub mod echo;
 pub mod idle;
 pub mod memory;
 pub mod rearm;
+pub mod tokio;
 #[cfg(unix)]
 pub mod uds;
 pub mod wake;

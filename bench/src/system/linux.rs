@@ -63,6 +63,13 @@ pub fn thread_number() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// The numbers of the threads of a process. `None` if the system does not tell.
+pub fn threads_of(process: u32) -> Option<Vec<i32>> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let number = |thread: fs::DirEntry| thread.file_name().to_str()?.parse().ok();
+    Some(threads.flatten().filter_map(number).collect())
+}
+
 /// Counts the system calls of one thread, by a trace point of the kernel. This makes each call slower, so nothing may
 /// be timed meanwhile.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use crate::load::{pairs, Load, Pairs, Serve, Server};
 use crate::measure::{Recorder, Setting};
 use crate::options::Options;
 use crate::peers::{Peer, BUFFER};
+use crate::system::CallCounter;
 
 const SERVERS: &[(&str, Serve)] = each_peer!(serve);
 
@@ -92,7 +93,9 @@ pub fn measure(
                 let (servers, clients) = pairs(connections)?;
                 let server = Server::start(serve, servers);
                 let mut load = Load::new(clients, size)?;
-                let calls = load.calls_per_message(&server, options.seconds / 4.0)?;
+                let calls = CallCounter::new(server.number)
+                    .map(|counter| load.calls_per_message(&[counter], options.seconds / 4.0))
+                    .transpose()?;
                 subjects.push((
                     name,
                     Subject {
@@ -109,7 +112,9 @@ pub fn measure(
                 more: Vec::new(),
             };
             recorder.rounds(options, &setting, &mut subjects, |subject| {
-                let mut figures = subject.load.measure(&subject.server, options.seconds)?;
+                let mut figures = subject
+                    .load
+                    .measure(options.seconds, || Ok(subject.server.clock.now()))?;
                 figures.extend(subject.calls.map(|calls| ("calls_per_msg", calls)));
                 Ok(figures)
             })?;

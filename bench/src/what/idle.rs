@@ -45,7 +45,7 @@ pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
             streams.extend(idle_ends);
             let server = Server::start(*serve, streams);
             let mut load = Load::new(clients, SIZE)?;
-            let measured = load.measure(&server, options.seconds)?;
+            let measured = load.measure(options.seconds, || Ok(server.clock.now()))?;
             load.hang_up()?;
             let streams = server.join()?;
             idle.streams.extend(streams.into_iter().skip(1));
