@@ -119,8 +119,9 @@ macro_rules! windows_socket {
             }
         }
 
-        /// If a send is in flight, this waits until it has ended. A client that a listener has taken from the system already
-        /// is sent away, and with the feature `lend` bytes are lost that were received and not read.
+        /// A send in flight goes on for a minute at most, and this waits for a connect that is under way. A client that a
+        /// listener has taken from the system already is sent away. With the feature `lend` this waits for a send, too, and
+        /// bytes are lost that were received and not read.
         impl From<$socket> for std::os::windows::io::OwnedSocket {
             fn from(socket: $socket) -> std::os::windows::io::OwnedSocket {
                 <$std>::from(socket).into()
@@ -137,8 +138,9 @@ macro_rules! windows_socket {
             }
         }
 
-        /// If a send is in flight, this waits until it has ended. A client that a listener has taken from the system already
-        /// is sent away, and with the feature `lend` bytes are lost that were received and not read.
+        /// A send in flight goes on for a minute at most, and this waits for a connect that is under way. A client that a
+        /// listener has taken from the system already is sent away. With the feature `lend` this waits for a send, too, and
+        /// bytes are lost that were received and not read.
         impl std::os::windows::io::IntoRawSocket for $socket {
             fn into_raw_socket(self) -> std::os::windows::io::RawSocket {
                 std::os::windows::io::IntoRawSocket::into_raw_socket(<$std>::from(self))

@@ -52,6 +52,38 @@ fn a_stream_that_waits_for_bytes_is_given_back() {
     assert_eq!(&four, b"word");
 }
 
+// With `lend` it waits for the peer, which reads in this thread.
+#[cfg(not(all(windows, feature = "lend")))]
+#[test]
+fn a_stream_whose_peer_does_not_read_is_given_back_at_once() {
+    let _watchdog = watchdog();
+    let looping = Loop::new();
+    let (mut stream, mut peer) = pair();
+    looping
+        .registry()
+        .register(&mut stream, Token(1), RW)
+        .unwrap();
+    let mut sent = 0;
+    while let Ok(more) = stream.write(&[b'a'; 50_000]) {
+        sent += more;
+    }
+    let mut stream = net::TcpStream::from(stream);
+    stream.set_nonblocking(false).unwrap();
+    let mut came = vec![0; sent];
+    peer.read_exact(&mut came).unwrap();
+    assert!(came.iter().all(|byte| *byte == b'a'));
+    // What is sent now comes after that, and what is received is not touched by anybody else.
+    stream.write_all(b"word").unwrap();
+    let mut four = [0; 4];
+    peer.read_exact(&mut four).unwrap();
+    assert_eq!(&four, b"word");
+    peer.write_all(b"back").unwrap();
+    stream.read_exact(&mut four).unwrap();
+    assert_eq!(&four, b"back");
+    drop(stream);
+    assert_eq!(peer.read(&mut four).unwrap(), 0);
+}
+
 #[test]
 fn a_listener_that_waits_is_given_back() {
     let _watchdog = watchdog();

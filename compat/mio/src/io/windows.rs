@@ -10,11 +10,11 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{self, SocketAddr};
-use std::os::windows::io::{AsSocket, OwnedHandle, OwnedSocket};
+use std::os::windows::io::{AsSocket, OwnedHandle};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use minimio::os::windows::NamedPipe;
 use minimio::{Interests, IntoStdError};
@@ -24,6 +24,11 @@ use super::{not_registered, registered_already, unless_gone};
 use crate::event::{Event, READ_CLOSED};
 use crate::poll::Shared;
 use crate::{Interest, Registry, Token};
+
+/// How long a stream that was given back goes on with a send in flight. minimio gives a stream that is dropped as long.
+const LONGEST_SEND: Duration = Duration::from_secs(60);
+/// How often to look whether what a source still does has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A source of minimio, and how it differs from others.
 pub(crate) trait Inner: minimio::Source + Send + Sync + Sized + 'static {
@@ -63,13 +68,36 @@ impl Inner for TcpStream {
         TcpStream::into_std(self)
     }
 
+    /// During a send the source lives on in a thread, since its drop would shut down the sending side of the duplicate, too.
+    /// A receive that has lent memory would take bytes from the duplicate meanwhile, so with `lend` this waits for the send.
+    /// Without, and with no send in flight, it waits for a connect.
     fn let_go(self) -> Result<net::TcpStream, TcpStream> {
-        if cfg!(not(feature = "lend"))
-            || matches!((&self).flush(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-        {
+        let sends =
+            matches!((&self).flush(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if sends == cfg!(feature = "lend") {
             return Err(self);
         }
-        duplicate(self).map(net::TcpStream::from)
+        let Ok(socket) = self.as_socket().try_clone_to_owned() else {
+            return Err(self);
+        };
+        if !sends {
+            // Its drop calls back what it has lent.
+            return Ok(socket.into());
+        }
+        let until = Instant::now() + LONGEST_SEND;
+        let mut source = self;
+        let wait = move || {
+            while let Err(error) = source.into_std() {
+                source = error.into_source();
+                if Instant::now() > until {
+                    break;
+                }
+                thread::sleep(LOOK_AGAIN);
+            }
+        };
+        // Without a thread the source is dropped now.
+        drop(thread::Builder::new().name("mio send".into()).spawn(wait));
+        Ok(socket.into())
     }
 
     fn lend_nothing(&self) {
@@ -115,23 +143,10 @@ impl Inner for UdpSocket {
         UdpSocket::into_std(self)
     }
 
-    fn let_go(self) -> Result<net::UdpSocket, UdpSocket> {
-        if cfg!(not(feature = "lend")) {
-            return Err(self);
-        }
-        duplicate(self).map(net::UdpSocket::from)
-    }
-
+    /// Not even with `lend`: tokio's `peek_sender` receives behind mio's back.
     fn lend_nothing(&self) {
-        if cfg!(not(feature = "lend")) {
-            self.set_lent_buffer(0);
-        }
+        self.set_lent_buffer(0);
     }
-}
-
-/// A duplicate of a socket, whose source is dropped, which calls back what it has lent.
-fn duplicate<T: AsSocket>(source: T) -> Result<OwnedSocket, T> {
-    source.as_socket().try_clone_to_owned().map_err(|_| source)
 }
 
 impl Inner for NamedPipe {
@@ -305,7 +320,7 @@ impl<T: Inner> Io<T> {
                 Ok(socket) => return socket,
                 Err(kept) => source = kept,
             }
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(LOOK_AGAIN);
         }
     }
 }
