@@ -9,7 +9,7 @@
 //!   none is lost that mio has.
 //! - **Signals** do not end a [`Poll::poll`].
 //! - **A second [`Waker`]** of a `Poll` works, and does not panic.
-//! - **`Interest::PRIORITY`** alone also reports readable data, as an event that is readable.
+//! - **`Interest::PRIORITY`** and `Interest::READABLE` both report urgent data and other data, as a readable event.
 //! - There are no AIO interests: minimio cannot wait for them.
 //!
 //! # Where to find what
