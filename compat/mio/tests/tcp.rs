@@ -422,6 +422,7 @@ fn wrong_registrations_are_mios_errors() {
 
 #[test]
 fn clients_are_events_and_are_accepted_until_none_is_left() {
+    let _watchdog = watchdog();
     let mut looping = Loop::new();
     let mut listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();

@@ -76,6 +76,7 @@ fn room_in_a_stream_is_an_event() {
 
 #[test]
 fn a_listener_by_path_and_by_address() {
+    let _watchdog = watchdog();
     let folder = Folder::new("listener");
     let mut looping = Loop::new();
     let mut listener = UnixListener::bind(folder.path()).unwrap();
