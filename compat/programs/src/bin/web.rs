@@ -4,7 +4,7 @@
 //! web serve [CERTIFICATE]                  serves until Ctrl-C; over TLS if there is a file to write the certificate to
 //! web get URL [CERTIFICATE]                prints the body of the answer
 //! web load 1|2 CLIENTS REQUESTS URL [CERTIFICATE]   clients that each send so many requests by HTTP/1.1 or 2
-//! web crowd ADDRESS                        500 idle connections and 50 slow readers, and one client beside them
+//! web crowd ADDRESS                        idle connections, slow readers, resets, and clients that work beside them
 //! web alone                                server and clients in one process
 //! ```
 
@@ -309,14 +309,15 @@ async fn crowd(address: SocketAddr) -> Result<()> {
     for _ in 0..500 {
         idle.push(TcpStream::connect(address).await?);
     }
-    let mut slow = JoinSet::new();
-    for _ in 0..50 {
-        slow.spawn(read_slowly(address));
+    let mut others = JoinSet::new();
+    for number in 0..50 {
+        others.spawn(read_slowly(address));
+        others.spawn(break_off(address, number));
     }
     let tls = tls_client_of(None)?;
     load(&format!("http://{address}"), false, 4, 20, tls).await?;
-    while let Some(read) = slow.join_next().await {
-        read??;
+    while let Some(done) = others.join_next().await {
+        done??;
     }
     // Those that were idle are served, too.
     for stream in &mut idle {
@@ -333,6 +334,23 @@ async fn crowd(address: SocketAddr) -> Result<()> {
         );
     }
     println!("500 idle connections and 50 slow readers were served");
+    Ok(())
+}
+
+/// Resets the connection in the middle of a request or of an answer.
+async fn break_off(address: SocketAddr, number: usize) -> Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.set_zero_linger()?;
+    if number.is_multiple_of(2) {
+        let head = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n";
+        stream.write_all(head).await?;
+        stream.write_all(&noise(1, 50_000)).await?;
+    } else {
+        stream
+            .write_all(b"GET /lines/1000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await?;
+    }
+    stream.read_exact(&mut [0; 1_000]).await?;
     Ok(())
 }
 
