@@ -68,7 +68,7 @@ pub struct Event {
     pub(crate) flags: u8,
 }
 
-const READABLE: u8 = 1;
+pub(crate) const READABLE: u8 = 1;
 const WRITABLE: u8 = 1 << 1;
 const ERROR: u8 = 1 << 2;
 /// What the peer does not send any more.

@@ -5,8 +5,12 @@
 //! # What is different
 //! mio's documentation holds, with these remarks:
 //! - **Events.** On Unix each report of the kernel is an event, as in mio. On Windows a source is registered again after
-//!   each call that has moved data or would block; mio does so only after the latter. So there are more events there, and
-//!   none is lost that mio has.
+//!   each call that would block, as in mio, and a stream also after each read. So there are more events there, and none is
+//!   lost that mio has.
+//! - **Reads on Windows.** After a read that did not fill its buffer, one further read is `WouldBlock` without asking the
+//!   system, unless an event has come meanwhile. What it would have read is told by the next event.
+//! - **The end of a stream on Windows** may be told by [`is_read_closed`](event::Event::is_read_closed) one poll later than
+//!   the event that it is readable, if the user has read from it since the event before.
 //! - **Signals** do not end a [`Poll::poll`].
 //! - **A second [`Waker`]** of a `Poll` works, and does not panic.
 //! - **`Interest::PRIORITY`** and `Interest::READABLE` both report urgent data and other data, as a readable event.

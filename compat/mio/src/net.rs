@@ -164,17 +164,15 @@ macro_rules! reader {
     ($reader:ident) => {
         impl std::io::Read for &$reader {
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-                self.0
-                    .call(minimio::Interests::READABLE, |mut inner| inner.read(buffer))
+                self.0.read(buffer.len(), |mut inner| inner.read(buffer))
             }
 
             fn read_vectored(
                 &mut self,
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> std::io::Result<usize> {
-                self.0.call(minimio::Interests::READABLE, |mut inner| {
-                    inner.read_vectored(buffers)
-                })
+                let room = buffers.iter().map(|buffer| buffer.len()).sum();
+                self.0.read(room, |mut inner| inner.read_vectored(buffers))
             }
         }
 

@@ -46,12 +46,13 @@ impl Poll {
     /// Those of the system.
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
+        let sources = &self.registry.0.sources;
+        if sources.tell_ends(events.capacity(), &mut events.events) {
+            return Ok(());
+        }
         loop {
             self.poll.poll(&mut events.batch, timeout)?;
-            let told = events.batch.iter();
-            events
-                .events
-                .extend(told.filter_map(|event| self.registry.0.sources.told(event)));
+            sources.tell(&events.batch, &mut events.events);
             // All that came may be of registrations that have ended since. Then a wait without a limit goes on, and one with
             // a limit ends early, as mio's does.
             if !events.is_empty() || timeout.is_some() {

@@ -61,6 +61,15 @@ impl<T: AsFd + Send + Sync + 'static> Io<T> {
         call(self.get())
     }
 
+    /// Reads from a stream.
+    pub(crate) fn read(
+        &self,
+        _room: usize,
+        call: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        call(self.get())
+    }
+
     /// Makes a call of the user's own, of which nobody knows what it does.
     pub(crate) fn try_io<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         call()
@@ -151,9 +160,18 @@ impl AsFd for Number {
 }
 
 impl Sources {
-    /// The event as mio has it.
-    pub(crate) fn told(&self, event: &minimio::Event) -> Option<Event> {
-        Some(Event::of(Token(event.id()), event))
+    /// The events as mio has them.
+    pub(crate) fn tell(&self, batch: &minimio::Events, events: &mut Vec<Event>) {
+        events.extend(
+            batch
+                .iter()
+                .map(|event| Event::of(Token(event.id()), event)),
+        );
+    }
+
+    /// There are none that were not told.
+    pub(crate) fn tell_ends(&self, _capacity: usize, _events: &mut Vec<Event>) -> bool {
+        false
     }
 
     /// The token under which a waker wakes.

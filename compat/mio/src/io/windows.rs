@@ -1,9 +1,18 @@
-//! On Windows the sources are minimio's own, and each registration of theirs yields one event. mio's lasts. So a source is
-//! registered again after each call that has moved data or would block: whoever reads until `WouldBlock`, as mio's
-//! documentation asks, is told of all that comes later.
+//! On Windows the sources are minimio's own, and each registration of theirs yields one event. mio's lasts until a call
+//! would block. So a source is registered again after each call that would block: whoever reads until `WouldBlock`, as
+//! mio's documentation asks, is told of all that comes later. A stream is registered again after each read, too, since mio
+//! tells of its end even if nobody has read until `WouldBlock`.
 //!
-//! A receive without memory ends in the same way for bytes and for the end of the stream. So after each such event one byte
-//! is looked at, and an end is told as mio tells it, by [`READ_CLOSED`].
+//! # A read that need not be made
+//! A read that did not fill its buffer has left nothing. The stream is registered again, and as long as its event was not
+//! told, one further read is `WouldBlock` without asking the system ([`Reading::is_drained`]). tokio makes such a read after
+//! each message. It is only one, so that whoever never polls still comes to his bytes.
+//!
+//! # The end of a stream
+//! A receive without memory ends in the same way for bytes and for the end of the stream. mio tells the end by
+//! [`READ_CLOSED`]. So one byte is looked at before the event is told. If the user has read since the last event, he is
+//! expected to read again, and the look is put off until the next poll. It is made there only if he has not read, and an
+//! end is told then by an event of its own.
 //!
 //! Events carry a number of this file's, since the source has to be found by it, and the user may use one token for many.
 
@@ -12,6 +21,7 @@ use std::io::{self, Write};
 use std::net::{self, SocketAddr};
 use std::os::windows::io::{AsSocket, OwnedHandle};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +31,7 @@ use minimio::{Interests, IntoStdError};
 pub(crate) use minimio::{TcpListener, TcpStream, UdpSocket};
 
 use super::{not_registered, registered_already, unless_gone};
-use crate::event::{Event, READ_CLOSED};
+use crate::event::{Event, READABLE, READ_CLOSED};
 use crate::poll::Shared;
 use crate::{Interest, Registry, Token};
 
@@ -50,7 +60,12 @@ pub(crate) trait Inner: minimio::Source + Send + Sync + Sized + 'static {
         Err(self)
     }
 
-    /// Whether the peer is known to send nothing more. Asked after an event.
+    /// Whether it is a stream of which mio tells the end.
+    const TELLS_END: bool = false;
+    /// Whether it is registered again after a call that has moved data, in these directions.
+    const AGAIN: Interests = Interests::empty();
+
+    /// Whether the peer is known to send nothing more.
     fn has_ended(&self) -> bool {
         false
     }
@@ -59,6 +74,8 @@ pub(crate) trait Inner: minimio::Source + Send + Sync + Sized + 'static {
 impl Inner for TcpStream {
     type Std = net::TcpStream;
     const POSSIBLE: Interests = Interests::all();
+    const TELLS_END: bool = true;
+    const AGAIN: Interests = Interests::READABLE;
 
     fn from_std(socket: net::TcpStream) -> io::Result<TcpStream> {
         TcpStream::from_std(socket)
@@ -152,6 +169,8 @@ impl Inner for UdpSocket {
 impl Inner for NamedPipe {
     type Std = OwnedHandle;
     const POSSIBLE: Interests = Interests::all();
+    /// mio tells when a write has gone out.
+    const AGAIN: Interests = Interests::all();
 
     fn from_std(handle: OwnedHandle) -> io::Result<NamedPipe> {
         Ok(NamedPipe::from_handle(handle))
@@ -171,13 +190,29 @@ impl Inner for NamedPipe {
 /// A source, which may be registered.
 pub(crate) struct Io<T: Inner> {
     /// `None` only at the very end.
-    source: Option<Arc<T>>,
+    source: Option<Arc<Watched<T>>>,
     place: Mutex<Option<Place>>,
 }
 
 // A panic leaves nothing half done, since all that changes is behind locks or the system's. mio's sources have these, too.
 impl<T: Inner> UnwindSafe for Io<T> {}
 impl<T: Inner> RefUnwindSafe for Io<T> {}
+
+/// A source, and what its readable events depend on.
+struct Watched<T> {
+    source: T,
+    reading: Reading,
+}
+
+/// How a stream is read. Each of these orders nothing but itself: what a thread must see first was told to it by an event.
+#[derive(Default)]
+struct Reading {
+    /// The last read has left nothing, and the event of what comes next was not told yet. Reads set it, and clear it when
+    /// they rely on it. The event clears it before it is told.
+    is_drained: AtomicBool,
+    /// It was read since the last event.
+    is_read: AtomicBool,
+}
 
 /// Where a source is registered.
 struct Place {
@@ -194,7 +229,10 @@ impl<T: Inner> Io<T> {
     pub(crate) fn new(source: T) -> Io<T> {
         source.lend_nothing();
         Io {
-            source: Some(Arc::new(source)),
+            source: Some(Arc::new(Watched {
+                source,
+                reading: Reading::default(),
+            })),
             place: Mutex::new(None),
         }
     }
@@ -206,29 +244,57 @@ impl<T: Inner> Io<T> {
     }
 
     pub(crate) fn get(&self) -> &T {
+        &self.watched().source
+    }
+
+    fn watched(&self) -> &Arc<Watched<T>> {
         match &self.source {
             Some(source) => source,
             None => unreachable!("it is taken out at the very end"),
         }
     }
 
-    fn source(&self) -> &Arc<T> {
-        match &self.source {
-            Some(source) => source,
-            None => unreachable!("it is taken out at the very end"),
-        }
-    }
-
-    /// Makes a call in one direction, and waits for more of it if it has moved data or would block.
+    /// Makes a call in one direction, and waits for more of it if it would block, or if that is how the source is.
     pub(crate) fn call<R>(
         &self,
         interest: Interests,
         call: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         let result = call(self.get());
+        if interest == Interests::READABLE {
+            self.watched().reading.is_read.store(true, Ordering::SeqCst);
+        }
         match &result {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
-            _ => self.again(interest),
+            Ok(_) => self.again(interest & T::AGAIN),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.again(interest),
+            Err(_) => false,
+        };
+        result
+    }
+
+    /// Reads from a stream, into so much room.
+    pub(crate) fn read(
+        &self,
+        room: usize,
+        call: impl FnOnce(&T) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let reading = &self.watched().reading;
+        if reading.is_drained.swap(false, Ordering::SeqCst) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = call(self.get());
+        reading.is_read.store(true, Ordering::SeqCst);
+        match &result {
+            Ok(count) if (1..room).contains(count) => {
+                // Before the registration, whose event clears it.
+                reading.is_drained.store(true, Ordering::SeqCst);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return result,
+        }
+        if !self.again(Interests::READABLE) {
+            reading.is_drained.store(false, Ordering::SeqCst);
         }
         result
     }
@@ -236,23 +302,34 @@ impl<T: Inner> Io<T> {
     /// Makes a call of the user's own, of which nobody knows what it does.
     pub(crate) fn try_io<R>(&self, call: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         let result = call();
-        self.again(Interests::all());
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.again(Interests::all());
+            }
+            _ => {
+                self.again(T::AGAIN);
+            }
+        }
         result
     }
 
-    fn again(&self, interests: Interests) {
-        if let Some(place) = &*lock(&self.place) {
-            let interests = interests & place.interests;
-            if !interests.is_empty() {
-                // It fails only if the loop is gone, or without memory, and the call cannot tell of that.
-                drop(
-                    place
-                        .shared
-                        .registrator
-                        .register(self.get(), place.number, interests),
-                );
-            }
+    /// Registers it again, for those of these interests that it was registered for. Returns whether there are any.
+    fn again(&self, interests: Interests) -> bool {
+        if interests.is_empty() {
+            return false;
         }
+        let place = lock(&self.place);
+        let Some(place) = &*place else {
+            return false;
+        };
+        let interests = interests & place.interests;
+        // It fails only if the loop is gone, or without memory, and the call cannot tell of that.
+        !interests.is_empty()
+            && place
+                .shared
+                .registrator
+                .register(self.get(), place.number, interests)
+                .is_ok()
     }
 
     pub(crate) fn register(
@@ -267,7 +344,7 @@ impl<T: Inner> Io<T> {
         }
         let shared = Arc::clone(registry.shared());
         let interests = interest.interests() & T::POSSIBLE;
-        let number = shared.sources.add(token, self.source());
+        let number = shared.sources.add(token, self.watched());
         if !interests.is_empty() {
             if let Err(error) = shared.registrator.register(self.get(), number, interests) {
                 shared.sources.remove(number);
@@ -294,6 +371,10 @@ impl<T: Inner> Io<T> {
 
     pub(crate) fn deregister(&mut self, _registry: &Registry) -> io::Result<()> {
         let place = lock(&self.place).take().ok_or_else(not_registered)?;
+        // Nothing is owed any more.
+        let reading = &self.watched().reading;
+        reading.is_drained.store(false, Ordering::SeqCst);
+        reading.is_read.store(false, Ordering::SeqCst);
         place.shared.sources.remove(place.number);
         match unless_gone(place.shared.registrator.deregister(self.get())) {
             // It was registered for nothing that can happen to it.
@@ -308,9 +389,10 @@ impl<T: Inner> Io<T> {
     pub(crate) fn into_std(mut self) -> T::Std {
         let source = self.source.take();
         drop(self);
-        let mut source = source
+        let watched = source
             .and_then(Arc::into_inner)
             .expect("the table of sources has given up the only other reference");
+        let mut source = watched.source;
         loop {
             match source.into_std() {
                 Ok(socket) => return socket,
@@ -337,59 +419,136 @@ impl<T: Inner> Drop for Io<T> {
 struct Entry {
     token: Token,
     /// `None` for a waker.
-    source: Option<Weak<dyn Ended>>,
+    source: Option<Weak<dyn Told>>,
 }
 
-/// A source that can be asked whether it has ended.
-trait Ended: Send + Sync {
-    fn ended(&self) -> bool;
+/// What the user can know of the end of a stream when its event is told.
+enum End {
+    Known,
+    NotThere,
+    /// The look was put off.
+    Unknown,
 }
 
-impl<T: Inner> Ended for T {
-    fn ended(&self) -> bool {
-        self.has_ended()
+/// A source of which readable events are told.
+trait Told: Send + Sync {
+    /// An event is about to be told.
+    fn told(&self) -> End;
+
+    /// Whether it has ended, and the user has not read since the event.
+    fn has_ended_unread(&self) -> bool;
+}
+
+impl<T: Inner> Told for Watched<T> {
+    fn told(&self) -> End {
+        let reading = &self.reading;
+        reading.is_drained.store(false, Ordering::SeqCst);
+        if !T::TELLS_END {
+            return End::NotThere;
+        }
+        if reading.is_read.swap(false, Ordering::SeqCst) {
+            return End::Unknown;
+        }
+        match self.source.has_ended() {
+            true => End::Known,
+            false => End::NotThere,
+        }
+    }
+
+    fn has_ended_unread(&self) -> bool {
+        !self.reading.is_read.load(Ordering::SeqCst) && self.source.has_ended()
     }
 }
 
-/// What was registered, by the number that its events carry.
+/// What was registered.
 #[derive(Default)]
-pub(crate) struct Sources(Mutex<(usize, HashMap<usize, Entry>)>);
+pub(crate) struct Sources(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    last: usize,
+    /// By the number that its events carry.
+    entries: HashMap<usize, Entry>,
+    /// The numbers of the streams at whose end nobody has looked when their event was told.
+    unknown: Vec<usize>,
+}
 
 impl Sources {
-    fn insert(&self, token: Token, source: Option<Weak<dyn Ended>>) -> usize {
-        let (next, entries) = &mut *lock(&self.0);
-        *next += 1;
-        entries.insert(*next, Entry { token, source });
-        *next
+    fn insert(&self, token: Token, source: Option<Weak<dyn Told>>) -> usize {
+        let mut table = lock(&self.0);
+        table.last += 1;
+        let number = table.last;
+        table.entries.insert(number, Entry { token, source });
+        number
     }
 
-    fn add<T: Inner>(&self, token: Token, source: &Arc<T>) -> usize {
-        let source: Weak<T> = Arc::downgrade(source);
+    fn add<T: Inner>(&self, token: Token, source: &Arc<Watched<T>>) -> usize {
+        let source: Weak<Watched<T>> = Arc::downgrade(source);
         self.insert(token, Some(source))
     }
 
     fn remove(&self, number: usize) {
-        lock(&self.0).1.remove(&number);
+        lock(&self.0).entries.remove(&number);
     }
 
-    /// The event as mio has it. `None` if it is one of a registration that has ended. A source is asked under the lock, so
+    /// The events as mio has them, without those of registrations that have ended. A source is asked under the lock, so
     /// that whoever has removed it has it for himself.
-    pub(crate) fn told(&self, event: &minimio::Event) -> Option<Event> {
-        let guard = lock(&self.0);
-        let entry = guard.1.get(&event.id())?;
-        let mut told = Event::of(entry.token, event);
-        if event.is_readable() {
-            let source = entry.source.as_ref().and_then(Weak::upgrade);
-            if source.is_some_and(|source| source.ended()) {
-                told.flags |= READ_CLOSED;
+    pub(crate) fn tell(&self, batch: &minimio::Events, events: &mut Vec<Event>) {
+        let mut table = lock(&self.0);
+        let Table {
+            entries, unknown, ..
+        } = &mut *table;
+        for event in batch {
+            let Some(entry) = entries.get(&event.id()) else {
+                continue;
+            };
+            let mut told = Event::of(entry.token, event);
+            if event.is_readable() {
+                match entry.source().map(|source| source.told()) {
+                    Some(End::Known) => told.flags |= READ_CLOSED,
+                    Some(End::Unknown) => unknown.push(event.id()),
+                    Some(End::NotThere) | None => {}
+                }
+            }
+            events.push(told);
+        }
+    }
+
+    /// Tells the ends at which nobody has looked when the last events were told. Returns whether there are any.
+    pub(crate) fn tell_ends(&self, capacity: usize, events: &mut Vec<Event>) -> bool {
+        let mut table = lock(&self.0);
+        let Table {
+            entries, unknown, ..
+        } = &mut *table;
+        while events.len() < capacity {
+            let Some(number) = unknown.pop() else {
+                break;
+            };
+            let Some(entry) = entries.get(&number) else {
+                continue;
+            };
+            if entry
+                .source()
+                .is_some_and(|source| source.has_ended_unread())
+            {
+                events.push(Event {
+                    token: entry.token,
+                    flags: READABLE | READ_CLOSED,
+                });
             }
         }
-        Some(told)
+        !events.is_empty()
     }
 
     /// The token under which a waker wakes.
     pub(crate) fn wakes(&self, token: Token) -> Token {
         Token(self.insert(token, None))
+    }
+}
+
+impl Entry {
+    fn source(&self) -> Option<Arc<dyn Told>> {
+        self.source.as_ref().and_then(Weak::upgrade)
     }
 }
 
