@@ -121,7 +121,8 @@ macro_rules! windows_socket {
 
         /// A send in flight goes on for a minute at most, and this waits for a connect that is under way. A client that a
         /// listener has taken from the system already is sent away. With the feature `lend` this waits for a send, too, and
-        /// bytes are lost that were received and not read.
+        /// bytes are lost that were received and not read. What is given back in one of these cases is a duplicate of the
+        /// socket, which cannot be registered again.
         impl From<$socket> for std::os::windows::io::OwnedSocket {
             fn from(socket: $socket) -> std::os::windows::io::OwnedSocket {
                 <$std>::from(socket).into()
@@ -140,7 +141,8 @@ macro_rules! windows_socket {
 
         /// A send in flight goes on for a minute at most, and this waits for a connect that is under way. A client that a
         /// listener has taken from the system already is sent away. With the feature `lend` this waits for a send, too, and
-        /// bytes are lost that were received and not read.
+        /// bytes are lost that were received and not read. What is given back in one of these cases is a duplicate of the
+        /// socket, which cannot be registered again.
         impl std::os::windows::io::IntoRawSocket for $socket {
             fn into_raw_socket(self) -> std::os::windows::io::RawSocket {
                 std::os::windows::io::IntoRawSocket::into_raw_socket(<$std>::from(self))

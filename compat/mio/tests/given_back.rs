@@ -154,10 +154,10 @@ fn a_stream_that_was_never_registered_goes_there_and_back() {
 }
 
 // Without a word to mio's registry, whose real one has the socket still.
-#[cfg(unix)]
 #[test]
 fn a_stream_that_was_given_back_is_registered_again() {
-    if !common::is_ours() {
+    // One that was given back while it lent is a duplicate, which minimio does not know.
+    if !common::is_ours() || cfg!(all(windows, feature = "lend")) {
         return;
     }
     let mut looping = Loop::new();
@@ -168,8 +168,12 @@ fn a_stream_that_was_given_back_is_registered_again() {
             .register(&mut stream, Token(round), RW)
             .unwrap();
         peer.write_all(b"word").unwrap();
-        looping.readable(round);
-        assert_eq!(drain(&stream).0, b"word");
+        let mut came = Vec::new();
+        while came.len() < 4 {
+            looping.readable(round);
+            came.extend(drain(&stream).0);
+        }
+        assert_eq!(came, b"word");
         stream = TcpStream::from_std(net::TcpStream::from(stream));
     }
 }
