@@ -135,7 +135,8 @@ pub fn watchdog() -> Watchdog {
     thread::spawn(move || {
         let ended = dead.recv_timeout(5 * HANG);
         if ended == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("{test} hangs");
+            // `eprintln` would be kept back until the test has ended.
+            drop(writeln!(std::io::stderr(), "{test} hangs"));
             std::process::exit(101);
         }
     });
