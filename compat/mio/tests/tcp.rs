@@ -492,7 +492,7 @@ fn a_full_batch_loses_nothing() {
             .poll
             .poll(&mut looping.events, Some(Duration::from_secs(1)))
             .unwrap();
-        assert!(looping.events.iter().count() <= looping.events.capacity());
+        assert!(looping.events.iter().count() <= 1);
         for event in &looping.events {
             came[event.token().0] |= event.is_readable();
         }

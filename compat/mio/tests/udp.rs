@@ -5,7 +5,7 @@ mod common;
 use std::io::ErrorKind;
 use std::net;
 
-use common::{any_port, Loop, R, RW, W};
+use common::{any_port, is_ours, Loop, R, RW, W};
 use mio::net::UdpSocket;
 use mio::Token;
 
@@ -201,7 +201,10 @@ fn options_are_the_sockets() {
     socket.set_broadcast(true).unwrap();
     assert!(socket.broadcast().unwrap());
     assert!(socket.take_error().unwrap().is_none());
-    if let Ok(socket) = UdpSocket::bind("[::1]:0".parse().unwrap()) {
-        socket.only_v6().unwrap();
+    // Wine says less than the real mio expects.
+    if cfg!(unix) || is_ours() {
+        if let Ok(socket) = UdpSocket::bind("[::1]:0".parse().unwrap()) {
+            socket.only_v6().unwrap();
+        }
     }
 }
