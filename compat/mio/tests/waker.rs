@@ -4,6 +4,7 @@ mod common;
 
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{is_ours, pair, watchdog, Loop, R};
 use mio::{Token, Waker};
@@ -115,4 +116,28 @@ fn a_poll_may_have_two_wakers() {
     looping.readable(8);
     wakers[0].wake().unwrap();
     looping.readable(7);
+}
+
+#[test]
+fn a_time_limit_may_have_any_length() {
+    let _watchdog = watchdog();
+    let mut looping = Loop::new();
+    let waker = Waker::new(looping.registry(), Token(7)).unwrap();
+    let limits = [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_micros(1500),
+        Duration::from_secs(u64::from(u32::MAX)),
+        Duration::MAX,
+    ];
+    for limit in limits {
+        waker.wake().unwrap();
+        looping.poll.poll(&mut looping.events, Some(limit)).unwrap();
+        assert!(!looping.events.is_empty(), "{limit:?}");
+    }
+    let began = Instant::now();
+    let limit = Duration::from_millis(30);
+    looping.poll.poll(&mut looping.events, Some(limit)).unwrap();
+    assert!(looping.events.is_empty());
+    assert!(began.elapsed() >= limit);
 }
