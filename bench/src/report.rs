@@ -10,12 +10,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::measure::{Spread, FLOOR};
+use crate::measure::{floor, Spread, FLOOR, TOKIO_FLOOR};
 use crate::options::Options;
 use chart::Panel;
 
 /// The order of the rows.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 13] = [
     FLOOR,
     "bare-again",
     "minimio",
@@ -25,6 +25,10 @@ const ORDER: [&str; 9] = [
     "polling-level",
     "polling-oneshot",
     "io-uring",
+    TOKIO_FLOOR,
+    "tokio-on-mio-again",
+    "tokio-on-minimio",
+    "tokio-on-minimio-lend",
 ];
 
 /// The fields that say to which setting an object belongs. Every other number is a figure.
@@ -40,7 +44,7 @@ const SETTING: [&str; 8] = [
 ];
 
 /// The benchmarks in their order, what each measures, and the figures for which a chart is drawn.
-const BENCHES: [(&str, &str, &[&str]); 9] = [
+const BENCHES: [(&str, &str, &[&str]); 10] = [
     (
         "echo",
         "On each connection a message is sent, the server echoes it, the echo is read, and the next message is \
@@ -94,12 +98,17 @@ const BENCHES: [(&str, &str, &[&str]); 9] = [
         "A minimal program is compiled from nothing, in release mode: time, number of crates, size.",
         &["compile_s"],
     ),
+    (TOKIO, "", &["cpu_us_per_msg", "msgs_per_s"]),
 ];
+
+/// Has a chapter of its own, which is made without the others.
+const TOKIO: &str = "tokio";
+
+const LOWER: &str = "lower is better";
+const HIGHER: &str = "higher is better";
 
 /// The title of a figure, its unit, and whether a higher value is better.
 fn described(figure: &str) -> (String, &'static str, &'static str) {
-    const LOWER: &str = "lower is better";
-    const HIGHER: &str = "higher is better";
     let (name, unit, better) = match figure {
         "cpu_us_per_msg" => ("CPU time of the server thread per message", "µs", LOWER),
         "msgs_per_s" => ("Messages a second", "1/s", HIGHER),
@@ -160,8 +169,8 @@ impl Rounds {
         }))
     }
 
-    fn bars(&self, figure: &str) -> Vec<(&'static str, Spread)> {
-        let bar = |name| Some((name, self.ratio(name, FLOOR, figure)?));
+    fn bars(&self, bench: &str, figure: &str) -> Vec<(&'static str, Spread)> {
+        let bar = |name| Some((name, self.ratio(name, floor(bench), figure)?));
         ORDER.into_iter().filter_map(bar).collect()
     }
 }
@@ -191,37 +200,112 @@ pub fn run(options: &Options) -> io::Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let charts = docs.join("benchmarks");
     fs::create_dir_all(&charts)?;
-    let mut text = String::from(HEAD);
-    let platforms: BTreeSet<String> = all.keys().map(|(platform, _)| platform.clone()).collect();
-    for platform in &platforms {
-        _ = writeln!(text, "\n## {platform}\n");
-        about(&mut text, platform, &machines);
-        for (index, (bench, meaning, charted)) in BENCHES.iter().enumerate() {
-            let Some(settings) = all.get(&(platform.clone(), index)) else {
-                continue;
-            };
-            section(&mut text, bench, meaning, settings);
-            for figure in *charted {
-                let panels = panels(settings, figure);
-                if panels.is_empty() {
-                    continue;
+    let page = docs.join("benchmarks.md");
+    // Chapters of which the files say nothing stay as they are.
+    let before = fs::read_to_string(&page).unwrap_or_default();
+    let (mut text, mut of_tokio) = match before.split_once(TOKIO_TITLE) {
+        Some((text, of_tokio)) => (text.to_owned(), of_tokio.to_owned()),
+        None => (before, String::new()),
+    };
+    let chapters = |wanted: fn(&str) -> bool| -> Vec<(&String, usize, &Settings)> {
+        let all = all.iter();
+        all.filter(|((_, index), _)| wanted(BENCHES[*index].0))
+            .map(|((platform, index), settings)| (platform, *index, settings))
+            .collect()
+    };
+    let of_queues = chapters(|bench| bench != TOKIO);
+    if !of_queues.is_empty() {
+        text = String::from(HEAD);
+        let mut last = None;
+        for (platform, index, settings) in of_queues {
+            if last.replace(platform) != Some(platform) {
+                _ = writeln!(text, "\n## {platform}\n");
+                about(&mut text, platform, &machines);
+                if platform.starts_with("wine") {
+                    text.push_str(WINE);
                 }
-                let (name, _, better) = described(figure);
-                let file = format!("{platform}-{bench}-{figure}.svg");
-                let title = format!("{platform}, {bench}: {}", name.replace('`', ""));
-                chart::draw(&charts.join(&file), &title, better, &panels)
-                    .map_err(io::Error::other)?;
-                _ = writeln!(
-                    text,
-                    "\n![{name}, as a ratio to bare, {better}](benchmarks/{file})"
-                );
+            }
+            let (bench, meaning, _) = BENCHES[index];
+            _ = writeln!(text, "\n### {bench}\n\n{meaning}");
+            section(&mut text, platform, index, settings, &charts)?;
+        }
+        readme(&charts, &all)?;
+    }
+    let servers = chapters(|bench| bench == TOKIO);
+    if !servers.is_empty() {
+        of_tokio = String::from(TOKIO_HEAD);
+        for (platform, _, _) in &servers {
+            about(&mut of_tokio, platform, &machines);
+        }
+        losses(&mut of_tokio, &servers);
+        for (platform, index, settings) in servers {
+            _ = writeln!(of_tokio, "\n### tokio, {platform}\n");
+            section(&mut of_tokio, platform, index, settings, &charts)?;
+        }
+    }
+    if !of_tokio.is_empty() {
+        text += TOKIO_TITLE;
+        text += &of_tokio;
+    }
+    fs::write(page, text)?;
+    println!("docs/benchmarks.md: {} chapters", all.len());
+    Ok(())
+}
+
+const TOKIO_TITLE: &str = "\n## tokio\n";
+
+const TOKIO_HEAD: &str = "
+An echo server of tokio, once on mio and once on minimio, which takes mio's place by one line in `Cargo.toml`
+([`compat/mio`](../compat/mio/README.md)). The server is a process of its own, and nothing but that line differs. Each
+client sends 64 bytes, waits for the echo, and sends again. CPU time is that of the whole process of the server; under Wine
+without what the Wine server did for it, as above. `multi-thread` is a runtime with two workers. `lend` is the feature of
+that name of `compat/mio`, which there is on Windows only. `tokio-on-mio-again` is the program of `tokio-on-mio`, measured
+once more, so the difference between the two is noise.
+
+Measured by `compat/bench/run --json linux.json` and `compat/bench/run --wine --json wine.json`. Then
+`cargo run --release --manifest-path bench/Cargo.toml -- report linux.json wine.json` makes this chapter.
+
+";
+
+/// Where minimio is behind, the largest loss first.
+fn losses(text: &mut String, servers: &[(&String, usize, &Settings)]) {
+    let mut lost = Vec::new();
+    for (platform, index, settings) in servers {
+        let (bench, _, charted) = BENCHES[*index];
+        for ((title, rounds), figure) in settings
+            .iter()
+            .flat_map(|setting| charted.iter().map(move |figure| (setting, *figure)))
+        {
+            let (described, _, better) = described(figure);
+            let ratio = |name| rounds.ratio(name, floor(bench), figure);
+            let noise = ratio("tokio-on-mio-again").map_or(1.0, |noise| noise.median);
+            for name in ["tokio-on-minimio", "tokio-on-minimio-lend"] {
+                let Some(Spread { median, .. }) = ratio(name) else {
+                    continue;
+                };
+                let loss = match better {
+                    HIGHER => 1.0 / median,
+                    _ => median,
+                };
+                if loss > 1.0 {
+                    let line = format!(
+                        "- {platform}, {title}: {described}, {name}: **{median:.3}** (mio again: {noise:.3})\n"
+                    );
+                    lost.push((loss, line));
+                }
             }
         }
     }
-    fs::write(docs.join("benchmarks.md"), text)?;
-    readme(&charts, &all)?;
-    println!("docs/benchmarks.md: {} platforms", platforms.len());
-    Ok(())
+    lost.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    text.push_str(
+        "\nWhere minimio is behind mio, as a ratio to `tokio-on-mio`, the largest loss first:\n\n",
+    );
+    if lost.is_empty() {
+        text.push_str("- nowhere\n");
+    }
+    for (_, line) in lost {
+        text.push_str(&line);
+    }
 }
 
 const HEAD: &str = "\
@@ -261,11 +345,10 @@ fn about(text: &mut String, platform: &str, machines: &[Value]) {
         if told.insert(line.clone()) {
             let load = name("load_before");
             let load = load.split(' ').next().unwrap_or_default().to_owned();
-            _ = writeln!(text, "{line}. Load average before: {load}.");
+            let date = machine["date"].as_str().map(|date| format!("{date}. "));
+            let date = date.unwrap_or_default();
+            _ = writeln!(text, "{line}. {date}Load average before: {load}.");
         }
-    }
-    if platform.starts_with("wine") {
-        text.push_str(WINE);
     }
 }
 
@@ -329,11 +412,40 @@ fn add(all: &mut BTreeMap<(String, usize), Settings>, value: &Value) -> io::Resu
     Ok(())
 }
 
-fn section(text: &mut String, bench: &str, meaning: &str, settings: &Settings) {
-    _ = writeln!(text, "\n### {bench}\n\n{meaning}");
+/// The tables of a benchmark on a platform, and its charts.
+fn section(
+    text: &mut String,
+    platform: &str,
+    index: usize,
+    settings: &Settings,
+    charts: &Path,
+) -> io::Result<()> {
+    let (bench, _, charted) = BENCHES[index];
+    tables(text, bench, settings);
+    for figure in charted {
+        let panels = panels(bench, settings, figure);
+        if panels.is_empty() {
+            continue;
+        }
+        let (name, _, better) = described(figure);
+        let floor = floor(bench);
+        let file = format!("{platform}-{bench}-{figure}.svg");
+        let title = format!("{platform}, {bench}: {}", name.replace('`', ""));
+        chart::draw(&charts.join(&file), &title, floor, better, &panels)
+            .map_err(io::Error::other)?;
+        _ = writeln!(
+            text,
+            "\n![{name}, as a ratio to {floor}, {better}](benchmarks/{file})"
+        );
+    }
+    Ok(())
+}
+
+fn tables(text: &mut String, bench: &str, settings: &Settings) {
+    let floor = floor(bench);
     let counts: BTreeSet<usize> = settings
         .iter()
-        .map(|(_, rounds)| rounds.of.get(FLOOR).map_or(0, BTreeMap::len))
+        .map(|(_, rounds)| rounds.of.get(floor).map_or(0, BTreeMap::len))
         .collect();
     let counts: Vec<String> = counts.iter().map(usize::to_string).collect();
     _ = writeln!(text, "Rounds: {}.", counts.join(" or "));
@@ -366,14 +478,14 @@ fn section(text: &mut String, bench: &str, meaning: &str, settings: &Settings) {
         let titles: Vec<&str> = shown.iter().map(|(title, _)| title.as_str()).collect();
         _ = writeln!(
             text,
-            "\n**{name}** ({unit}; {better}; ratio to `bare`)\n\n| | {} |\n| --- |{}",
+            "\n**{name}** ({unit}; {better}; ratio to `{floor}`)\n\n| | {} |\n| --- |{}",
             titles.join(" | "),
             " --- |".repeat(titles.len())
         );
         for row in ORDER {
             let cells: Vec<String> = shown
                 .iter()
-                .map(|(_, rounds)| cell(rounds, row, figure))
+                .map(|(_, rounds)| cell(rounds, floor, row, figure))
                 .collect();
             if cells.iter().any(|cell| !cell.is_empty()) {
                 _ = writeln!(text, "| {row} | {} |", cells.join(" | "));
@@ -382,12 +494,12 @@ fn section(text: &mut String, bench: &str, meaning: &str, settings: &Settings) {
     }
 }
 
-fn cell(rounds: &Rounds, name: &str, figure: &str) -> String {
+fn cell(rounds: &Rounds, floor: &str, name: &str, figure: &str) -> String {
     let Some(value) = Spread::of(rounds.values(name, figure)) else {
         return String::new();
     };
     let mut cell = significant(value.median);
-    if let Some(spread) = rounds.ratio(name, FLOOR, figure) {
+    if let Some(spread) = rounds.ratio(name, floor, figure) {
         let Spread {
             median,
             least,
@@ -411,9 +523,9 @@ fn significant(value: f64) -> String {
     }
 }
 
-fn panels(settings: &Settings, figure: &str) -> Vec<Panel> {
+fn panels(bench: &str, settings: &Settings, figure: &str) -> Vec<Panel> {
     let panel = |(title, rounds): &(String, Rounds)| {
-        let bars = rounds.bars(figure);
+        let bars = rounds.bars(bench, figure);
         (bars.len() > 1).then(|| Panel {
             title: title.clone(),
             bars,
@@ -446,7 +558,7 @@ fn readme(charts: &Path, all: &BTreeMap<(String, usize), Settings>) -> io::Resul
             let (_, rounds) = settings.iter().find(|(known, _)| known == setting)?;
             Some(Panel {
                 title: title.into(),
-                bars: rounds.bars(figure),
+                bars: rounds.bars("echo", figure),
             })
         })
         .collect();
@@ -454,5 +566,5 @@ fn readme(charts: &Path, all: &BTreeMap<(String, usize), Settings>) -> io::Resul
         return Ok(());
     }
     let title = "Echo of 64 bytes";
-    chart::draw(&charts.join("readme.svg"), title, "", &panels).map_err(io::Error::other)
+    chart::draw(&charts.join("readme.svg"), title, FLOOR, "", &panels).map_err(io::Error::other)
 }

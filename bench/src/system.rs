@@ -27,11 +27,36 @@ pub fn about() -> serde_json::Value {
         "processor": processor(),
         "cores": cores(),
         "system": system(),
+        "date": date(),
         "load_before": load_average(),
         "rustc": env!("BENCH_RUSTC"),
         "minimio": env!("BENCH_COMMIT"),
         "versions": VERSIONS.map(|(name, version)| format!("{name} {version}")),
     })
+}
+
+/// The day of the run, in universal time.
+fn date() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut days = since.map_or(0, |since| since.as_secs() / 86400);
+    let (mut year, mut month) = (1970, 1);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let length = |year, month| match month {
+        2 => 28 + u64::from(is_leap(year)),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    while days >= length(year, month) {
+        days -= length(year, month);
+        (year, month) = if month == 12 {
+            (year + 1, 1)
+        } else {
+            (year, month + 1)
+        };
+    }
+    format!("{year}-{month:02}-{:02}", days + 1)
 }
 
 /// The versions pinned in `Cargo.toml`. A test checks that they are the same.

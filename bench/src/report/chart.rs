@@ -39,6 +39,10 @@ fn colour(name: &str) -> RGBColor {
         "mio-short-read" => RGBColor(0x3b, 0x6f, 0xb6),
         "mio-drained" => RGBColor(0x8f, 0xb1, 0xde),
         "polling-level" => RGBColor(0xc4, 0x6a, 0x1b),
+        "tokio-on-mio" => RGBColor(0x3b, 0x6f, 0xb6),
+        "tokio-on-mio-again" => RGBColor(0x8f, 0xb1, 0xde),
+        "tokio-on-minimio" => RGBColor(0x0b, 0x8a, 0x5f),
+        "tokio-on-minimio-lend" => RGBColor(0x74, 0xc4, 0xa5),
         "polling-oneshot" => RGBColor(0xea, 0xb0, 0x76),
         _ => RGBColor(0x8a, 0x5f, 0xb0),
     }
@@ -47,7 +51,13 @@ fn colour(name: &str) -> RGBColor {
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-pub fn draw(path: &Path, title: &str, better: &str, panels: &[Panel]) -> Result<(), Error> {
+pub fn draw(
+    path: &Path,
+    title: &str,
+    floor: &str,
+    better: &str,
+    panels: &[Panel],
+) -> Result<(), Error> {
     let columns = panels.len().min(COLUMNS);
     let height_of = |row: &[Panel]| {
         let bars = row.iter().map(|panel| panel.bars.len()).max().unwrap_or(0);
@@ -61,7 +71,8 @@ pub fn draw(path: &Path, title: &str, better: &str, panels: &[Panel]) -> Result<
     root.fill(&WHITE)?;
     write(&root, title, (MARGIN, 20), 17, INK, HPos::Left)?;
     let comma = if better.is_empty() { "" } else { "; " };
-    let below = format!("ratio to bare{comma}{better}; thin lines: least to largest of the rounds");
+    let below =
+        format!("ratio to {floor}{comma}{better}; thin lines: least to largest of the rounds");
     write(&root, &below, (MARGIN, 41), 12, FAINT, HPos::Left)?;
     let mut top = HEAD;
     for row in rows {
@@ -94,12 +105,15 @@ fn draw_panel(root: &Area<'_>, (left, top): (i32, i32), panel: &Panel) -> Result
         write(root, &label, (x, last + 11), 11, FAINT, HPos::Center)?;
     }
     for (row, (name, spread)) in panel.bars.iter().enumerate() {
+        let colour = colour(name);
         let middle = first + ROW * row as i32 + ROW / 2;
         let name_ends = (start - 8, middle);
+        // All servers of tokio have this in front.
+        let name = name.trim_start_matches("tokio-on-");
         write(root, name, name_ends, 12, INK, HPos::Right)?;
         let (upper, lower) = (middle - BAR / 2, middle + BAR / 2);
         let bar = [(start, upper), (at(spread.median), lower)];
-        root.draw(&Rectangle::new(bar, colour(name).filled()))?;
+        root.draw(&Rectangle::new(bar, colour.filled()))?;
 
         let is_cut = spread.largest > most;
         let (from, to) = (at(spread.least), at(spread.largest.min(most)));
