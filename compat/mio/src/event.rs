@@ -80,22 +80,20 @@ impl Event {
     /// Under the token of the user's. A wake of minimio has no flags, and one of mio is readable. An error closes the
     /// direction of writing, too.
     pub(crate) fn of(token: Token, event: &minimio::Event) -> Event {
-        let is_wake = !event.is_readable() && !event.is_writable();
-        let flags = [
-            (READABLE, event.is_readable() || is_wake),
-            (WRITABLE, event.is_writable()),
-            (ERROR, event.is_error()),
-            (READ_CLOSED, event.is_read_closed()),
-            (
-                WRITE_CLOSED,
-                event.is_write_closed() || (event.is_writable() && event.is_error()),
-            ),
-            (PRIORITY, event.is_priority()),
-        ];
-        let flags = flags.into_iter().filter(|(_, is_set)| *is_set);
+        let is_wake = !event.is_readable() & !event.is_writable();
+        // Without branches, since this is done for every event.
+        let flag = |flag: u8, is_set: bool| flag * u8::from(is_set);
         Event {
             token,
-            flags: flags.fold(0, |all, (flag, _)| all | flag),
+            flags: flag(READABLE, event.is_readable() | is_wake)
+                | flag(WRITABLE, event.is_writable())
+                | flag(ERROR, event.is_error())
+                | flag(READ_CLOSED, event.is_read_closed())
+                | flag(
+                    WRITE_CLOSED,
+                    event.is_write_closed() | (event.is_writable() & event.is_error()),
+                )
+                | flag(PRIORITY, event.is_priority()),
         }
     }
 
@@ -170,7 +168,7 @@ impl fmt::Debug for Event {
 
 /// The events of one poll.
 pub struct Events {
-    pub(crate) batch: minimio::Events,
+    pub(crate) batch: Box<minimio::Events>,
     pub(crate) events: Vec<Event>,
 }
 
@@ -180,7 +178,7 @@ impl Events {
     pub fn with_capacity(capacity: usize) -> Events {
         Events {
             // A poll of minimio needs room for one.
-            batch: minimio::Events::with_capacity(capacity.max(1)),
+            batch: Box::new(minimio::Events::with_capacity(capacity.max(1))),
             events: Vec::with_capacity(capacity.max(1)),
         }
     }

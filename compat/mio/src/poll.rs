@@ -13,7 +13,8 @@ use crate::{Interest, Token};
 
 /// Waits for events.
 pub struct Poll {
-    poll: minimio::Poll,
+    /// Boxed, since tokio moves its `Poll` and its `Events` twice for each wait.
+    poll: Box<minimio::Poll>,
     registry: Registry,
 }
 
@@ -29,7 +30,7 @@ impl Poll {
             sources: Sources::default(),
         };
         Ok(Poll {
-            poll,
+            poll: Box::new(poll),
             registry: Registry(Arc::new(shared)),
         })
     }
