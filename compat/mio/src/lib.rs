@@ -1,4 +1,4 @@
-//! The interface of [mio](https://crates.io/crates/mio) 1 over [minimio](https://crates.io/crates/minimio): the same names,
+//! The interface of [mio](https://docs.rs/mio/1) 1 over minimio: the same names,
 //! the same semantics, and on Windows nothing but documented calls below. A program that uses mio, or tokio, which does,
 //! runs on minimio by one line in its `Cargo.toml`; the README of this package has it.
 //!
