@@ -86,3 +86,65 @@ fn sources_come_and_go_while_a_poll_waits() {
         "{rest:?}"
     );
 }
+
+// As a runtime with several threads does: one polls, and another one reads what it is told of until nothing is left.
+#[test]
+fn a_thread_that_reads_beside_the_one_that_polls_misses_nothing() {
+    const STREAMS: usize = 8;
+    const ROUNDS: usize = 1000;
+    let size = |round: usize| 1 + round * 7 % 40;
+    let bytes: usize = (0..ROUNDS).map(size).sum();
+    let _watchdog = watchdog();
+    let mut looping = Loop::new();
+    let (mut streams, mut peers) = (Vec::new(), Vec::new());
+    for token in 0..STREAMS {
+        let (mut stream, peer) = pair();
+        looping
+            .registry()
+            .register(&mut stream, Token(token), RW)
+            .unwrap();
+        streams.push(stream);
+        peers.push(peer);
+    }
+    let waker = Waker::new(looping.registry(), Token(usize::MAX)).unwrap();
+    let writing = thread::spawn(move || {
+        for round in 0..ROUNDS {
+            for peer in &mut peers {
+                peer.write_all(&vec![1; size(round)]).unwrap();
+            }
+        }
+    });
+    let (told, tells) = std::sync::mpsc::channel::<usize>();
+    let reading = thread::spawn(move || {
+        let mut open = STREAMS;
+        let mut came = [0; STREAMS];
+        let mut ended = [false; STREAMS];
+        while open > 0 {
+            let token = tells.recv().unwrap();
+            if ended[token] {
+                continue;
+            }
+            let (more, end) = common::drain(&streams[token]);
+            came[token] += more.len();
+            ended[token] = end;
+            open -= usize::from(end);
+        }
+        assert_eq!(came, [bytes; STREAMS]);
+        waker.wake().unwrap();
+        streams
+    });
+    loop {
+        looping.poll.poll(&mut looping.events, None).unwrap();
+        for event in &looping.events {
+            if event.token() == Token(usize::MAX) {
+                writing.join().unwrap();
+                reading.join().unwrap();
+                return;
+            }
+            if event.is_readable() {
+                // The reader may be done already.
+                let _ = told.send(event.token().0);
+            }
+        }
+    }
+}
