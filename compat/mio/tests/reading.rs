@@ -98,6 +98,9 @@ fn the_end_is_told_to_whoever_has_read_it() {
 
 #[test]
 fn an_open_stream_is_never_told_to_have_ended() {
+    if cfg!(windows) && !common::is_ours() {
+        return; // The real mio tells of more only after a read that would block.
+    }
     let mut looping = Loop::new();
     let (mut stream, mut peer) = read_once(&mut looping);
     for _ in 0..10 {

@@ -131,7 +131,8 @@ fn a_thread_that_reads_beside_the_one_that_polls_misses_nothing() {
         }
         assert_eq!(came, [bytes; STREAMS]);
         waker.wake().unwrap();
-        streams
+        // A wake is told as long as its waker is there.
+        (streams, waker)
     });
     loop {
         looping.poll.poll(&mut looping.events, None).unwrap();
