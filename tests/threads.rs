@@ -141,7 +141,8 @@ fn a_thread_reads_and_writes_while_another_is_blocked_in_poll<S: StreamEnd>() {
                 await_bytes(&stream, 4);
                 let mut buffer = [0; 8];
                 assert_eq!(stream.read(&mut buffer).unwrap(), 4);
-                assert_eq!(stream.write(&buffer[..4]).unwrap(), 4);
+                // As in `reply`.
+                assert_eq!(until_done(|| stream.write(&buffer[..4])).unwrap(), 4);
                 peer.read_exact(&mut buffer[..4]).unwrap();
             }
             registrator.wake(2).unwrap();
