@@ -63,7 +63,8 @@ pub(super) struct Port {
     flights: Mutex<Flights>,
     /// Every source that is tied to the port and not dropped.
     sources: Mutex<NumberMap<Weak<dyn Owner>>>,
-    /// The numbers of the sockets that are tied to the port and were given back. Some may be closed by now.
+    /// The numbers of the sockets that are tied to the port and were given back. Some may be closed by now. There are no more
+    /// of them than the process has had handles at one time.
     given_back: Mutex<NumberMap<()>>,
     /// Read-locked while a pump holds packets that it may post again. A poll that looks at the port once, without waiting,
     /// must not miss any of those: it takes the write lock first.

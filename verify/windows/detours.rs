@@ -24,11 +24,6 @@ fn deliver_and_serve(socket: SOCKET) -> JoinHandle<()> {
     })
 }
 
-fn stop(pool: JoinHandle<()>) {
-    ffi::end_waits();
-    join(pool);
-}
-
 /// Bytes come while a thread reads: they are told, and read once.
 #[test]
 fn a_returned_stream_tells_of_its_bytes() {
@@ -56,37 +51,7 @@ fn a_returned_stream_tells_of_its_bytes() {
 
 /// The stream is dropped, and perhaps its `Poll`, while bytes come.
 fn a_returned_stream_is_dropped(poll_too: bool) {
-    explore(move || {
-        let mut world = World::new();
-        let (stream, socket) = returned(&mut world);
-        world.register(&stream, 2, R);
-        let pool = deliver_and_serve(socket);
-        let done = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&done);
-        let dropper = thread::spawn(move || {
-            drop(stream);
-            told.store(true, Ordering::SeqCst);
-        });
-        if poll_too {
-            drop(world);
-            join(dropper);
-            stop(pool);
-            return;
-        }
-        for _ in 0..2 {
-            let was_done = done.load(Ordering::SeqCst);
-            let said = world.glance();
-            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
-        }
-        join(dropper);
-        stop(pool);
-        assert!(
-            !ffi::is_open(socket),
-            "open: the socket of a dropped stream"
-        );
-        world.settle_silently();
-        world.end::<()>([]);
-    });
+    a_waiting_stream_is_dropped(returned, deliver_and_serve, R, poll_too);
 }
 
 #[test]

@@ -323,6 +323,52 @@ fn a_source_is_dropped<S: Registered + Send + 'static>(
     });
 }
 
+/// A stream is dropped, and perhaps its `Poll`, while a thread of the pool serves its waits: `begin` starts that thread.
+fn a_waiting_stream_is_dropped(
+    make: fn(&mut World) -> (Stream, SOCKET),
+    begin: fn(SOCKET) -> JoinHandle<()>,
+    interests: Interests,
+    poll_too: bool,
+) {
+    explore(move || {
+        let mut world = World::new();
+        let (stream, socket) = make(&mut world);
+        world.register(&stream, 2, interests);
+        let pool = begin(socket);
+        let done = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&done);
+        let dropper = thread::spawn(move || {
+            drop(stream);
+            told.store(true, Ordering::SeqCst);
+        });
+        if poll_too {
+            drop(world);
+            join(dropper);
+            stop(pool);
+            return;
+        }
+        for _ in 0..2 {
+            let was_done = done.load(Ordering::SeqCst);
+            let said = world.glance();
+            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
+        }
+        join(dropper);
+        stop(pool);
+        assert!(
+            !ffi::is_open(socket),
+            "open: the socket of a dropped stream"
+        );
+        world.settle_silently();
+        world.end::<()>([]);
+    });
+}
+
+/// Ends the pool's thread, which has called what is due.
+fn stop(pool: JoinHandle<()>) {
+    ffi::end_waits();
+    join(pool);
+}
+
 /// A registration is taken back while something arrives; `look` takes what there is, and packets with it.
 fn a_source_is_deregistered<
     S: Registered + Clone + Send + 'static,

@@ -50,11 +50,6 @@ fn signal_and_serve(object: HANDLE, times: usize) -> JoinHandle<()> {
     })
 }
 
-fn stop(pool: JoinHandle<()>) {
-    ffi::end_waits();
-    join(pool);
-}
-
 /// Each signal is one event, whichever thread takes its packet.
 fn each_signal_is_told(times: usize) {
     explore_within(2, move || {

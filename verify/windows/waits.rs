@@ -24,11 +24,6 @@ fn end_and_serve(socket: SOCKET, well: bool) -> JoinHandle<()> {
     })
 }
 
-fn stop(pool: JoinHandle<()>) {
-    ffi::end_waits();
-    join(pool);
-}
-
 /// The connect ends, well or not, while a thread reads: each direction is told once.
 fn a_foreign_connect_ends(well: bool) {
     explore_within(2, move || {
@@ -80,37 +75,12 @@ fn a_foreign_connect_is_looked_at(well: bool) {
 
 /// The stream is dropped, and perhaps its `Poll`, while the connect ends.
 fn a_connecting_stream_is_dropped(poll_too: bool) {
-    explore(move || {
-        let mut world = World::new();
-        let (stream, socket) = connecting();
-        world.register(&stream, 1, R | W);
-        let pool = end_and_serve(socket, true);
-        let done = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&done);
-        let dropper = thread::spawn(move || {
-            drop(stream);
-            told.store(true, Ordering::SeqCst);
-        });
-        if poll_too {
-            drop(world);
-            join(dropper);
-            stop(pool);
-            return;
-        }
-        for _ in 0..2 {
-            let was_done = done.load(Ordering::SeqCst);
-            let said = world.glance();
-            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
-        }
-        join(dropper);
-        stop(pool);
-        assert!(
-            !ffi::is_open(socket),
-            "open: the socket of a dropped stream"
-        );
-        world.settle_silently();
-        world.end::<()>([]);
-    });
+    a_waiting_stream_is_dropped(
+        |_| connecting(),
+        |socket| end_and_serve(socket, true),
+        R | W,
+        poll_too,
+    );
 }
 
 /// The `Poll` is dropped while the connect ends and a thread registers. The stream lives on.

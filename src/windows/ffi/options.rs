@@ -151,8 +151,9 @@ pub(crate) fn ignore_icmp_errors(socket: SOCKET) {
     }
 }
 
-/// Whether a socket was made for overlapped use. It must be non-blocking: then a call that waits for something is refused
-/// unless it can be overlapped. This one waits for a change of the machine's addresses, and is cancelled at once.
+/// Whether a socket was made for overlapped use, asked by an overlapped call that nothing ends: to wait for a change of the
+/// machine's addresses. An overlapped socket starts it, and it is cancelled at once. Any other refuses it if it is
+/// non-blocking, which the caller sees to.
 pub(crate) fn is_overlapped(socket: HANDLE) -> bool {
     let (nothing, nowhere) = (ptr::null(), ptr::null_mut());
     let mut returned_bytes = 0;

@@ -263,7 +263,7 @@ unsafe fn result_of(
 
 /// Makes an overlapped call that has no packet, and cancels it if it does not end at once: then it is `WSAEWOULDBLOCK`.
 pub(super) fn at_once(
-    pipe: HANDLE,
+    file: HANDLE,
     start: impl FnOnce(*mut WSAOVERLAPPED) -> BOOL,
 ) -> Result<usize, Code> {
     const WAIT: BOOL = 1;
@@ -275,11 +275,11 @@ pub(super) fn at_once(
     let operation = ptr::addr_of_mut!(operation);
     owed(start(operation))?;
     // SAFETY: the block lives here until the operation has ended.
-    let mut result = unsafe { result_of(pipe, operation, FALSE) };
+    let mut result = unsafe { result_of(file, operation, FALSE) };
     if result == Err(ERROR_IO_INCOMPLETE) {
-        cancel_io_ex(pipe, operation);
+        cancel_io_ex(file, operation);
         // SAFETY: as above.
-        result = unsafe { result_of(pipe, operation, WAIT) };
+        result = unsafe { result_of(file, operation, WAIT) };
     }
     match result {
         Err(WSA_OPERATION_ABORTED) => Err(WSAEWOULDBLOCK),

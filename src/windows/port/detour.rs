@@ -1,22 +1,33 @@
-//! [`Detour`]: how the operations of a socket end that was given back and has come back to its port.
+//! [`Detour`]: how a socket that was given back and has come back to its port tells of the end of its operations.
 //!
-//! A socket is tied to a port for as long as it is open, and the system does not say to which. The port keeps the numbers
-//! of the sockets that it has given back. But the number of a socket that was closed may be another socket's by now, with
-//! another port, to which a packet would go that nobody there knows. So the number decides only whether the socket is
-//! taken at all. Its operations send no packet to any port: each has an event of its own, with the mark that tells the
-//! system so, and a [`Wait`] for that event sends our port the signal instead.
+//! A socket is tied to one port for as long as it is open, and the system does not say to which. A port keeps the numbers of
+//! the sockets that it has given back. Such a number proves nothing: the socket may have been closed since, and another
+//! one may have its number, which is tied to another port. A packet of ours would go to that port, where nobody knows it.
+//!
+//! So the number only decides whether the socket is taken at all. Its operations send no packet to any port: each of them
+//! has an event of its own, with the mark in the block that asks for this. A [`Wait`] for that event sends our port a
+//! signal.
 //!
 //! The price: an event and a wait for each operation. Only sockets that went through `into_std` and `from_std` pay it.
 //!
 //! # Invariants
-//! - **Both tables**: an operation that takes the detour is in the port's table of operations like any other, so it is one
-//!   flight, held by it. Its wait is in the table of waits. Both entries go when the packet of the signal is taken.
-//! - **The wait first**: it is on, and its number is known here, before the system call. So the signal cannot come before
-//!   whoever takes it can find the operation.
+//! - **Both tables**: an operation that takes the detour is in the port's table of operations like any other, so it has one
+//!   flight, and its flight holds it. Its wait is in the table of waits. Whoever takes the packet of the signal takes both
+//!   out.
+//! - **The wait first**: the wait is on, and its number is known here, before the system call. So whoever takes the packet
+//!   of its signal finds the operation.
+//! - **The block is final when its event is signalled**: the system writes status and count before. So they are read from
+//!   the block, after the packet of the signal was taken.
+//!
+//! # Interleavings
+//! * *The operation ends before its start has returned*: the thread that takes the packet has to wait for the lock of the
+//!   direction, which the starting thread holds.
+//! * *The start is refused*: the event is not signalled, and the wait is dropped. Should it be signalled all the same, the
+//!   packet comes with a number that is not known here any more, and the source ignores it.
+//! * *The source is dropped, or the `Poll`*: the operation is cancelled, which signals its event like any other end.
 
 use std::sync::Arc;
 
-use super::Port;
 use crate::hooks::sync::{lock, Mutex};
 use crate::windows::ffi;
 use crate::windows::operation::{Operation, Owner};
@@ -34,23 +45,26 @@ pub(super) enum Blocked {
 }
 
 impl Detour {
-    /// Has the end of the operation, which is about to start, come to the port.
+    /// Has the end of the operation, which is about to start, come to the port of its owner. Without a detour there is
+    /// nothing to do.
     ///
     /// # Safety
     /// - The operation is not in flight, and nobody else is about to start it.
     pub(super) unsafe fn prepare(
-        &self,
-        port: &Arc<Port>,
-        owner: Arc<dyn Owner>,
+        owner: &Arc<dyn Owner>,
         operation: &Operation,
         goes_on: bool,
     ) -> Result<(), Blocked> {
+        let membership = owner.membership();
+        let Some((detour, port)) = membership.detour.get().zip(membership.port()) else {
+            return Ok(());
+        };
         let event = ffi::create_event().map_err(Blocked::Failed)?;
         // SAFETY: the caller's duty.
         unsafe { operation.ends_by(&event) };
-        match Wait::start(port, owner, event, goes_on) {
+        match Wait::start(port, Arc::clone(owner), event, goes_on) {
             Ok(Started::On(wait)) => {
-                lock(&self.0).push((operation.address(), wait));
+                lock(&detour.0).push((operation.address(), wait));
                 Ok(())
             }
             Ok(Started::Gone(_)) => Err(Blocked::Gone),

@@ -15,7 +15,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::detour::Blocked;
+use super::detour::{Blocked, Detour};
 use super::{Port, KEY_NOTE, KEY_SIGNAL};
 use crate::hooks;
 use crate::hooks::sync::{lock, MutexGuard};
@@ -107,6 +107,8 @@ impl Port {
             return Launch::Gone;
         };
         let address = operation.address();
+        let has_detour = owner.membership().detour.get().is_some();
+        let on_detour = has_detour.then(|| Arc::clone(&owner));
         {
             let mut flights = lock(&self.flights);
             if flights.gone && !goes_on {
@@ -119,17 +121,15 @@ impl Port {
                 );
                 return Launch::Failed(ffi::WSAEINVAL);
             }
-            flights.operations.insert(address, Arc::clone(&owner));
+            flights.operations.insert(address, owner);
         }
         hooks::windows::operation_started();
         // SAFETY: it is in the table by our own entry, so it was not in flight; the lock of its direction, which the
         // caller holds, keeps others from starting it.
         unsafe { operation.reset() };
-        let membership = owner.membership();
-        let detour = membership.detour.get().zip(membership.port());
-        let prepared = detour.map_or(Ok(()), |(detour, port)| {
+        let prepared = on_detour.as_ref().map_or(Ok(()), |owner| {
             // SAFETY: as above.
-            unsafe { detour.prepare(port, Arc::clone(&owner), operation, goes_on) }
+            unsafe { Detour::prepare(owner, operation, goes_on) }
         });
         let refused = match prepared {
             Ok(()) => match start(operation.as_overlapped()) {
@@ -139,7 +139,10 @@ impl Port {
             Err(Blocked::Gone) => Launch::Gone,
             Err(Blocked::Failed(code)) => Launch::Failed(code),
         };
-        if let Some((detour, _)) = detour {
+        if let Some(detour) = on_detour
+            .as_ref()
+            .and_then(|owner| owner.membership().detour.get())
+        {
             detour.forget(address);
         }
         let entry = lock(&self.flights).operations.remove(&address);
@@ -169,29 +172,44 @@ impl Port {
             owner
         };
         hooks::windows::operation_ended();
-        let detour = owner.membership().detour.get().filter(|_| is_signal);
-        let by_detour = detour.and_then(|detour| detour.ended(number));
-        if let Some(address) = by_detour {
-            drop(lock(&self.flights).operations.remove(&address));
-            hooks::windows::operation_ended();
-        }
-        let address = if is_signal { by_detour } else { Some(number) };
-        if let Some(address) = address {
-            // SAFETY: it was in the table: so it is an operation of ours, with the state block as its first field, and its
-            // source is held by `owner`.
-            let operation = unsafe { &*(address as *const Operation) };
-            let moved = (!is_signal).then_some(entry.dwNumberOfBytesTransferred);
-            // SAFETY: its packet was taken right now. Its direction still counts it as in flight, so nobody starts it.
-            let packet = unsafe { operation.ended(moved) };
-            owner.completed(operation.kind(), packet, self, sink);
+        if is_signal {
+            let detour = owner.membership().detour.get();
+            match detour.and_then(|detour| detour.ended(number)) {
+                Some(address) => {
+                    // Not the last reference.
+                    drop(lock(&self.flights).operations.remove(&address));
+                    hooks::windows::operation_ended();
+                    self.complete(&*owner, address as *const Operation, None, sink);
+                }
+                None => owner.signalled(number, self, sink),
+            }
         } else {
-            owner.signalled(number, self, sink);
+            let bytes = Some(entry.dwNumberOfBytesTransferred);
+            self.complete(&*owner, entry.lpOverlapped.cast(), bytes, sink);
         }
         // May be the last reference: the source's memory goes, and no lock is held.
         drop(owner);
         let mut flights = lock(&self.flights);
         flights.handling -= 1;
         self.tell_reaper(flights);
+    }
+
+    /// Handles the end of an operation that was in the table and was taken out right now. `owner` holds it. `bytes`: as for
+    /// [`Operation::ended`].
+    fn complete(
+        self: &Arc<Self>,
+        owner: &dyn Owner,
+        operation: *const Operation,
+        bytes: Option<u32>,
+        sink: Sink<'_>,
+    ) {
+        // SAFETY: it was in the table: so it is an operation of ours, with the state block as its first field, and its
+        // source is held by `owner`.
+        let operation = unsafe { &*operation };
+        // SAFETY: the packet that tells of its end was taken right now. Its direction still counts it as in flight, so nobody
+        // starts it.
+        let packet = unsafe { operation.ended(bytes) };
+        owner.completed(operation.kind(), packet, self, sink);
     }
 
     /// Nudges the reaper, if it waits for what was just taken out of the table.
