@@ -15,10 +15,7 @@ fn a_registered_stream_with_unread_bytes_is_given_back_with_them() {
     let _watchdog = watchdog();
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     peer.write_all(b"word").unwrap();
     looping.readable(1);
     let mut stream = net::TcpStream::from(stream);
@@ -59,10 +56,7 @@ fn a_stream_whose_peer_does_not_read_is_given_back_at_once() {
     let _watchdog = watchdog();
     let looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     let mut sent = 0;
     while let Ok(more) = stream.write(&[b'a'; 50_000]) {
         sent += more;
@@ -89,10 +83,7 @@ fn a_listener_that_waits_is_given_back() {
     let _watchdog = watchdog();
     let looping = Loop::new();
     let mut listener = TcpListener::bind(any_port()).unwrap();
-    looping
-        .registry()
-        .register(&mut listener, Token(1), R)
-        .unwrap();
+    looping.register(&mut listener, 1, R);
     let listener = net::TcpListener::from(listener);
     listener.set_nonblocking(false).unwrap();
     let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -105,10 +96,7 @@ fn a_listener_whose_client_nobody_accepted_is_given_back() {
     let mut looping = Loop::new();
     let mut listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
-    looping
-        .registry()
-        .register(&mut listener, Token(1), R)
-        .unwrap();
+    looping.register(&mut listener, 1, R);
     let _first = net::TcpStream::connect(address).unwrap();
     looping.readable(1);
     let listener = net::TcpListener::from(listener);
@@ -123,10 +111,7 @@ fn a_datagram_socket_is_given_back() {
     let mut looping = Loop::new();
     let mut socket = UdpSocket::bind(any_port()).unwrap();
     let peer = net::UdpSocket::bind(any_port()).unwrap();
-    looping
-        .registry()
-        .register(&mut socket, Token(1), RW)
-        .unwrap();
+    looping.register(&mut socket, 1, RW);
     peer.send_to(b"word", socket.local_addr().unwrap()).unwrap();
     looping.readable(1);
     let socket = net::UdpSocket::from(socket);
@@ -163,10 +148,7 @@ fn a_stream_that_was_given_back_is_registered_again() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
     for round in 0..10 {
-        looping
-            .registry()
-            .register(&mut stream, Token(round), RW)
-            .unwrap();
+        looping.register(&mut stream, round, RW);
         peer.write_all(b"word").unwrap();
         let mut came = Vec::new();
         while came.len() < 4 {

@@ -48,10 +48,7 @@ fn a_stream_reads_and_writes_after_its_poll() {
     let _watchdog = watchdog();
     let looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     assert_eq!(drain(&stream), (vec![], false));
     drop(looping);
     peer.write_all(b"word").unwrap();
@@ -73,10 +70,7 @@ fn a_stream_becomes_one_of_std_after_its_poll() {
     let _watchdog = watchdog();
     let looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     drop(looping);
     let mut stream = net::TcpStream::from(stream);
     stream.set_nonblocking(false).unwrap();
@@ -90,10 +84,7 @@ fn a_stream_becomes_one_of_std_after_its_poll() {
 fn a_batch_outlives_its_poll() {
     let mut looping = Loop::new();
     let (mut stream, _peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     let Loop { poll, events } = looping;
     drop(poll);
@@ -107,10 +98,7 @@ fn a_stream_that_is_left_by_its_poll_while_it_connects_ends() {
     let listener = net::TcpListener::bind(any_port()).unwrap();
     let looping = Loop::new();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     drop(looping);
     let error = stream.read(&mut [0]).unwrap_err();
     assert!(

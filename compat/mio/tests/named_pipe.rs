@@ -49,10 +49,7 @@ fn overlapped_client(name: &str) -> NamedPipe {
 fn connected(looping: &mut Loop, interests: Interest) -> (NamedPipe, File, String) {
     let name = name();
     let mut server = NamedPipe::new(&name).unwrap();
-    looping
-        .registry()
-        .register(&mut server, Token(1), interests)
-        .unwrap();
+    looping.register(&mut server, 1, interests);
     let client = await_client(looping, &server, &name);
     (server, client, name)
 }
@@ -211,10 +208,7 @@ fn a_wait_for_a_client_may_begin_before_the_registration() {
         Err(error) if error.kind() == ErrorKind::WouldBlock => {}
         other => panic!("{other:?}"),
     }
-    looping
-        .registry()
-        .register(&mut server, Token(1), RW)
-        .unwrap();
+    looping.register(&mut server, 1, RW);
     let mut client = client(&name);
     looping.writable(1);
     client.write_all(b"word").unwrap();
@@ -227,16 +221,10 @@ fn both_ends_may_be_mios() {
     let mut looping = Loop::new();
     let name = name();
     let mut server = NamedPipe::new(&name).unwrap();
-    looping
-        .registry()
-        .register(&mut server, Token(1), RW)
-        .unwrap();
+    looping.register(&mut server, 1, RW);
     server.connect().unwrap_err();
     let mut client = overlapped_client(&name);
-    looping
-        .registry()
-        .register(&mut client, Token(2), RW)
-        .unwrap();
+    looping.register(&mut client, 2, RW);
     looping.until(1, "writable", |event| event.is_writable());
     for _ in 0..20 {
         while client.write(b"there").is_err() {
@@ -287,10 +275,7 @@ fn nothing_is_told_after_a_deregistration() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     client.write_all(b"word").unwrap();
     assert_eq!(looping.rest().len(), 0);
-    looping
-        .registry()
-        .register(&mut server, Token(2), RW)
-        .unwrap();
+    looping.register(&mut server, 2, RW);
     expect(&mut looping, &server, 2, b"word");
 }
 

@@ -16,10 +16,7 @@ fn urgent_data_alone_is_an_event() {
     for interests in [Interest::PRIORITY, R | Interest::PRIORITY] {
         let mut looping = Loop::new();
         let (mut stream, peer) = pair();
-        looping
-            .registry()
-            .register(&mut stream, Token(1), interests)
-            .unwrap();
+        looping.register(&mut stream, 1, interests);
         for _ in 0..3 {
             SockRef::from(&peer).send_out_of_band(b"!").unwrap();
             looping.until(1, "priority", |event| event.is_priority());

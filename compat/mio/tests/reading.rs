@@ -9,15 +9,11 @@ use std::time::Instant;
 use common::{is_ours, pair, Loop, HANG, R};
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::Token;
 
 /// A registered stream that was read after its event, without filling the buffer, and its peer.
 fn read_once(looping: &mut Loop) -> (TcpStream, net::TcpStream) {
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), R)
-        .unwrap();
+    looping.register(&mut stream, 1, R);
     peer.write_all(b"first").unwrap();
     looping.readable(1);
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 5);

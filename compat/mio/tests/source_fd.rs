@@ -49,10 +49,7 @@ fn reads_that_mio_does_not_see_leave_every_edge_an_event() {
     let mut looping = Loop::new();
     let (near, mut far) = pair();
     let mut source = SourceFd(&near.as_raw_fd());
-    looping
-        .registry()
-        .register(&mut source, Token(1), RW)
-        .unwrap();
+    looping.register(&mut source, 1, RW);
     for _ in 0..100 {
         far.write_all(b"word").unwrap();
         looping.readable(1);

@@ -99,10 +99,7 @@ fn a_thread_that_reads_beside_the_one_that_polls_misses_nothing() {
     let (mut streams, mut peers) = (Vec::new(), Vec::new());
     for token in 0..STREAMS {
         let (mut stream, peer) = pair();
-        looping
-            .registry()
-            .register(&mut stream, Token(token), RW)
-            .unwrap();
+        looping.register(&mut stream, token, RW);
         streams.push(stream);
         peers.push(peer);
     }

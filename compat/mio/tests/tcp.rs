@@ -17,10 +17,7 @@ fn the_end_of_a_connect_is_a_writable_event() {
     let mut looping = Loop::new();
     let listener = net::TcpListener::bind(any_port()).unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     assert!(stream.take_error().unwrap().is_none());
     assert_eq!(stream.peer_addr().unwrap(), listener.local_addr().unwrap());
@@ -34,10 +31,7 @@ fn a_connect_that_ended_before_the_registration_is_an_event() {
     // On Unix the connection is there now. On Windows it may begin with the registration.
     #[cfg(unix)]
     let _peer = listener.accept().unwrap();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), W)
-        .unwrap();
+    looping.register(&mut stream, 1, W);
     looping.writable(1);
 }
 
@@ -50,10 +44,7 @@ fn a_refused_connect_is_an_event_with_an_error_to_take() {
     let Ok(mut stream) = TcpStream::connect(address) else {
         return; // A refusal may be the call's.
     };
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.until(1, "failed connect", |event| {
         event.is_writable() || event.is_error()
     });
@@ -70,10 +61,7 @@ fn what_waits_at_the_registration_is_an_event() {
     while stream.peek(&mut byte).is_err() {
         thread::yield_now();
     }
-    looping
-        .registry()
-        .register(&mut stream, Token(1), R)
-        .unwrap();
+    looping.register(&mut stream, 1, R);
     looping.readable(1);
     assert_eq!(drain(&stream), (b"early".to_vec(), false));
 }
@@ -82,10 +70,7 @@ fn what_waits_at_the_registration_is_an_event() {
 fn each_arrival_after_a_drain_is_an_event() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     for round in 0..300_u32 {
         peer.write_all(&round.to_ne_bytes()).unwrap();
         let mut came = Vec::new();
@@ -101,10 +86,7 @@ fn each_arrival_after_a_drain_is_an_event() {
 fn what_came_while_nobody_polled_is_an_event() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     for _ in 0..10 {
         assert_eq!(drain(&stream).0.len(), 0);
@@ -122,10 +104,7 @@ fn what_came_while_nobody_polled_is_an_event() {
 fn a_peek_that_would_block_leaves_an_event_to_come() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), R)
-        .unwrap();
+    looping.register(&mut stream, 1, R);
     for _ in 0..20 {
         let error = stream.peek(&mut [0; 4]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -147,10 +126,7 @@ fn a_call_of_the_users_own_that_would_block_leaves_an_event_to_come() {
     }
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     for _ in 0..20 {
         let read = || {
@@ -170,10 +146,7 @@ fn a_call_of_the_users_own_that_would_block_leaves_an_event_to_come() {
 fn room_after_a_write_that_would_block_is_an_event() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     for _ in 0..3 {
         looping.writable(1);
         let mut left = fill(&stream);
@@ -191,10 +164,7 @@ fn room_after_a_write_that_would_block_is_an_event() {
 fn the_peers_end_is_told_with_nothing_unread() {
     let mut looping = Loop::new();
     let (mut stream, peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), R)
-        .unwrap();
+    looping.register(&mut stream, 1, R);
     assert_eq!(drain(&stream), (vec![], false));
     peer.shutdown(Shutdown::Write).unwrap();
     looping.until(1, "read-closed", |event| {
@@ -209,10 +179,7 @@ fn the_peers_end_is_told_with_nothing_unread() {
 fn the_peers_end_is_told_although_nobody_drained() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     peer.write_all(b"unread").unwrap();
     looping.readable(1);
     drop(peer);
@@ -226,10 +193,7 @@ fn the_peers_end_is_told_although_nobody_drained() {
 fn the_end_behind_bytes_is_told_once_they_are_read() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     peer.write_all(b"last words").unwrap();
     looping.readable(1);
     drop(peer);
@@ -249,10 +213,7 @@ fn the_end_behind_bytes_is_told_once_they_are_read() {
 fn a_reset_is_told() {
     let mut looping = Loop::new();
     let (mut stream, peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     assert_eq!(drain(&stream), (vec![], false));
     socket2::SockRef::from(&peer)
@@ -270,10 +231,7 @@ fn a_shutdown_of_ones_own_reading_is_told() {
     }
     let mut looping = Loop::new();
     let (mut stream, _peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), R)
-        .unwrap();
+    looping.register(&mut stream, 1, R);
     assert_eq!(drain(&stream), (vec![], false));
     stream.shutdown(Shutdown::Read).unwrap();
     looping.readable(1);
@@ -284,10 +242,7 @@ fn a_shutdown_of_ones_own_reading_is_told() {
 fn a_reregistration_changes_the_token_and_tells_anew() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     peer.write_all(b"unread").unwrap();
     looping.readable(1);
     for token in 2..20 {
@@ -344,10 +299,7 @@ fn a_source_that_was_deregistered_tells_nothing() {
     registry.deregister(&mut stream).unwrap();
     peer.write_all(b"late").unwrap();
     assert_eq!(looping.rest().len(), 0);
-    looping
-        .registry()
-        .register(&mut stream, Token(2), RW)
-        .unwrap();
+    looping.register(&mut stream, 2, RW);
     looping.readable(2);
     looping.registry().deregister(&mut stream).unwrap();
     assert_eq!(looping.rest().len(), 0);
@@ -357,10 +309,7 @@ fn a_source_that_was_deregistered_tells_nothing() {
 fn a_source_that_was_dropped_tells_nothing() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     peer.write_all(b"early").unwrap();
     let mut byte = [0];
     while stream.peek(&mut byte).is_err() {
@@ -378,10 +327,7 @@ fn a_source_may_move_to_another_poll() {
     let mut loops = [Loop::new(), Loop::new()];
     for round in 0..10 {
         let looping = &mut loops[round % 2];
-        looping
-            .registry()
-            .register(&mut stream, Token(round), RW)
-            .unwrap();
+        looping.register(&mut stream, round, RW);
         peer.write_all(b"word").unwrap();
         looping.readable(round);
         assert_eq!(drain(&stream).0, b"word");
@@ -427,10 +373,7 @@ fn clients_are_events_and_are_accepted_until_none_is_left() {
     let mut listener = TcpListener::bind(any_port()).unwrap();
     let address = listener.local_addr().unwrap();
     let early = net::TcpStream::connect(address).unwrap();
-    looping
-        .registry()
-        .register(&mut listener, Token(1), RW)
-        .unwrap();
+    looping.register(&mut listener, 1, RW);
     let mut clients = vec![early];
     for round in 0..20 {
         let mut accepted = 0;
@@ -464,10 +407,7 @@ fn a_listener_tells_nothing_after_its_deregistration() {
     registry.deregister(&mut listener).unwrap();
     let _client = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     assert_eq!(looping.rest().len(), 0);
-    looping
-        .registry()
-        .register(&mut listener, Token(2), R)
-        .unwrap();
+    looping.register(&mut listener, 2, R);
     looping.readable(2);
     listener.accept().unwrap();
 }
@@ -548,10 +488,7 @@ fn a_registration_of_another_thread_reaches_a_poll_that_waits() {
 fn pieces_of_memory_go_and_come_together() {
     let mut looping = Loop::new();
     let (mut stream, mut peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     let count = stream
         .write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b""), IoSlice::new(b"cd")])
@@ -585,10 +522,7 @@ fn pieces_of_memory_go_and_come_together() {
 fn a_flush_is_no_reason_for_events() {
     let mut looping = Loop::new();
     let (mut stream, _peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     looping.rest();
     for _ in 0..10 {
@@ -602,10 +536,7 @@ fn a_flush_is_no_reason_for_events() {
 fn a_flush_does_not_wait_for_the_peer() {
     let mut looping = Loop::new();
     let (mut stream, _peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     looping.writable(1);
     fill(&stream);
     stream.flush().unwrap();
@@ -634,10 +565,7 @@ fn two_threads_use_the_two_directions_of_one_stream() {
     const BYTES: usize = 4 << 20;
     let mut looping = Loop::new();
     let (mut stream, peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), RW)
-        .unwrap();
+    looping.register(&mut stream, 1, RW);
     let (mut reads, mut writes) = (peer.try_clone().unwrap(), peer);
     let reading = thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];

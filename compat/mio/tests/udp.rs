@@ -34,10 +34,7 @@ fn drain(socket: &UdpSocket) -> Vec<Vec<u8>> {
 fn each_arrival_after_a_drain_is_an_event() {
     let mut looping = Loop::new();
     let (mut socket, peer) = sockets();
-    looping
-        .registry()
-        .register(&mut socket, Token(1), RW)
-        .unwrap();
+    looping.register(&mut socket, 1, RW);
     for round in 0..200_u32 {
         peer.send(&round.to_ne_bytes()).unwrap();
         loop {
@@ -59,10 +56,7 @@ fn what_waits_at_the_registration_is_an_event() {
     while socket.peek_from(&mut [0; 8]).is_err() {
         std::thread::yield_now();
     }
-    looping
-        .registry()
-        .register(&mut socket, Token(1), R)
-        .unwrap();
+    looping.register(&mut socket, 1, R);
     looping.readable(1);
     assert_eq!(drain(&socket), [b"early"]);
 }
@@ -71,10 +65,7 @@ fn what_waits_at_the_registration_is_an_event() {
 fn many_datagrams_come_whole_and_once() {
     let mut looping = Loop::new();
     let (mut socket, peer) = sockets();
-    looping
-        .registry()
-        .register(&mut socket, Token(1), R)
-        .unwrap();
+    looping.register(&mut socket, 1, R);
     for _ in 0..20 {
         for number in 0..10 {
             peer.send(&vec![number; 1 + usize::from(number)]).unwrap();
@@ -95,10 +86,7 @@ fn many_datagrams_come_whole_and_once() {
 fn a_socket_is_writable_at_once_and_sends() {
     let mut looping = Loop::new();
     let (mut socket, peer) = sockets();
-    looping
-        .registry()
-        .register(&mut socket, Token(1), W)
-        .unwrap();
+    looping.register(&mut socket, 1, W);
     looping.writable(1);
     let target = peer.local_addr().unwrap();
     assert_eq!(socket.send_to(b"word", target).unwrap(), 4);
@@ -122,11 +110,8 @@ fn two_sockets_of_mios_talk() {
     near.connect(far.local_addr().unwrap()).unwrap();
     far.connect(near.local_addr().unwrap()).unwrap();
     assert_eq!(near.peer_addr().unwrap(), far.local_addr().unwrap());
-    looping
-        .registry()
-        .register(&mut near, Token(1), RW)
-        .unwrap();
-    looping.registry().register(&mut far, Token(2), RW).unwrap();
+    looping.register(&mut near, 1, RW);
+    looping.register(&mut far, 2, RW);
     let mut buffer = [0; 16];
     for _ in 0..50 {
         assert_eq!(near.send(b"there").unwrap(), 5);
@@ -161,10 +146,7 @@ fn nothing_is_told_after_a_deregistration() {
     registry.deregister(&mut socket).unwrap();
     peer.send(b"late").unwrap();
     assert_eq!(looping.rest().len(), 0);
-    looping
-        .registry()
-        .register(&mut socket, Token(2), R)
-        .unwrap();
+    looping.register(&mut socket, 2, R);
     looping.readable(2);
 }
 
@@ -175,10 +157,7 @@ fn a_call_of_the_users_own_that_would_block_leaves_an_event_to_come() {
     }
     let mut looping = Loop::new();
     let (mut socket, peer) = sockets();
-    looping
-        .registry()
-        .register(&mut socket, Token(1), RW)
-        .unwrap();
+    looping.register(&mut socket, 1, RW);
     looping.writable(1);
     for _ in 0..20 {
         let receive = || {

@@ -42,10 +42,7 @@ impl Drop for Folder {
 fn each_arrival_at_a_stream_is_an_event() {
     let mut looping = Loop::new();
     let (mut near, mut far) = UnixStream::pair().unwrap();
-    looping
-        .registry()
-        .register(&mut near, Token(1), RW)
-        .unwrap();
+    looping.register(&mut near, 1, RW);
     for _ in 0..100 {
         far.write_all(b"word").unwrap();
         looping.readable(1);
@@ -62,10 +59,7 @@ fn each_arrival_at_a_stream_is_an_event() {
 fn room_in_a_stream_is_an_event() {
     let mut looping = Loop::new();
     let (mut near, far) = UnixStream::pair().unwrap();
-    looping
-        .registry()
-        .register(&mut near, Token(1), RW)
-        .unwrap();
+    looping.register(&mut near, 1, RW);
     for _ in 0..5 {
         looping.writable(1);
         fill(&near);
@@ -80,10 +74,7 @@ fn a_listener_by_path_and_by_address() {
     let folder = Folder::new("listener");
     let mut looping = Loop::new();
     let mut listener = UnixListener::bind(folder.path()).unwrap();
-    looping
-        .registry()
-        .register(&mut listener, Token(1), RW)
-        .unwrap();
+    looping.register(&mut listener, 1, RW);
     let address = listener.local_addr().unwrap();
     assert_eq!(address.as_pathname(), Some(&*folder.path()));
     for _ in 0..10 {
@@ -108,10 +99,7 @@ fn an_abstract_address() {
     let address = net::SocketAddr::from_abstract_name(name).unwrap();
     let mut looping = Loop::new();
     let mut listener = UnixListener::bind_addr(&address).unwrap();
-    looping
-        .registry()
-        .register(&mut listener, Token(1), R)
-        .unwrap();
+    looping.register(&mut listener, 1, R);
     let _near = UnixStream::connect_addr(&address).unwrap();
     looping.readable(1);
     listener.accept().unwrap();
@@ -122,10 +110,7 @@ fn datagrams_are_events() {
     let folder = Folder::new("datagrams");
     let mut looping = Loop::new();
     let mut socket = UnixDatagram::bind(folder.path()).unwrap();
-    looping
-        .registry()
-        .register(&mut socket, Token(1), R)
-        .unwrap();
+    looping.register(&mut socket, 1, R);
     let sender = UnixDatagram::unbound().unwrap();
     let mut buffer = [0; 8];
     for _ in 0..20 {
@@ -145,10 +130,7 @@ fn datagrams_are_events() {
 fn room_for_datagrams_is_an_event() {
     let mut looping = Loop::new();
     let (mut near, far) = UnixDatagram::pair().unwrap();
-    looping
-        .registry()
-        .register(&mut near, Token(1), RW)
-        .unwrap();
+    looping.register(&mut near, 1, RW);
     for _ in 0..5 {
         looping.writable(1);
         while near.send(&[0; 1000]).is_ok() {}
@@ -181,10 +163,7 @@ fn a_pipe_whose_reader_is_gone_tells_its_writer() {
     let mut looping = Loop::new();
     let (mut sender, receiver) = pipe::new().unwrap();
     fill(&sender);
-    looping
-        .registry()
-        .register(&mut sender, Token(1), W)
-        .unwrap();
+    looping.register(&mut sender, 1, W);
     drop(receiver);
     looping.until(1, "write-closed", |event| event.is_write_closed());
     let error = sender.write(b"x").unwrap_err();
@@ -195,10 +174,7 @@ fn a_pipe_whose_reader_is_gone_tells_its_writer() {
 fn an_end_that_nobody_drained_is_told() {
     let mut looping = Loop::new();
     let (mut sender, mut receiver) = pipe::new().unwrap();
-    looping
-        .registry()
-        .register(&mut receiver, Token(1), R)
-        .unwrap();
+    looping.register(&mut receiver, 1, R);
     sender.write_all(b"unread").unwrap();
     looping.readable(1);
     drop(sender);

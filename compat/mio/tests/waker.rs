@@ -57,10 +57,7 @@ fn a_waker_may_have_the_token_of_a_source() {
     let mut looping = Loop::new();
     let waker = Waker::new(looping.registry(), Token(1)).unwrap();
     let (mut stream, _peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), R)
-        .unwrap();
+    looping.register(&mut stream, 1, R);
     waker.wake().unwrap();
     looping.readable(1);
     looping.registry().deregister(&mut stream).unwrap();
@@ -83,10 +80,7 @@ fn wakes_do_not_starve_a_source_nor_a_source_wakes() {
     let mut looping = Loop::with_capacity(1);
     let waker = Waker::new(looping.registry(), Token(7)).unwrap();
     let (mut stream, peer) = pair();
-    looping
-        .registry()
-        .register(&mut stream, Token(1), R)
-        .unwrap();
+    looping.register(&mut stream, 1, R);
     drop(peer);
     for _ in 0..20 {
         waker.wake().unwrap();

@@ -265,10 +265,13 @@ impl<T: Inner> Io<T> {
             self.watched().reading.is_read.store(true, Ordering::SeqCst);
         }
         match &result {
-            Ok(_) => self.again(interest & T::AGAIN),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.again(interest),
-            Err(_) => false,
-        };
+            // If it fails, the call that would block tells it.
+            Ok(_) => drop(self.again(interest & T::AGAIN)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.again(interest)?;
+            }
+            Err(_) => {}
+        }
         result
     }
 
@@ -290,10 +293,14 @@ impl<T: Inner> Io<T> {
                 reading.is_drained.store(true, Ordering::SeqCst);
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.again(Interests::READABLE)?;
+                return result;
+            }
             Err(_) => return result,
         }
-        if !self.again(Interests::READABLE) {
+        // If it fails, the next read is made, and tells it if it would block.
+        if !matches!(self.again(Interests::READABLE), Ok(true)) {
             reading.is_drained.store(false, Ordering::SeqCst);
         }
         result
@@ -304,32 +311,33 @@ impl<T: Inner> Io<T> {
         let result = call();
         match &result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.again(Interests::all());
+                self.again(Interests::all())?;
             }
-            _ => {
-                self.again(T::AGAIN);
-            }
+            // As in `call`.
+            _ => drop(self.again(T::AGAIN)),
         }
         result
     }
 
-    /// Registers it again, for those of these interests that it was registered for. Returns whether there are any.
-    fn again(&self, interests: Interests) -> bool {
+    /// Registers it again, for those of these interests that it was registered for. Returns whether an event is owed: none
+    /// is if it was registered for none of them, or if the `Poll` is gone.
+    fn again(&self, interests: Interests) -> io::Result<bool> {
         if interests.is_empty() {
-            return false;
+            return Ok(false);
         }
         let place = lock(&self.place);
         let Some(place) = &*place else {
-            return false;
+            return Ok(false);
         };
         let interests = interests & place.interests;
-        // It fails only if the loop is gone, or without memory, and the call cannot tell of that.
-        !interests.is_empty()
-            && place
-                .shared
-                .registrator
-                .register(self.get(), place.number, interests)
-                .is_ok()
+        if interests.is_empty() {
+            return Ok(false);
+        }
+        let registrator = &place.shared.registrator;
+        match registrator.register(self.get(), place.number, interests) {
+            Err(error) if minimio::is_closed(&error) => Ok(false),
+            registered => registered.map(|()| true),
+        }
     }
 
     pub(crate) fn register(

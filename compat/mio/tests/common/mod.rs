@@ -1,5 +1,5 @@
 //! What the tests share. They use `mio`'s interface and `std` alone, so that they run on the real mio, too
-//! (`compat/others/on-mio`): that shows that they ask for what mio does, and not for what this package does.
+//! (by `compat/others/run`): that shows that they ask for what mio does, and not for what this package does.
 
 // Every test file is a program of its own, and uses only a part of this module.
 #![allow(dead_code)]
@@ -9,7 +9,7 @@ use std::net::{self, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
+use mio::event::{Event, Source};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
 
@@ -43,6 +43,12 @@ impl Loop {
 
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
+    }
+
+    #[track_caller]
+    pub fn register(&self, source: &mut impl Source, token: usize, interest: Interest) {
+        let registered = self.registry().register(source, Token(token), interest);
+        registered.unwrap();
     }
 
     /// Polls until there is an event of `token` for which `is` holds, and returns it.
