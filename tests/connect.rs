@@ -264,7 +264,6 @@ fn a_connect_ends_without_a_poll() {
 /// reports every connect as connected at once, and resets it when there is no room, so no connect waits there unless
 /// `net.inet.tcp.blackhole` is 2. So the tests that need a connect that waits look at what the kernel does, and print a
 /// line where no connect waits.
-/// line where no connect waits.
 #[cfg(not(windows))]
 struct Waiting {
     listener: net::TcpListener,
@@ -334,6 +333,27 @@ fn a_connect_to_a_full_backlog_ends_after_an_accept() {
         assert!(waiting.stream.take_error().unwrap().is_none());
         let (_, from) = waiting.listener.accept().unwrap();
         assert_eq!(from, waiting.stream.local_addr().unwrap());
+    }
+}
+
+// 3.5, 4.5: Windows ends such a connect.
+#[cfg(not(windows))]
+#[test]
+fn a_connect_under_way_goes_on_after_its_poll_is_dropped() {
+    let _watchdog = watchdog();
+    for loopback in LOOPBACKS {
+        let (mut poll, _, mut events) = queue();
+        let Some(waiting) = Waiting::new(loopback, &mut poll, &mut events) else {
+            return;
+        };
+        drop(poll);
+        for _ in &waiting.connected {
+            waiting.listener.accept().unwrap();
+        }
+        let (mut peer, from) = waiting.listener.accept().unwrap();
+        assert_eq!(from, waiting.stream.local_addr().unwrap());
+        peer.write_all(b"x").unwrap();
+        assert_eq!(common::read_some(&waiting.stream, &mut [0; 8]), 1);
     }
 }
 

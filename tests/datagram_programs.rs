@@ -5,7 +5,6 @@
 //! later than the call that sends it, and two senders may overtake each other. So the program waits for what *must*
 //! come only at the step `Settle`, which also ends every program. `MINIMIO_EFFORT` scales the number of programs. A
 //! program that fails is shrunk to a shorter one and printed.
-//! program that fails is shrunk to a shorter one and printed.
 //! The programs do not run on the BSDs, where a connected socket can send only to its peer.
 //! Unix sockets differ from UDP: what is sent is there at once and is never lost; a receiver has room for few
 //! datagrams; and a send that nobody can receive is an error.

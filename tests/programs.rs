@@ -4,14 +4,12 @@
 //! The program waits for what *must* come only at the step `Settle`, which also ends every program. `MINIMIO_EFFORT`
 //! scales the number of programs. A program that fails is shrunk to a short one and printed. Write a test with a name
 //! of its own for it.
-//! of its own for it.
 //! The model checks at every call what paragraph 3.2 says of streams that have ended or broken. Once a call has
 //! reported a failure, a read that would give an end gives that failure. An end that a read has given stays. After
 //! `shutdown(Read)` a read gives the end and nothing else. A second shutdown of a direction changes nothing. A peer
 //! whose linger time is 0 makes a reset and no end.
 //! The model recognizes the client of an accepted stream by its port. `connect_nonblocking` gives the stream a port at
 //! once on every system. On Windows the connect itself starts with the first registration, and until then no connection
-//! waits for an `accept`.
 //! waits for an `accept`.
 //!
 //! Contract: docs/contract.md, 2.1, 2.2, 2.3, 2.5, 2.7, 3.1, 3.2, 3.3, 3.5, 3.8, 3.10, 4.1, 4.3, 4.6, 5.4.

@@ -192,6 +192,11 @@ fn one_thread_reads_and_another_writes_one_stream_by_its_events<S: StreamEnd>() 
                 received += count;
             }
         });
+        // If a thread fails, the peer is not to wait for more.
+        let _end = EndOnDrop::<S> {
+            registrator: registrator.clone(),
+            stream,
+        };
         while !reader.is_finished() {
             // The time-out lets this thread notice the end.
             poll.poll(&mut events, Some(Duration::from_millis(20)))

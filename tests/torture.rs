@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::ends::{suite, StreamEnd};
-use common::{watchdog, HANG, READABLE, WRITABLE};
+use common::{watchdog, SetOnDrop, HANG, READABLE, WRITABLE};
 use minimio::{is_closed, Events, Interests, Poll, Registrator, Token};
 
 const CONNECTIONS: usize = 8;
@@ -204,7 +204,6 @@ impl<S: StreamEnd> Hall<S> {
     fn direction_is_done(&self) {
         if self.directions_left.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.over.store(true, Ordering::SeqCst);
-            self.registrator.wake(WAKES - 1).unwrap();
         }
     }
 
@@ -218,14 +217,14 @@ impl<S: StreamEnd> Hall<S> {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let mut batches = [1, 3, 64].map(Events::with_capacity);
         let mut wakes = Vec::new();
-        let mut closing = false;
         loop {
             let number = self.poll.fetch_add(1, Ordering::SeqCst) + 1;
             let events = &mut batches[random.below(3)];
             match poll.poll(events, Some(HANG)) {
                 Ok(count) => assert_ne!(count, 0, "nothing has come for {HANG:?}"),
                 Err(error) => {
-                    assert!(is_closed(&error) && closing, "{error}");
+                    let have_gone = guests.have_gone.load(Ordering::SeqCst);
+                    assert!(is_closed(&error) && have_gone, "{error}");
                     break;
                 }
             }
@@ -236,7 +235,7 @@ impl<S: StreamEnd> Hall<S> {
                 } else if token >= WAKES {
                     wakes.push(token);
                     self.woken.fetch_add(1, Ordering::SeqCst);
-                } else if token != WAKES - 1 {
+                } else {
                     assert!(event.is_readable() || event.is_writable());
                     if event.is_readable() {
                         work.send((self.claim(token, READABLE), READABLE)).unwrap();
@@ -245,11 +244,6 @@ impl<S: StreamEnd> Hall<S> {
                         work.send((self.claim(token, WRITABLE), WRITABLE)).unwrap();
                     }
                 }
-            }
-            // The other threads have ended when this flag is set, so they have sent all of their wakes.
-            if guests.have_gone.load(Ordering::SeqCst) && !closing {
-                self.registrator.close_loop().unwrap();
-                closing = true;
             }
         }
         let count = wakes.len();
@@ -324,9 +318,14 @@ fn torture<S: StreamEnd>(total: usize, meddle: impl Fn(&Hall<S>, &mut Random) + 
     thread::scope(|scope| {
         let hall = &hall;
         let (guests, queue, meddle) = (&guests, &queue, &meddle);
-        scope.spawn(move || hall.poll(poll, guests, &work));
+        scope.spawn(move || {
+            let _over = SetOnDrop(&hall.over);
+            hall.poll(poll, guests, &work);
+        });
         for number in 1..=WORKERS {
             scope.spawn(move || {
+                // If a thread fails, the others end too. If none fails, the flag is set by then.
+                let _over = SetOnDrop(&hall.over);
                 let mut random = Random(0x5eed_0000 + number as u64);
                 loop {
                     // The job is bound to a name before it is handled, so that the lock is free for the other workers.
@@ -348,12 +347,14 @@ fn torture<S: StreamEnd>(total: usize, meddle: impl Fn(&Hall<S>, &mut Random) + 
                 }
             })
         });
+        let _over = SetOnDrop(&hall.over);
         guests.come_and_go(hall);
         for thread in threads {
             thread.join().unwrap();
         }
+        // The wakes of the other threads are sent by now. The loop hands them out before it ends.
         guests.have_gone.store(true, Ordering::SeqCst);
-        hall.wake();
+        hall.registrator.close_loop().unwrap();
     });
     hall.check_bytes();
     let (wakes, woken) = (&hall.wakes, &hall.woken);

@@ -259,6 +259,24 @@ fn a_reset_that_a_call_tells_of_stays<S: StreamEnd>() {
     assert!(stream.take_error().unwrap().is_none());
 }
 
+// 3.8: the call has used something else, whose failure it was. On Windows such a call has to use this source alone.
+#[cfg(unix)]
+#[test]
+fn a_failure_of_something_else_is_no_failure_of_the_stream() {
+    let _watchdog = watchdog();
+    let (stream, mut peer) = common::pair();
+    let result = stream.try_io(READABLE, |_| -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::ECONNRESET))
+    });
+    assert_eq!(kind_of(result), ErrorKind::ConnectionReset);
+    peer.write_all(b"x").unwrap();
+    drop(peer);
+    let mut buffer = [0; 8];
+    assert_eq!(common::read_some(&stream, &mut buffer), 1);
+    assert_eq!(common::read_some(&stream, &mut buffer), 0);
+    assert!(stream.take_error().unwrap().is_none());
+}
+
 // 3.8: another thread reads while the poll goes on. Each byte comes once, and no event is lost.
 fn calls_of_another_thread_lose_no_event<S: StreamEnd>() {
     let _watchdog = watchdog();

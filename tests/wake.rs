@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::task::Waker;
 use std::thread;
+use std::time::Duration;
 
 use common::{
     await_bytes, effort, expect_events, expect_no_events, expect_nothing_queued, let_it_block,
@@ -474,4 +475,36 @@ fn a_waker_may_outlive_its_poll() {
     drop(poll);
     waker.wake_by_ref();
     drop(waker);
+}
+
+/// A system may hand out one event at a time to a loop that has had one at a time for long.
+// 4.1, 4.3
+#[test]
+fn many_wakes_come_after_a_long_time_with_one_at_a_time() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = poll_and_events(8);
+    let registrator = poll.registrator();
+    let crowd: Vec<Said> = (0..5).map(Said::Wake).collect();
+    // Of different lengths, since how long is long enough is the system's matter.
+    for singles in 40..70 {
+        for _ in 0..singles {
+            registrator.wake(9).unwrap();
+            poll.poll(&mut events, Some(HANG)).unwrap();
+            assert_eq!(said(&events), [Said::Wake(9)]);
+        }
+        (0..5).for_each(|token| registrator.wake(token).unwrap());
+        if singles % 2 == 0 {
+            let mut all = Vec::new();
+            while all.len() < crowd.len() {
+                poll.poll(&mut events, Some(HANG)).unwrap();
+                all.extend(said(&events));
+            }
+            assert_eq!(all, crowd);
+            expect_no_events(&mut poll, &mut events);
+        } else {
+            // It may be the only look, since it does not wait.
+            poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            assert_eq!(said(&events), crowd);
+        }
+    }
 }

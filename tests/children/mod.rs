@@ -14,9 +14,18 @@ const JOB: &str = "MINIMIO_TEST_JOB";
 /// Comes before what a job writes to its standard output, where the test runner writes, too.
 pub(crate) const BEGIN: &[u8] = b"<begin>";
 
-/// A command that will do `job`.
+/// A command that will do `job`. The kernel cannot start a program for another processor without the emulator, which
+/// `MINIMIO_EMULATOR` names.
 pub(crate) fn child(job: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let program = std::env::current_exe().unwrap();
+    let mut command = match std::env::var_os("MINIMIO_EMULATOR") {
+        Some(emulator) => {
+            let mut command = Command::new(emulator);
+            command.arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
     command
         .args(["--exact", JOB_TEST, "--nocapture", "--test-threads", "1"])
         .env(JOB, job);

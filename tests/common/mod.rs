@@ -7,7 +7,6 @@
 //! So a test waits for the event, or calls [`until_done`], [`accept`], [`read_some`] or [`await_bytes`]. It relies on
 //! the result of a call at once only if an event has just promised that result. `.ci/slow-loopback` makes Linux as slow
 //! as the other systems.
-//! as the other systems.
 
 // Every test file is a program of its own, and uses only a part of this module.
 #![allow(dead_code)]
@@ -540,6 +539,22 @@ pub(crate) fn resident_kib() -> usize {
     } else {
         most
     }
+}
+
+/// Lets this process have that many descriptors at least, where the limit was lower.
+#[cfg(unix)]
+pub(crate) fn allow_descriptors(count: usize) {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel may write the limit as long as the call lasts.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    assert_eq!(result, 0);
+    limit.rlim_cur = limit.rlim_cur.max(count as libc::rlim_t);
+    // SAFETY: the kernel reads the limit as long as the call lasts.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// How many descriptors this process can have, less some for other uses.

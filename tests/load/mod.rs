@@ -27,9 +27,11 @@ fn reads_slowly(number: usize) -> bool {
     number % 16 == 5
 }
 
-/// There are only a few of these, since the kernel holds megabytes for each.
+/// How many peers of one child never read, and flood the server: a few, since the kernel holds megabytes for each.
+pub(crate) const FLOODS: usize = 4;
+
 fn never_reads(number: usize) -> bool {
-    number < 4
+    number < FLOODS
 }
 
 /// How many connections the peers of one child close in order. Each of them takes a port for minutes more, and Windows
