@@ -1,8 +1,9 @@
 //! The queue of Linux and Android: [`epoll`](https://man7.org/linux/man-pages/man7/epoll.7.html).
 //!
-//! **The idea.** Every source is in the set edge-triggered, for what [`unix::readiness`](crate::unix::readiness) asks
-//! and nothing else. The 64 bits that epoll hands back with each edge hold the slot of the source and the stamp of the
-//! asking. This file translates interests to `EPOLL…` bits, and those bits to an [`Edge`].
+//! **The idea.** Every source is in the set edge-triggered (or, where reads fill their buffer, for the level), for
+//! what [`unix::readiness`](crate::unix::readiness) asks and nothing else. The 64 bits that epoll hands back with
+//! each edge hold the slot of the source and the stamp of the asking. This file translates interests to `EPOLL…`
+//! bits, and those bits to an [`Edge`].
 //!
 //! **Wakes.** An eventfd is in the set edge-triggered. Each write to it is an edge of its own, so it need not be read,
 //! and a wake costs one `write`. (After 2^64 - 2 writes the eventfd is full. Then it is read once.)
@@ -160,14 +161,17 @@ impl queue::System for Epoll {
             None => ffi::EPOLL_CTL_ADD,
             Some(_) => ffi::EPOLL_CTL_MOD,
         };
-        let mut bits = ffi::EPOLLET;
-        if interests.is_readable() {
-            bits |= READ_BITS;
-        }
-        if interests.is_writable() {
-            bits |= WRITE_BITS;
-        }
+        let bits = bits_of(interests) | ffi::EPOLLET;
         ffi::epoll_ctl(self.set.as_fd(), operation, fd, bits, encode(key))
+    }
+
+    fn has_levels(&self) -> bool {
+        true
+    }
+
+    fn ask_for_level(&self, fd: RawFd, interests: Interests, key: Key) -> io::Result<()> {
+        let bits = bits_of(interests);
+        ffi::epoll_ctl(self.set.as_fd(), ffi::EPOLL_CTL_MOD, fd, bits, encode(key))
     }
 
     fn confirm_beside_urgent(&self, fd: RawFd, ending: &Ending) -> bool {
@@ -217,6 +221,17 @@ impl queue::System for Epoll {
         }
         error
     }
+}
+
+fn bits_of(interests: Interests) -> u32 {
+    let mut bits = 0;
+    if interests.is_readable() {
+        bits |= READ_BITS;
+    }
+    if interests.is_writable() {
+        bits |= WRITE_BITS;
+    }
+    bits
 }
 
 fn encode(key: Key) -> u64 {

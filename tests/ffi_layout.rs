@@ -173,6 +173,26 @@ same_numbers!(unix_ffi, c_int: AF_INET, AF_INET6, SOCK_STREAM, SOCK_CLOEXEC, SOC
 same_numbers!(unix_ffi, c_int: MSG_NOSIGNAL, MSG_PEEK, MSG_CTRUNC, MSG_DONTWAIT, SOL_SOCKET, SO_PEEK_OFF);
 same_numbers!(unix_ffi, c_int: ESRCH, ECHILD, EPERM, ENOENT, EPIPE, ENOTCONN, EINPROGRESS, ECONNREFUSED, ECONNRESET, ECONNABORTED, ETIMEDOUT);
 same_numbers!(unix_ffi, c_int: ENETRESET, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH);
+
+// 3.2
+#[test]
+fn a_failure_of_the_connection_or_of_the_way_to_the_peer_breaks_it() {
+    let breaking = [
+        libc::ECONNRESET,
+        libc::ECONNABORTED,
+        libc::ECONNREFUSED,
+        libc::ETIMEDOUT,
+        libc::ENETRESET,
+        libc::ENETDOWN,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::EHOSTUNREACH,
+    ];
+    assert!(breaking.into_iter().all(unix_ffi::breaks_connection));
+    // The last one is a write to a peer that reads no more, whose answer may still wait to be read.
+    let others = [libc::EAGAIN, libc::EINTR, libc::ENOBUFS, libc::EPIPE];
+    assert!(!others.into_iter().any(unix_ffi::breaks_connection));
+}
 const _: () = assert!(unix_ffi::SEND_FLAGS == libc::MSG_NOSIGNAL);
 same_numbers!(unix_ffi, c_int: F_SETFD, F_GETFL, F_SETFL, FD_CLOEXEC, O_CLOEXEC, O_NONBLOCK);
 same_numbers!(unix_ffi, i16: POLLIN, POLLOUT, POLLERR, POLLHUP);

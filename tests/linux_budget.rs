@@ -254,7 +254,7 @@ fn make_and_drop_a_poll() {
     });
 }
 
-const SCENARIOS: [(&str, fn()); 18] = [
+const SCENARIOS: [(&str, fn()); 19] = [
     ("echo: poll, read, register again, write", || {
         echo(pair(), 4096)
     }),
@@ -262,6 +262,10 @@ const SCENARIOS: [(&str, fn()); 18] = [
         echo(pair(), MESSAGE)
     }),
     ("echo over a Unix stream", || echo(unix_pair(), 4096)),
+    (
+        "echo over a Unix stream with a buffer that the message fills",
+        || echo(unix_pair(), MESSAGE),
+    ),
     (
         "poll for 1 ms after the peer of a Unix stream has read",
         wait_after_the_peer_has_read,

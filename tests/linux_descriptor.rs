@@ -315,13 +315,13 @@ fn a_child_that_shares_a_pipe_takes_from_it() {
         .stdin(Stdio::from(shared))
         .output()
         .unwrap();
-    assert_eq!(taken.stdout, 3u64.to_ne_bytes());
+    // In either order: under an emulator, `head` is a program of the machine below.
+    let taken = <[u8; 8]>::try_from(taken.stdout).unwrap();
+    assert!([3u64.to_le_bytes(), 3u64.to_be_bytes()].contains(&taken));
     assert_eq!(kind_of(counter.read(&mut [0; 8])), ErrorKind::WouldBlock);
     registrator.register(&counter, 2, READABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
     counter.write_all(&1u64.to_ne_bytes()).unwrap();
-    let end = Instant::now() + HANG;
-    assert!(Instant::now() < end);
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
 }
 

@@ -10,7 +10,9 @@ use std::mem::MaybeUninit;
 use std::net;
 use std::os::fd::{AsFd, AsRawFd};
 
-use common::{await_bytes, await_that, expect_events, expect_no_events, pair, watchdog, READABLE};
+use common::{
+    await_bytes, await_that, expect_events, expect_no_events, pair, watchdog, BOTH, READABLE,
+};
 use minimio::{Events, Interests, Poll, TcpStream, UdpSocket};
 use socket2::SockRef;
 
@@ -135,6 +137,29 @@ fn the_urgent_byte_alone_is_no_event_however_short_memory_is() {
     }
 }
 
+// 6.7: the same if a read has filled its buffer before, so that the kernel was asked for the level.
+#[test]
+fn the_urgent_byte_alone_is_no_event_after_a_read_that_filled_its_buffer() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let (mut stream, mut peer) = pair();
+    let registrator = poll.registrator();
+    for _ in 0..2 {
+        registrator.register(&stream, 1, READABLE).unwrap();
+        peer.write_all(b"x").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1);
+    }
+    registrator.register(&stream, 1, READABLE).unwrap();
+    SockRef::from(&peer).send_out_of_band(b"X").unwrap();
+    await_urgent(&stream);
+    expect_no_events(&mut poll, &mut events);
+    peer.write_all(b"def").unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    assert_ne!(stream.read(&mut [0; 64]).unwrap(), 0);
+}
+
 // 2.3, 3.8: a read stops where urgent data was, also if a call of the user's own has taken it before any event.
 #[test]
 fn what_is_behind_urgent_data_that_was_taken_is_told() {
@@ -166,6 +191,66 @@ fn what_is_behind_urgent_data_that_was_taken_is_told() {
         }
     }
     assert_eq!(bytes, b"abcd");
+}
+
+fn take_urgent(stream: &impl AsFd) {
+    let mut byte = [MaybeUninit::uninit()];
+    let taken = SockRef::from(stream).recv_out_of_band(&mut byte);
+    assert_eq!(taken.unwrap(), 1);
+}
+
+// 2.3, 3.8: the same by a call on the borrowed descriptor, after an event has told of the urgent data.
+#[test]
+fn what_is_behind_urgent_data_that_was_told_and_taken_is_told() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let registrator = poll.registrator();
+    let (mut stream, mut peer) = pair();
+    peer.write_all(b"ab").unwrap();
+    SockRef::from(&peer).send_out_of_band(b"!").unwrap();
+    peer.write_all(b"cd").unwrap();
+    await_urgent(&stream);
+    await_bytes(&stream, 2);
+    registrator.register(&stream, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    take_urgent(&stream);
+    registrator.register(&stream, 2, BOTH).unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, true)]);
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 64]);
+    for token in 3.. {
+        let count = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..count]);
+        if bytes.len() == 4 {
+            break;
+        }
+        registrator.register(&stream, token, READABLE).unwrap();
+        expect_events(&mut poll, &mut events, &[(token, true, false)]);
+    }
+    assert_eq!(bytes, b"abcd");
+}
+
+// 3.2, 6.7: where memory is short, the place of the urgent byte is readable also after the byte was taken.
+#[test]
+fn the_place_of_an_urgent_byte_that_was_told_and_taken_is_no_event() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let registrator = poll.registrator();
+    let (mut stream, mut peer) = short_of_memory();
+    peer.write_all(b"a").unwrap();
+    SockRef::from(&peer).send_out_of_band(b"X").unwrap();
+    await_urgent(&stream);
+    await_bytes(&stream, 1);
+    registrator.register(&stream, 1, READABLE).unwrap();
+    expect_events(&mut poll, &mut events, &[(1, true, false)]);
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 1);
+    take_urgent(&stream);
+    registrator.register(&stream, 2, READABLE).unwrap();
+    expect_no_events(&mut poll, &mut events);
+    peer.write_all(b"def").unwrap();
+    expect_events(&mut poll, &mut events, &[(2, true, false)]);
+    assert_ne!(stream.read(&mut [0; 64]).unwrap(), 0);
 }
 
 // 6.7: what the confirming peek takes away from the kernel is not lost.
@@ -240,4 +325,58 @@ fn a_foreign_would_block_is_not_believed() {
     poll.registrator().register(&stream, 2, READABLE).unwrap();
     expect_events(&mut poll, &mut events, &[(2, true, false)]);
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 5);
+}
+
+// 3.2: such a message lies in the socket until the user takes it, and no read does. A time stamp for each packet that is
+// sent makes one. Emulators of other machines may lack that option.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[test]
+fn what_is_in_the_error_queue_is_not_told_again_and_again() {
+    let _watchdog = watchdog();
+    // The first read leaves room, and the second fills its buffer.
+    for room in [8, 1] {
+        let mut poll = Poll::new().unwrap();
+        let mut events = Events::with_capacity(4);
+        let (mut stream, mut peer) = pair();
+        let stamps = libc::SOF_TIMESTAMPING_TX_SOFTWARE | libc::SOF_TIMESTAMPING_SOFTWARE;
+        // SAFETY: the kernel reads the number, whose length is given, as long as the call lasts.
+        let set = unsafe {
+            libc::setsockopt(
+                stream.as_fd().as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_TIMESTAMPING,
+                std::ptr::from_ref(&stamps).cast(),
+                libc::socklen_t::try_from(std::mem::size_of_val(&stamps)).unwrap(),
+            )
+        };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+        let registrator = poll.registrator();
+        registrator.register(&stream, 1, READABLE).unwrap();
+        peer.write_all(b"x").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(stream.read(&mut vec![0; room]).unwrap(), 1);
+        registrator.register(&stream, 1, READABLE).unwrap();
+        stream.write_all(b"answer").unwrap();
+        await_that("a time stamp", || {
+            let mut queue = libc::pollfd {
+                fd: stream.as_fd().as_raw_fd(),
+                events: 0,
+                revents: 0,
+            };
+            // SAFETY: one entry may be written as long as the call lasts, which does not wait.
+            unsafe { libc::poll(&mut queue, 1, 0) == 1 }
+        });
+        // The report of the error, and that of asking for edges, may each be an event.
+        for _ in 0..2 {
+            poll.poll(&mut events, Some(std::time::Duration::from_millis(50)))
+                .unwrap();
+            let kind = stream.read(&mut vec![0; room]).unwrap_err().kind();
+            assert_eq!(kind, ErrorKind::WouldBlock);
+            registrator.register(&stream, 1, READABLE).unwrap();
+        }
+        expect_no_events(&mut poll, &mut events);
+        peer.write_all(b"y").unwrap();
+        expect_events(&mut poll, &mut events, &[(1, true, false)]);
+        assert_eq!(stream.read(&mut vec![0; room]).unwrap(), 1);
+    }
 }

@@ -15,6 +15,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use common::{expect_events, expect_no_events, kind_of, watchdog, READABLE, WRITABLE};
 use minimio::os::unix::{UnixDatagram, UnixListener, UnixStream};
@@ -136,21 +137,31 @@ fn the_bytes_of_several_processes_are_all_reported() {
     expect_no_events(&mut poll, &mut events);
 }
 
+/// Sends a byte to a stream that is armed under 1, and expects its event. Nothing else is in the stream.
+fn expect_a_byte(
+    poll: &mut Poll,
+    events: &mut Events,
+    mut near: &UnixStream,
+    mut far: &UnixStream,
+) {
+    far.write_all(b"x").unwrap();
+    expect_events(poll, events, &[(1, true, false)]);
+    assert_eq!(near.read(&mut [0; 16]).unwrap(), 1);
+}
+
 // 6.7: epoll says that it is readable, and a read would block.
 #[test]
 fn an_urgent_byte_alone_is_no_event() {
     let _watchdog = watchdog();
     let (mut poll, mut events) = queue();
-    let (near, mut far) = UnixStream::pair().unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
     let registrator = poll.registrator();
     for _ in 0..3 {
         registrator.register(&near, 1, READABLE).unwrap();
         send_urgent(&far);
         expect_no_events(&mut poll, &mut events);
         // What comes behind it is one.
-        far.write_all(b"x").unwrap();
-        expect_events(&mut poll, &mut events, &[(1, true, false)]);
-        assert_eq!((&near).read(&mut [0; 16]).unwrap(), 1);
+        expect_a_byte(&mut poll, &mut events, &near, &far);
     }
 }
 
@@ -171,9 +182,66 @@ fn an_urgent_byte_behind_others_is_told_by_a_hint() {
     // Its place stays in the stream, and the kernel calls that readable, without the mark of urgent data.
     registrator.register(&near, 1, READABLE).unwrap();
     expect_no_events(&mut poll, &mut events);
-    far.write_all(b"c").unwrap();
-    expect_events(&mut poll, &mut events, &[(1, true, false)]);
-    assert_eq!((&near).read(&mut [0; 16]).unwrap(), 1);
+    expect_a_byte(&mut poll, &mut events, &near, &far);
+}
+
+/// A stream that epoll reports the level of, since reads have filled their buffer, and its peer. It is armed.
+fn stream_with_a_level(poll: &mut Poll, events: &mut Events) -> (UnixStream, UnixStream) {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    for _ in 0..2 {
+        poll.registrator().register(&near, 1, READABLE).unwrap();
+        far.write_all(b"x").unwrap();
+        expect_events(poll, events, &[(1, true, false)]);
+        assert_eq!((&near).read(&mut [0; 1]).unwrap(), 1);
+    }
+    poll.registrator().register(&near, 1, READABLE).unwrap();
+    (near, far)
+}
+
+// 6.7: the same where reads have filled their buffer.
+#[test]
+fn an_urgent_byte_alone_is_no_event_after_reads_that_filled_their_buffer() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = queue();
+    let (near, far) = stream_with_a_level(&mut poll, &mut events);
+    send_urgent(&far);
+    expect_no_events(&mut poll, &mut events);
+    expect_a_byte(&mut poll, &mut events, &near, &far);
+}
+
+// 3.2, 3.8: a call of the user's own takes the urgent byte before any event. What is left of it is reported once at most.
+#[test]
+fn the_place_of_an_urgent_byte_is_not_told_again_and_again() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = queue();
+    let (near, far) = stream_with_a_level(&mut poll, &mut events);
+    send_urgent(&far);
+    assert_eq!(take_urgent(&near).unwrap(), 1);
+    poll.poll(&mut events, Some(Duration::from_millis(20)))
+        .unwrap();
+    let read = (&near).read(&mut [0; 1]);
+    assert_eq!(kind_of(read), ErrorKind::WouldBlock);
+    poll.registrator().register(&near, 1, READABLE).unwrap();
+    expect_no_events(&mut poll, &mut events);
+    expect_a_byte(&mut poll, &mut events, &near, &far);
+}
+
+// 4.1: it returns 0 only if nothing is there.
+#[test]
+fn a_poll_that_does_not_wait_tells_of_bytes_after_a_call_of_the_users_own() {
+    let _watchdog = watchdog();
+    let (mut poll, mut events) = queue();
+    let (near, mut far) = stream_with_a_level(&mut poll, &mut events);
+    let nothing = near.try_io(READABLE, |_| -> io::Result<()> {
+        Err(ErrorKind::WouldBlock.into())
+    });
+    assert_eq!(kind_of(nothing), ErrorKind::WouldBlock);
+    for token in [1, 2, 3] {
+        poll.registrator().register(&near, token, READABLE).unwrap();
+        far.write_all(b"x").unwrap();
+        assert_eq!(poll.poll(&mut events, Some(Duration::ZERO)).unwrap(), 1);
+        assert_eq!((&near).read(&mut [0; 1]).unwrap(), 1);
+    }
 }
 
 // 6.1: a read stops where an urgent byte was, also if no edge has ever told of it.

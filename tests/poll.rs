@@ -381,10 +381,31 @@ fn capacity_1_hands_out_both_interests_of_one_source_under_two_tokens() {
 
 // 4.1
 #[test]
+fn both_interests_under_one_token_share_an_event_on_linux_alone() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let (stream, mut peer) = pair();
+    peer.write_all(b"x").unwrap();
+    await_bytes(&stream, 1);
+    poll.registrator().register(&stream, 1, BOTH).unwrap();
+    let mut seen = 0;
+    while seen < 2 {
+        assert_ne!(poll.poll(&mut events, Some(HANG)).unwrap(), 0);
+        for event in &events {
+            let both = event.is_readable() && event.is_writable();
+            assert!(!both || cfg!(any(target_os = "linux", target_os = "android")));
+            seen += 1 + usize::from(both);
+        }
+    }
+    assert_eq!(seen, 2);
+}
+
+// 4.1
+#[test]
 fn a_large_batch_takes_many_ready_sources() {
     let _watchdog = watchdog();
     let mut poll = Poll::new().unwrap();
-    // This is more than one call takes from the system.
     let mut events = Events::with_capacity(100_000);
     let sockets: Vec<UdpSocket> = (0..150)
         .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
@@ -398,6 +419,33 @@ fn a_large_batch_takes_many_ready_sources() {
     }
     expect_events(&mut poll, &mut events, &expected);
     expect_no_events(&mut poll, &mut events);
+}
+
+// 4.1
+#[test]
+fn one_poll_takes_1024_from_the_system_and_the_next_the_rest() {
+    const MOST: usize = 1_024;
+    let _watchdog = watchdog();
+    #[cfg(unix)]
+    common::allow_descriptors(2 * MOST);
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(2 * MOST);
+    let sockets: Vec<UdpSocket> = (0..MOST + MOST / 2)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    for (token, socket) in sockets.iter().enumerate() {
+        poll.registrator()
+            .register(socket, token, WRITABLE)
+            .unwrap();
+    }
+    let mut tokens = Vec::new();
+    while tokens.len() < sockets.len() {
+        let count = poll.poll(&mut events, Some(HANG)).unwrap();
+        assert!((1..=MOST).contains(&count), "{count} events");
+        tokens.extend(events.iter().map(|event| event.id()));
+    }
+    tokens.sort_unstable();
+    assert!(tokens.into_iter().eq(0..sockets.len()));
 }
 
 // 4.1

@@ -7,11 +7,13 @@ mod common;
 
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
 use common::{
-    await_bytes, expect_events, let_it_block, pair, said, watchdog, Said, BOTH, READABLE, WRITABLE,
+    await_bytes, effort, expect_events, let_it_block, pair, said, watchdog, Said, BOTH, READABLE,
+    WRITABLE,
 };
 use minimio::{is_closed, Events, Poll};
 
@@ -104,6 +106,34 @@ fn a_wake_makes_a_poll_readable() {
         });
         assert_eq!(poll.poll(&mut events, Some(Duration::ZERO)).unwrap(), 1);
         assert_eq!(said(&events), [Said::Wake(token)]);
+    }
+}
+
+// 4.1: such a loop asks without waiting. The stream is readable and armed all the time, while another thread arms it for
+// writing, too.
+#[test]
+fn a_poll_that_does_not_wait_tells_of_what_another_thread_registers() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(8);
+    let (stream, mut peer) = pair();
+    peer.write_all(b"x").unwrap();
+    await_bytes(&stream, 1);
+    let registrator = poll.registrator();
+    for round in 0..effort(2000) {
+        registrator.register(&stream, 1, READABLE).unwrap();
+        let began = Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                began.wait();
+                // At another moment each time.
+                (0..round % 97 * 4).for_each(|_| std::hint::spin_loop());
+                registrator.register(&stream, 1, BOTH).unwrap();
+            });
+            began.wait();
+            assert_ne!(poll.poll(&mut events, Some(Duration::ZERO)).unwrap(), 0);
+        });
+        registrator.deregister(&stream).unwrap();
     }
 }
 

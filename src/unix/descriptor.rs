@@ -87,7 +87,7 @@ impl<T: AsFd> Descriptor<T> {
     }
 
     pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
-        with.disarm(&self.source, interests)
+        with.disarm(&*self.source, interests)
     }
 
     /// Makes a call of the user's own. Its `WouldBlock` is noted if the system agrees.
@@ -111,7 +111,7 @@ impl<T: AsFd> Descriptor<T> {
         if let Some(queue) = self.source.membership.get() {
             // It leaves the table also if `as_fd` panics, so that nothing is told of it any more.
             let number = panic::catch_unwind(AssertUnwindSafe(|| self.number()));
-            queue.leave(&self.source, number.unwrap_or(Number::NONE));
+            queue.leave(&*self.source, number.unwrap_or(Number::NONE));
         }
     }
 }

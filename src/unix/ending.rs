@@ -61,8 +61,9 @@ impl Ending {
         }
     }
 
-    /// Goes from the word to the next, if there is one, and returns what the word was.
-    fn change(&self, next: impl Fn(u32) -> Option<u32>) -> u32 {
+    /// Goes from the word to the next, if there is one, and returns what the word was. It is compiled once for all, since
+    /// no call that moves bytes comes here.
+    fn change(&self, next: &dyn Fn(u32) -> Option<u32>) -> u32 {
         self.word
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
             .unwrap_or_else(|word| word)
@@ -81,12 +82,12 @@ impl Ending {
     /// Keeps a failure, unless one is kept already.
     fn keep_with(&self, code: Code, bits: u32) -> u32 {
         let code = u32::try_from(code).unwrap_or(0) & CODE;
-        self.change(|word| (word & CODE == 0).then_some(word | code | bits))
+        self.change(&|word| (word & CODE == 0).then_some(word | code | bits))
     }
 
     /// A call gave an end. Returns the failure to tell instead, if there is one.
     pub(crate) fn read_ended(&self) -> Option<Code> {
-        let before = self.change(|word| match word & (CODE | END_TOLD) {
+        let before = self.change(&|word| match word & (CODE | END_TOLD) {
             0 => Some(word | END_TOLD),
             told if told & END_TOLD != 0 => None,
             _ => Some(word & !UNTOLD),
@@ -100,7 +101,7 @@ impl Ending {
         let before = self.keep_with(code, UNTAKEN);
         let tells = direction == Direction::Write || before & END_TOLD == 0;
         if tells {
-            self.change(|word| Some(word & !UNTOLD));
+            self.change(&|word| Some(word & !UNTOLD));
         }
         tells
     }
@@ -112,32 +113,32 @@ impl Ending {
             Direction::Read => word & END_TOLD == 0,
             Direction::Write => word & UNTOLD != 0,
         };
-        let before = self.change(|word| tells(word).then_some(word & !UNTOLD));
+        let before = self.change(&|word| tells(word).then_some(word & !UNTOLD));
         code(before).filter(|_| tells(before))
     }
 
     /// `take_error` has told the user this failure, which the kernel had kept.
     pub(crate) fn taken(&self, told: Code) {
         self.keep_with(told, 0);
-        self.change(|word| (code(word) == Some(told)).then_some(word & !(UNTOLD | UNTAKEN)));
+        self.change(&|word| (code(word) == Some(told)).then_some(word & !(UNTOLD | UNTAKEN)));
     }
 
     /// What is left for `take_error` to tell.
     pub(crate) fn take(&self) -> Option<Code> {
         let before =
-            self.change(|word| (word & UNTAKEN != 0).then_some(word & !(UNTOLD | UNTAKEN)));
+            self.change(&|word| (word & UNTAKEN != 0).then_some(word & !(UNTOLD | UNTAKEN)));
         code(before).filter(|_| before & UNTAKEN != 0)
     }
 
     /// The failure that the user was not told of. The caller tells it.
     pub(crate) fn take_untold(&self) -> Option<Code> {
-        let before = self.change(|word| Some(word & !UNTOLD));
+        let before = self.change(&|word| Some(word & !UNTOLD));
         code(before).filter(|_| before & UNTOLD != 0)
     }
 
     /// The user has shut the direction.
     pub(crate) fn shut(&self, direction: Direction) {
-        self.change(|word| Some(word | shut_bit(direction)));
+        self.change(&|word| Some(word | shut_bit(direction)));
     }
 
     #[inline]
@@ -147,7 +148,7 @@ impl Ending {
 
     /// The stream is not connected yet, so that its first failure may be that of its connect.
     pub(crate) fn may_fail_to_connect(&self) {
-        self.change(|word| Some(word | MAY_FAIL));
+        self.change(&|word| Some(word | MAY_FAIL));
     }
 
     pub(crate) fn may_have_failed_to_connect(&self) -> bool {

@@ -1,8 +1,8 @@
 //! The ends of a pipe on Unix.
 //!
 //! A write that moved fewer bytes than it was given has met the end of the room, as on a stream. A short read proves
-//! nothing: if the writer uses `O_DIRECT`, each of its writes is a packet, and a read stops behind one. So the price of a
-//! read that does not end in `WouldBlock` is one question to the kernel at the next registration.
+//! nothing: if the writer uses `O_DIRECT`, each of its writes is a packet, and a read stops behind one. So after a read
+//! that does not end in `WouldBlock` the next registration asks the kernel, or epoll reports the level.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};

@@ -25,9 +25,9 @@ use crate::hooks::sync::{fence, lock, AtomicU32, Mutex, MutexGuard, Ordering};
 use crate::interests::{Interests, Token};
 use crate::numbers::NumberMap;
 use crate::unix::ending::Ending;
-use crate::unix::readiness::{next_wait, Edge, Kernel, Key, State};
+use crate::unix::readiness::{next_wait, Edge, Kernel, Key, Overtaken, State};
 use crate::unix::slots::Slots;
-use crate::unix::source::{Number, Socket, Source};
+use crate::unix::source::{AnySource, Number, Socket, Source};
 use crate::unix::wakes::Wakes;
 use crate::unix::{self, ffi};
 
@@ -41,6 +41,16 @@ pub(crate) trait System: fmt::Debug + Send + Sync {
         interests: Interests,
         key: Key,
     ) -> io::Result<()>;
+
+    /// See [`Kernel::has_levels`].
+    fn has_levels(&self) -> bool {
+        false
+    }
+
+    /// See [`Kernel::ask_for_level`].
+    fn ask_for_level(&self, _fd: RawFd, _interests: Interests, _key: Key) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// See [`Kernel::confirm`].
     fn confirm(&self, fd: RawFd, interests: Interests) -> Interests {
@@ -80,7 +90,7 @@ pub(crate) struct Queue<S> {
 
 /// What belongs to a queue.
 struct Table<S> {
-    sources: Slots<Arc<Source<S, dyn Socket>>>,
+    sources: Slots<Arc<AnySource<S>>>,
     /// What is left of edges that did not fit into the batch, by slot, for sources of which the polling thread must not
     /// ask the kernel again. It has its turn with the next notice.
     postponed: NumberMap<Edge>,
@@ -126,6 +136,7 @@ impl<S: System> Queue<S> {
         Batch {
             queue: self,
             table: lock(&self.table),
+            was_overtaken: false,
         }
     }
 
@@ -139,9 +150,9 @@ impl<S: System> Queue<S> {
 
     /// Takes a source in and arms it. The number of its descriptor is `number` now. It may have been in before with another
     /// number, and then it stays armed for what it was armed for. `false` if it is in with that number by now.
-    fn enter<T: Socket>(
+    fn enter(
         self: &Arc<Self>,
-        source: &Arc<Source<S, T>>,
+        source: &Arc<AnySource<S>>,
         number: RawFd,
         token: Token,
         interests: Interests,
@@ -177,14 +188,14 @@ impl<S: System> Queue<S> {
             source.socket.set(Number::NONE);
             return Err(error);
         }
-        table.sources.insert(Arc::<Source<S, T>>::clone(source));
+        table.sources.insert(Arc::clone(source));
         // It may have been set before, to the same queue.
         drop(source.membership.set(Arc::clone(self)));
         Ok(true)
     }
 
     /// Takes a source out. The number of its descriptor is `number` now. No edge of it fires after this has returned.
-    pub(crate) fn leave<T: Socket>(&self, source: &Source<S, T>, number: RawFd) {
+    pub(crate) fn leave(&self, source: &AnySource<S>, number: RawFd) {
         let mut table = lock(&self.table);
         let mut state = source.readiness.lock();
         let removed = self.take_out(&mut table, &mut state, source, number);
@@ -196,13 +207,13 @@ impl<S: System> Queue<S> {
 
     /// The system's queue is told only if the number is still the same: another one would be a stranger's, or would have
     /// been given up by now.
-    fn take_out<T: Socket>(
+    fn take_out(
         &self,
         table: &mut Table<S>,
         state: &mut State,
-        source: &Source<S, T>,
+        source: &AnySource<S>,
         number: RawFd,
-    ) -> Option<Arc<Source<S, dyn Socket>>> {
+    ) -> Option<Arc<AnySource<S>>> {
         let removed = table.sources.remove(state.key);
         if source.socket.number() == number {
             self.system.leave(number, state.asked);
@@ -211,7 +222,7 @@ impl<S: System> Queue<S> {
         removed
     }
 
-    fn at<'a, T: ?Sized>(&'a self, source: &'a Source<S, T>) -> At<'a, S, T> {
+    fn at<'a>(&'a self, source: &'a AnySource<S>) -> At<'a, S> {
         At {
             queue: self,
             source,
@@ -232,6 +243,8 @@ impl<S: fmt::Debug> fmt::Debug for Queue<S> {
 pub(crate) struct Batch<'a, S> {
     queue: &'a Queue<S>,
     table: MutexGuard<'a, Table<S>>,
+    /// The kernel was asked anew for a source of which an edge had been reaped. It has reported again whatever held.
+    was_overtaken: bool,
 }
 
 impl<S: System> Batch<'_, S> {
@@ -241,8 +254,13 @@ impl<S: System> Batch<'_, S> {
             return;
         };
         let kernel = self.queue.at(source);
-        let Some(mut rest) = source.readiness.edge(&kernel, edge, events) else {
-            return;
+        let mut rest = match source.readiness.edge(&kernel, edge, events) {
+            Ok(Some(rest)) => rest,
+            Ok(None) => return,
+            Err(Overtaken) => {
+                self.was_overtaken = true;
+                return;
+            }
         };
         match self.table.postponed.get(&(slot as usize)) {
             // This edge has told nothing of what is left of that one.
@@ -252,6 +270,11 @@ impl<S: System> Batch<'_, S> {
         }
         self.table.postponed.insert(slot as usize, rest);
         self.queue.system.notice();
+    }
+
+    /// Whether the next wait finds what an edge would have told that was handled too late.
+    pub(crate) fn was_overtaken(&self) -> bool {
+        self.was_overtaken
     }
 
     /// Hands out what was postponed, as far as there is room.
@@ -321,19 +344,15 @@ impl<S: System> Registrator<S> {
         token: Token,
         interests: Interests,
     ) -> io::Result<()> {
-        let queue = &self.queue;
-        let enter = || queue.enter(source, number, token, interests);
-        let is_in = source.membership.get().is_some() && source.socket.is_still(number);
+        let enter = || {
+            let source: Arc<AnySource<S>> = Arc::<Source<S, T>>::clone(source);
+            self.queue.enter(&source, number, token, interests)
+        };
+        let is_in = self.has(&**source) && source.socket.is_still(number);
         if !is_in && enter()? {
             return Ok(());
         }
-        if !self.has(source) {
-            return Err(error::other_poll());
-        }
-        let kernel = queue.at(source);
-        let armed = source
-            .readiness
-            .arm(&kernel, token, interests, &queue.wait_number);
+        let armed = self.arm(&**source, token, interests);
         if matches!(&armed, Err(error) if error.raw_os_error() == Some(ffi::ENOENT)) {
             // The user has closed the descriptor and opened another one that got its number.
             source.socket.change();
@@ -344,11 +363,16 @@ impl<S: System> Registrator<S> {
         armed
     }
 
-    pub(crate) fn disarm<T: Socket>(
-        &self,
-        source: &Source<S, T>,
-        interests: Interests,
-    ) -> io::Result<()> {
+    /// Arms a source that is in this queue.
+    fn arm(&self, source: &AnySource<S>, token: Token, interests: Interests) -> io::Result<()> {
+        let queue = &self.queue;
+        let kernel = queue.at(source);
+        source
+            .readiness
+            .arm(&kernel, token, interests, &queue.wait_number)
+    }
+
+    pub(crate) fn disarm(&self, source: &AnySource<S>, interests: Interests) -> io::Result<()> {
         if !self.has(source) {
             return Err(error::not_registered());
         }
@@ -357,7 +381,7 @@ impl<S: System> Registrator<S> {
     }
 
     /// Whether a source belongs to this queue.
-    fn has<T: Socket>(&self, source: &Source<S, T>) -> bool {
+    fn has(&self, source: &AnySource<S>) -> bool {
         let queue = source.membership.get();
         queue.is_some_and(|queue| Arc::ptr_eq(queue, &self.queue))
     }
@@ -383,15 +407,24 @@ impl<S: System> Registrator<S> {
 }
 
 /// The queue of the system, for one source.
-struct At<'a, S, T: ?Sized> {
+struct At<'a, S> {
     queue: &'a Queue<S>,
-    source: &'a Source<S, T>,
+    source: &'a AnySource<S>,
 }
 
-impl<S: System, T: Socket + ?Sized> Kernel for At<'_, S, T> {
+impl<S: System> Kernel for At<'_, S> {
     fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()> {
         let fd = self.source.socket.number();
         self.queue.system.ask(fd, before, interests, key)
+    }
+
+    fn has_levels(&self) -> bool {
+        self.queue.system.has_levels()
+    }
+
+    fn ask_for_level(&self, interests: Interests, key: Key) -> io::Result<()> {
+        let fd = self.source.socket.number();
+        self.queue.system.ask_for_level(fd, interests, key)
     }
 
     fn confirm(&self, interests: Interests) -> Interests {

@@ -19,6 +19,7 @@
 //! | a call on a stream moved fewer bytes than it had room for | yes, unless the last edge was *odd* |
 //! | a call filled its buffer, moved a datagram, accepted, or met the end | as it was: nothing is known |
 //! | a peek, whatever it returned | as it was: with `SO_PEEK_OFF` a read might still give bytes |
+//! | the kernel is asked for the *level* | yes, and it stays so when an edge is handled |
 //!
 //! A call of the user's own is believed only if the system agrees (`Source::try_io`).
 //!
@@ -27,13 +28,24 @@
 //! bytes, and the end makes no edge of its own. The BSDs do not mark urgent data, but count the bytes that wait. There
 //! a short read has met the end only if it took all the bytes that were counted.
 //!
+//! **Reads that fill their buffer.** Such a read leaves open whether there is more, so the next registration has to ask
+//! the kernel. epoll can also report the *level*: each wait tells whether the source is readable then, which it finds out
+//! within the call. So where a registration has to ask for reading alone on a stream or a pipe, it asks for the level, and
+//! no later registration asks until something else is wanted. A level that nobody waits for would end every wait. So the
+//! first one is answered by asking for edges, and that source is never asked for the level again. The same is done when
+//! a report tells of urgent data or of an error, which no read may end, such as a message in the error queue of a socket;
+//! and on a Unix stream after a call of the user's own, which may have taken urgent data unseen.
+//!
 //! An edge may also say too much. With urgent data in the socket, Linux may report the urgent byte alone as readable,
 //! and no read gives that byte. So such an edge is confirmed ([`Kernel::confirm_beside_urgent`]).
 //!
-//! A read of a Unix stream also stops behind descriptors that were sent along. Linux marks such a read, and it does not
-//! come here as a short one. It stops where urgent data was, too, and once that was taken, nothing marks the place any
-//! more, which counts as readable besides. So after urgent data has come, every edge of that stream is confirmed, and no
-//! short read proves anything. Nor does one after a call of the user's own, which may have taken urgent data unseen.
+//! A read also stops where urgent data was. Once that was taken, nothing marks the place any more. It counts as readable
+//! besides: on a Unix stream always, and on a TCP stream if memory is short. So after urgent data has come, every edge of
+//! that stream is confirmed, and no short read proves anything. Nor does one after a call of the user's own, which may have
+//! taken urgent data unseen.
+//!
+//! A read of a Unix stream stops behind descriptors that were sent along, too. Linux marks such a read, and it does not
+//! come here as a short one.
 //!
 //! # Invariants
 //! 1. **Armed implies owed.** The kernel will report whatever a registration waits for. [`arm`](Readiness::arm) keeps
@@ -46,6 +58,8 @@
 //!    question to the kernel, and no event. Notes are taken into `owed` before anything is decided by it.
 //! 4. **One stamp an asking.** The kernel hands back the stamp of the last asking with each edge. An edge that was
 //!    reaped before that asking has an older stamp, and is ignored, since the asking has reported again whatever held.
+//! 5. **A level is wanted.** While the kernel reports the level of a source, it is asked for reading and nothing else,
+//!    and reading is owed. A report of it that fires nothing ends that, and so does every other asking.
 //!
 //! # Interleavings
 //! Other threads read, write and register while the polling thread handles what it has reaped. Two orders are
@@ -127,6 +141,15 @@ pub(crate) enum Kind {
     Edges,
 }
 
+/// Whether the kernel was asked for the level of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Off,
+    On,
+    /// It is off and stays so, since a level was reported that nobody waited for.
+    Never,
+}
+
 /// What the kernel hands back with each edge: which slot of the queue the edge is about, and which asking it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -161,11 +184,39 @@ pub(crate) struct Edge {
     pub(crate) hints: Hints,
 }
 
+impl Edge {
+    /// What is told later of this edge, if anything is.
+    fn rest(&self, left: Interests) -> Option<Edge> {
+        let rest = Edge {
+            wait: POSTPONED,
+            told: Interests::empty(),
+            ready: left,
+            ..*self
+        };
+        (!left.is_empty()).then_some(rest)
+    }
+}
+
+/// An edge is older than the last asking, which has reported anew whatever held.
+#[derive(Debug)]
+pub(crate) struct Overtaken;
+
 /// What the state machine needs of the system, for one source.
 pub(crate) trait Kernel {
     /// Asks for edges of `interests` and no others, which are to come with `key`. What holds already is reported at
     /// once. `before` is what was asked for until now, or `None` if the source was never in the queue.
     fn ask(&self, before: Option<Interests>, interests: Interests, key: Key) -> io::Result<()>;
+
+    /// Whether the system has [`ask_for_level`](Kernel::ask_for_level).
+    fn has_levels(&self) -> bool {
+        false
+    }
+
+    /// Asks for the level of a source that is in the queue: each wait is to report which of `interests` hold then, until
+    /// the next asking.
+    fn ask_for_level(&self, _interests: Interests, _key: Key) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Which of `interests` hold right now.
     fn confirm(&self, interests: Interests) -> Interests;
@@ -248,14 +299,15 @@ pub(crate) struct State {
     owed: Interests,
     /// What the kernel was last asked for.
     pub(crate) asked: Interests,
+    level: Level,
     /// How many of the bytes that the last edge counted were not taken by short reads.
     waiting: u64,
     /// How many edges in a row have fired no event.
     wasted: u8,
-    /// Urgent data has come on a Unix stream. Once it was taken, the kernel reports its place as readable, unmarked.
+    /// Urgent data has come on a stream. Once it was taken, the kernel may report its place as readable, unmarked.
     had_urgent: bool,
-    /// A short read of a stream proves nothing, since a call of the user's own may have taken urgent data: a read stops
-    /// where that was. On a Unix stream also since urgent data has come.
+    /// A short read of a stream proves nothing: urgent data has come, or a call of the user's own may have taken some, and
+    /// a read stops where that was.
     reads_stop: bool,
     /// The direction whose turn it is if the batch has room for one event only.
     first: Direction,
@@ -275,6 +327,7 @@ impl Readiness {
                 armed: Interests::empty(),
                 owed: Interests::empty(),
                 asked: Interests::empty(),
+                level: Level::Off,
                 waiting: 0,
                 wasted: 0,
                 had_urgent: false,
@@ -370,12 +423,30 @@ impl Readiness {
         let mut wait = wait_number.load(Ordering::Relaxed);
         if self.kind == Kind::Edges || !state.owed.contains(state.armed | interests) {
             let (asked, wanted) = (state.asked, state.armed | state.owed | interests);
-            state.ask(kernel, Some(asked), wanted)?;
+            // A read has most likely filled its buffer, and the next one will.
+            let suits = self.can_have_level(&state) && wanted == Interests::READABLE;
+            if suits && state.level != Level::Never && kernel.has_levels() {
+                state.ask_for_level(kernel, wanted)?;
+            } else {
+                state.ask(kernel, Some(asked), wanted)?;
+            }
             wait = SURE;
         }
         state.set_armed(token, interests, wait);
         state.wasted = 0;
         Ok(())
+    }
+
+    /// Whether a level is worth asking for. It is on streams, where reads may fill their buffers, and on pipes, where a
+    /// short read proves nothing. It is not on a stream that had urgent data: the place where that was may count as
+    /// readable. An edge tells of it once, and a level would do so in every wait.
+    fn can_have_level(&self, state: &State) -> bool {
+        match self.kind {
+            Kind::Reader => true,
+            Kind::Stream => !state.had_urgent,
+            Kind::UnixStream => !state.reads_stop,
+            _ => false,
+        }
     }
 
     /// Disarms `interests`. What the kernel owes stays owed.
@@ -389,38 +460,88 @@ impl Readiness {
         kernel: &impl Kernel,
         edge: &Edge,
         events: &mut Events,
-    ) -> Option<Edge> {
+    ) -> Result<Option<Edge>, Overtaken> {
         let mut state = self.lock();
         if edge.stamp != state.key.stamp {
-            return None;
+            return Err(Overtaken);
         }
-        self.mark(&mut state, edge);
-        let ready = self.confirmed(&state, kernel, edge)?;
-        let mut hints = edge.hints;
-        // A kernel that has reported a failure once speaks of an end alone from then on.
-        hints.error |= hints.is_closing() && self.ending.is_broken();
+        Ok(match self.kind {
+            Kind::Edges => self.lasting_edge(&mut state, kernel, edge, events),
+            _ => self.ending_edge(&mut state, kernel, edge, events),
+        })
+    }
+
+    /// Turns an edge into events where a registration ends with its event.
+    fn ending_edge(
+        &self,
+        state: &mut State,
+        kernel: &impl Kernel,
+        edge: &Edge,
+        events: &mut Events,
+    ) -> Option<Edge> {
+        self.mark(state, edge);
+        let may_stay = state.armed.is_readable() && self.can_have_level(state) && !edge.hints.error;
+        let leaves = state.level == Level::On && !may_stay;
+        // What is armed is told before, since a wait that does not block may be the last one.
+        let confirmed = match leaves && !state.armed.is_readable() {
+            true => None,
+            false => self.confirmed(state, kernel, edge),
+        };
+        let Some(ready) = confirmed else {
+            if leaves {
+                self.leave_level(state, kernel);
+            }
+            return None;
+        };
         let quiet = (ready & state.asked) - state.armed;
         state.wasted = match ready.intersects(state.armed) {
             true => 0,
             false => state.wasted.saturating_add(1),
         };
-        let left = self.fire(&mut state, kernel, ready, hints, events);
-        if matches!(self.kind, Kind::Descriptor | Kind::Edges) {
-            let rest = Edge {
-                wait: POSTPONED,
-                told: Interests::empty(),
-                ready: left,
-                ..*edge
-            };
-            return (!left.is_empty()).then_some(rest);
+        let left = self.fire(state, kernel, edge, ready, events);
+        if self.kind == Kind::Descriptor {
+            return edge.rest(left);
         }
         let reports_each_send = matches!(self.kind, Kind::Datagram | Kind::UnixStream);
         let unwanted_sends = reports_each_send && quiet.is_writable();
         let silence = !quiet.is_empty() && (state.wasted >= WASTED_WAKES || unwanted_sends);
-        if !left.is_empty() || silence {
-            self.ask_anew(&mut state, kernel, ready);
+        if leaves {
+            self.leave_level(state, kernel);
+        } else if !left.is_empty() || silence {
+            self.ask_anew(state, kernel, ready);
         }
         None
+    }
+
+    /// The same for lasting edges. Each of them is an event, so there is nothing to confirm, and a registration asks the
+    /// kernel always. Only what was postponed is dropped if a call has met the end since.
+    fn lasting_edge(
+        &self,
+        state: &mut State,
+        kernel: &impl Kernel,
+        edge: &Edge,
+        events: &mut Events,
+    ) -> Option<Edge> {
+        let mut ready = edge.ready;
+        if edge.wait == POSTPONED {
+            ready -= self.drained_since(ready);
+        } else if edge.hints.priority {
+            // Also if nothing but urgent data has come.
+            ready |= Interests::READABLE;
+        }
+        edge.rest(self.fire(state, kernel, edge, ready, events))
+    }
+
+    /// The directions of something postponed in which a call has met the end since then, and knows better.
+    fn drained_since(&self, postponed: Interests) -> Interests {
+        let mut drained = Interests::empty();
+        for direction in [Read, Write] {
+            let when = self.drained[direction.index()].load(Ordering::Acquire);
+            if when == self.tick(direction).0 {
+                drained |= direction.interest();
+            }
+        }
+        postponed & drained
     }
 
     /// Makes the events of the directions in `ready` that are armed. Returns those for which the batch has no room.
@@ -428,10 +549,13 @@ impl Readiness {
         &self,
         state: &mut State,
         kernel: &impl Kernel,
+        edge: &Edge,
         ready: Interests,
-        hints: Hints,
         events: &mut Events,
     ) -> Interests {
+        let mut hints = edge.hints;
+        // A kernel that has reported a failure once speaks of an end alone from then on.
+        hints.error |= hints.is_closing() && self.ending.is_broken();
         let mut pushed = None;
         let mut left = Interests::empty();
         for direction in [state.first, state.first.other()] {
@@ -454,26 +578,19 @@ impl Readiness {
                 }
                 state.armed -= interest;
             }
-            state.owed -= interest;
+            // A level is reported by the next wait, too.
+            if state.level != Level::On {
+                state.owed -= interest;
+            }
             self.move_tick(direction, self.tick(direction).mark());
         }
         left
     }
 
-    /// Whether no look by `poll(2)` confirms what an edge says: a lasting edge may be false, and the look would take an
-    /// urgent condition away from some files.
-    fn is_believed(&self, hints: Hints) -> bool {
-        match self.kind {
-            Kind::Edges => true,
-            Kind::Descriptor => hints.priority,
-            _ => false,
-        }
-    }
-
     /// Takes in what an edge says of short transfers.
     fn mark(&self, state: &mut State, edge: &Edge) {
         let told = edge.told & state.asked;
-        if self.kind == Kind::UnixStream && edge.hints.priority {
+        if self.is_stream() && edge.hints.priority {
             (state.had_urgent, state.reads_stop) = (true, true);
         }
         if told.is_readable() {
@@ -499,16 +616,7 @@ impl Readiness {
     fn confirmed(&self, state: &State, kernel: &impl Kernel, edge: &Edge) -> Option<Interests> {
         let mut ready = edge.ready;
         if edge.wait == POSTPONED {
-            // A call that has met the end since then knows better.
-            for direction in [Read, Write] {
-                let drained = self.drained[direction.index()].load(Ordering::Acquire);
-                if drained == self.tick(direction).0 {
-                    ready -= direction.interest();
-                }
-            }
-        } else if self.kind == Kind::Edges && edge.hints.priority {
-            // Also if nothing but urgent data has come.
-            ready |= Interests::READABLE;
+            ready -= self.drained_since(ready);
         }
         let may_be_urgent = (edge.urgent && self.is_stream()) || state.had_urgent;
         let is_armed = (ready & state.armed).is_readable();
@@ -520,7 +628,9 @@ impl Readiness {
             }
         }
         let unsure = state.unsure(ready, edge.wait);
-        if !unsure.is_empty() && !self.is_believed(edge.hints) {
+        // A look would take an urgent condition away from some files.
+        let is_believed = self.kind == Kind::Descriptor && edge.hints.priority;
+        if !unsure.is_empty() && !is_believed {
             // If it does not hold, the bytes were taken before the registration that waits.
             ready = (ready - unsure) | (kernel.confirm(unsure) & unsure);
             if ready.is_empty() {
@@ -528,6 +638,16 @@ impl Readiness {
             }
         }
         Some(ready)
+    }
+
+    /// Asks for edges again, since each wait would report the level: nobody waits for it, or no read may end what it tells.
+    /// What is armed is reported once more.
+    #[cold]
+    fn leave_level(&self, state: &mut State, kernel: &impl Kernel) {
+        state.level = Level::Never;
+        state.owed -= Interests::READABLE;
+        self.move_tick(Read, self.tick(Read).mark());
+        self.ask_anew(state, kernel, Interests::READABLE);
     }
 
     /// Asks the kernel anew, after an edge for the directions in `ready`. This puts what did not fit into the batch at
@@ -576,7 +696,7 @@ impl State {
         Ok(())
     }
 
-    /// The only place that asks the kernel for anything, and the only one that changes the stamp.
+    /// With `ask_for_level` the only place that asks the kernel for anything, and that changes the stamp.
     fn ask(
         &mut self,
         kernel: &impl Kernel,
@@ -588,11 +708,30 @@ impl State {
             ..self.key
         };
         kernel.ask(before, interests, key)?;
+        if self.level == Level::On {
+            self.level = Level::Off;
+        }
+        self.note_asking(key, interests);
+        Ok(())
+    }
+
+    /// The same for the level.
+    fn ask_for_level(&mut self, kernel: &impl Kernel, interests: Interests) -> io::Result<()> {
+        let key = Key {
+            stamp: self.key.stamp.wrapping_add(1),
+            ..self.key
+        };
+        kernel.ask_for_level(interests, key)?;
+        self.level = Level::On;
+        self.note_asking(key, interests);
+        Ok(())
+    }
+
+    fn note_asking(&mut self, key: Key, interests: Interests) {
         self.key = key;
         self.asked = interests;
         self.owed = interests;
         self.armed_at = [SURE; 2];
-        Ok(())
     }
 
     fn set_armed(&mut self, token: Token, interests: Interests, wait: u32) {

@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. **The deadline decides.** A signal, or an edge that fires no event, neither ends the wait early nor lengthens it.
 //! 2. **0 means that nothing was there.** Edges that fire no event may fill the buffer while others wait behind them.
-//!    So only a wait that has left room in the buffer may end the loop.
+//!    And a registration on another thread may have asked anew for what was just reaped, so that the next wait reports it.
+//!    So only a wait that has left room in the buffer, and of which no edge came too late, may end the loop.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -94,11 +95,11 @@ impl<S: Wait> Selector<S> {
                     Reaped::Edge(slot, edge) => batch.edge(slot, &edge, events),
                 }
             }
+            let saw_all = count < room && !batch.was_overtaken();
             drop(batch);
             if !events.is_empty() {
                 return Ok(events.len());
             }
-            let saw_all = count < room;
             left = deadline.remaining();
             if saw_all && (left == Some(Duration::ZERO) || self.queue.is_closed() && count == 0) {
                 return Ok(0);

@@ -16,7 +16,7 @@ use crate::backend::{Registrator, System};
 use crate::hooks::sync::{AtomicBool, AtomicI32, Ordering};
 use crate::interests::{Interests, Token};
 use crate::unix::queue::{self, Membership, System as _};
-use crate::unix::readiness::{Direction, Kind, Readiness};
+use crate::unix::readiness::{Direction, Kind, Readiness, Tick};
 use crate::unix::{self, ffi};
 
 /// What the queue is asked for: most often what `std` has for the socket of a source.
@@ -82,12 +82,15 @@ impl Socket for Number {
     }
 }
 
-/// A socket and what is known of it. The table of a queue holds it as `Source<S, dyn Socket>`.
+/// A socket and what is known of it.
 pub(crate) struct Source<S, T: ?Sized> {
     pub(crate) readiness: Readiness,
     pub(crate) membership: Membership<S>,
     pub(crate) socket: T,
 }
+
+/// A source of whatever sort, as a queue has it. What need not know the sort is compiled once for all.
+pub(crate) type AnySource<S> = Source<S, dyn Socket>;
 
 impl<S, T> Source<S, T> {
     pub(crate) fn new(socket: T, kind: Kind) -> Arc<Source<S, T>> {
@@ -108,11 +111,21 @@ impl<S: queue::System, T: Socket + AsFd> Source<S, T> {
         call: impl FnOnce(&T) -> io::Result<R>,
     ) -> io::Result<R> {
         let tick = self.readiness.tick(direction);
-        let result = call(&self.socket).map_err(|error| self.meant(error));
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+        call(&self.socket).map_err(|error| self.note_failed(direction, tick, error))
+    }
+
+    /// A call that began at `tick` failed. Notes it if there was nothing to do, and returns the error for the user.
+    pub(super) fn note_failed(
+        &self,
+        direction: Direction,
+        tick: Tick,
+        error: io::Error,
+    ) -> io::Error {
+        let error = self.meant(error);
+        if error.kind() == ErrorKind::WouldBlock {
             self.readiness.note(direction, tick);
         }
-        result
+        error
     }
 
     /// Makes a call of the user's own. Its `WouldBlock` need not mean "not ready": the call may have used only a part
@@ -195,7 +208,7 @@ impl<T: Socket + AsFd> Handle<T> {
     }
 
     pub(crate) fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
-        with.disarm(&self.source, interests)
+        with.disarm(&*self.source, interests)
     }
 
     pub(crate) fn try_io<R>(
@@ -213,7 +226,7 @@ impl<T: Socket + AsFd> Handle<T> {
 impl<T: Socket + AsFd> Drop for Handle<T> {
     fn drop(&mut self) {
         if let Some(queue) = self.source.membership.get() {
-            queue.leave(&self.source, self.source.socket.number());
+            queue.leave(&*self.source, self.source.socket.number());
         }
     }
 }

@@ -27,18 +27,14 @@ impl<S: System, T: Socket + AsFd> Source<S, T> {
         call: impl FnOnce(&T) -> io::Result<Moved>,
     ) -> io::Result<usize> {
         let tick = self.readiness.tick(direction);
-        match call(&self.socket).map_err(|error| self.meant(error)) {
+        match call(&self.socket).map_err(|error| self.note_failed(direction, tick, error)) {
             // Full, so nothing is known of what comes next. Or there was no room, and no call was made.
             Ok(moved) if moved.bytes == moved.room => Ok(moved.bytes),
             Ok(moved) if moved.bytes > 0 => {
                 self.readiness.moved_short(direction, tick, moved.bytes);
                 Ok(moved.bytes)
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readiness.note(direction, tick);
-                Err(error)
-            }
-            other => self.ended(direction, other),
+            other => ended(&self.readiness.ending, direction, other),
         }
     }
 
@@ -59,7 +55,11 @@ impl<S: System, T: Socket + AsFd> Source<S, T> {
         match call(&self.socket) {
             Ok(moved) if moved.bytes > 0 || moved.room == 0 => Ok(moved.bytes),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
-            other => self.ended(Read, other.map_err(|error| self.meant(error))),
+            other => ended(
+                &self.readiness.ending,
+                Read,
+                other.map_err(|error| self.meant(error)),
+            ),
         }
     }
 
@@ -89,29 +89,28 @@ impl<S: System, T: Socket + AsFd> Source<S, T> {
         }
         Ok(())
     }
+}
 
-    /// What the user is told of a call that had room and moved nothing: the end, or a failure.
-    #[cold]
-    fn ended(&self, direction: Direction, result: io::Result<Moved>) -> io::Result<usize> {
-        let ending = &self.readiness.ending;
-        let instead = match &result {
-            Ok(_) if direction == Read => ending.read_ended(),
-            Ok(_) => None,
-            Err(error) => match error.raw_os_error() {
-                Some(code) if ffi::breaks_connection(code) => {
-                    if !ending.failed(direction, code) {
-                        return Ok(0);
-                    }
-                    None
+/// What the user is told of a call that had room and moved nothing: the end, or a failure.
+#[cold]
+fn ended(ending: &Ending, direction: Direction, result: io::Result<Moved>) -> io::Result<usize> {
+    let instead = match &result {
+        Ok(_) if direction == Read => ending.read_ended(),
+        Ok(_) => None,
+        Err(error) => match error.raw_os_error() {
+            Some(code) if ffi::breaks_connection(code) => {
+                if !ending.failed(direction, code) {
+                    return Ok(0);
                 }
-                Some(ffi::EPIPE | ffi::ENOTCONN) => ending.disconnected(direction),
-                _ => None,
-            },
-        };
-        match instead {
-            Some(code) => Err(io::Error::from_raw_os_error(code)),
-            None => result.map(|moved| moved.bytes),
-        }
+                None
+            }
+            Some(ffi::EPIPE | ffi::ENOTCONN) => ending.disconnected(direction),
+            _ => None,
+        },
+    };
+    match instead {
+        Some(code) => Err(io::Error::from_raw_os_error(code)),
+        None => result.map(|moved| moved.bytes),
     }
 }
 

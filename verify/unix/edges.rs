@@ -1,7 +1,7 @@
 //! Threads read, write and register while the poller reaps and handles edges.
 
 use super::kernel::FULL;
-use super::{explore, join, second_event_is_right, spawn, World, R, W};
+use super::{expect_second_event, explore, join, spawn, Said, World, R, W};
 use crate::unix::readiness::Kind;
 
 /// An edge is queued; a thread takes the bytes and registers anew; more bytes may come.
@@ -19,11 +19,7 @@ fn a_reader_overtakes_the_poller(rooms: &'static [u32], more: bool) {
         if more {
             threads.push(spawn(&world, |world| world.kernel().deliver(0, 1)));
         }
-        let mut said = world.polls(2, 8);
-        join(threads);
-        world.settle(&mut said, 8);
-        second_event_is_right(&world, &said, R);
-        world.end();
+        expect_second_event(&world, Said::new(), threads, 2, R);
     });
 }
 
@@ -33,7 +29,7 @@ fn bytes_come_while_a_reader_registers(reads: usize, arrivals: usize) {
         let world = World::new(&[0]);
         world.register(0, 1, R);
         world.kernel().deliver(0, 1);
-        let mut said = world.polls(1, 8);
+        let said = world.polls(1, 8);
         assert_eq!(said, [(1, R)]);
         assert_eq!(world.read(0, 8).unwrap(), 1);
         let reader = spawn(&world, move |world| {
@@ -47,11 +43,7 @@ fn bytes_come_while_a_reader_registers(reads: usize, arrivals: usize) {
                 world.kernel().deliver(0, 1);
             }
         });
-        said.extend(world.polls(2, 8));
-        join([reader, peer]);
-        world.settle(&mut said, 8);
-        second_event_is_right(&world, &said, R);
-        world.end();
+        expect_second_event(&world, said, [reader, peer], 2, R);
     });
 }
 
@@ -61,7 +53,7 @@ fn a_reader_asks_anew_before_the_edge_is_handled(more: bool) {
         let world = World::new(&[0]);
         world.register(0, 1, R);
         world.kernel().deliver(0, 1);
-        let mut said = world.polls(1, 8);
+        let said = world.polls(1, 8);
         assert_eq!(said, [(1, R)]);
         assert_eq!(world.read(0, 1).unwrap(), 1);
         world.kernel().deliver(0, 1);
@@ -72,11 +64,7 @@ fn a_reader_asks_anew_before_the_edge_is_handled(more: bool) {
         if more {
             threads.push(spawn(&world, |world| world.kernel().deliver(0, 1)));
         }
-        said.extend(world.polls(2, 8));
-        join(threads);
-        world.settle(&mut said, 8);
-        second_event_is_right(&world, &said, R);
-        world.end();
+        expect_second_event(&world, said, threads, 2, R);
     });
 }
 
@@ -88,17 +76,13 @@ fn the_end_of_the_stream_is_told_after_a_short_read() {
         world.register(0, 1, R);
         world.kernel().deliver(0, 1);
         let peer = spawn(&world, |world| world.kernel().finish(0));
-        let mut said = world.polls(1, 8);
+        let said = world.polls(1, 8);
         assert_eq!(said, [(1, R)]);
         let reader = spawn(&world, |world| {
             assert_eq!(world.read(0, 8).unwrap(), 1);
             world.register(0, 2, R);
         });
-        said.extend(world.polls(1, 8));
-        join([peer, reader]);
-        world.settle(&mut said, 8);
-        second_event_is_right(&world, &said, R);
-        world.end();
+        expect_second_event(&world, said, [peer, reader], 1, R);
     });
 }
 
@@ -113,11 +97,7 @@ fn a_writer_that_fills_the_stream_overtakes_the_poller() {
             world.register(0, 2, W);
         });
         let peer = spawn(&world, |world| world.kernel().make_room(0));
-        let mut said = world.polls(2, 8);
-        join([writer, peer]);
-        world.settle(&mut said, 8);
-        second_event_is_right(&world, &said, W);
-        world.end();
+        expect_second_event(&world, Said::new(), [writer, peer], 2, W);
     });
 }
 

@@ -45,6 +45,9 @@ pub(super) struct Socket {
 #[derive(Debug)]
 pub(super) struct Set {
     pub(super) items: Vec<Option<(Interests, Key)>>,
+    /// Which sockets the set was asked for the level of. Such a one stays in the list until a wait finds that it is not
+    /// ready.
+    pub(super) levels: Vec<bool>,
     /// Numbers of sockets; `None` is the notice.
     pub(super) ready: VecDeque<Option<usize>>,
 }
@@ -59,6 +62,7 @@ impl Set {
 
 #[derive(Debug)]
 pub(super) struct Fake {
+    pub(super) has_levels: bool,
     pub(super) sockets: Vec<Socket>,
     pub(super) set: Mutex<Set>,
 }
@@ -160,6 +164,7 @@ impl Fake {
     pub(super) fn reap(&self, most: usize, wait: u32) -> Vec<Option<(u32, Edge)>> {
         let mut set = lock(&self.set);
         let mut reaped = Vec::new();
+        let mut again = Vec::new();
         while reaped.len() < most {
             let Some(entry) = set.ready.pop_front() else {
                 break;
@@ -192,6 +197,12 @@ impl Fake {
                 },
             };
             reaped.push(Some((key.slot, edge)));
+            if set.levels[socket] {
+                again.push(entry);
+            }
+        }
+        for entry in again {
+            set.push(entry);
         }
         reaped
     }
@@ -217,9 +228,20 @@ impl System for Fake {
             _ => {}
         }
         set.items[socket] = Some((interests, key));
+        set.levels[socket] = false;
         if self.holds(socket).intersects(interests) {
             set.push(Some(socket));
         }
+        Ok(())
+    }
+
+    fn has_levels(&self) -> bool {
+        self.has_levels
+    }
+
+    fn ask_for_level(&self, fd: RawFd, interests: Interests, key: Key) -> io::Result<()> {
+        self.ask(fd, Some(interests), interests, key)?;
+        lock(&self.set).levels[number(fd)] = true;
         Ok(())
     }
 

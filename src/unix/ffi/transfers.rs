@@ -215,8 +215,79 @@ fn within_a_call(buffer: &mut [u8]) -> &mut [u8] {
 }
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::count_empty;
+    use std::cell::Cell;
+    use std::fs::File;
+    use std::io::{self, IoSlice, IoSliceMut};
+    use std::os::fd::{AsFd, BorrowedFd};
+
+    use super::{
+        count_empty, read, read_vectored, total, write, write_vectored, Moved, Stream, MOST_BYTES,
+    };
+
+    /// Moves whatever it is handed, and notes how much that was.
+    struct Played {
+        descriptor: File,
+        handed: Cell<usize>,
+    }
+
+    impl AsFd for Played {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.descriptor.as_fd()
+        }
+    }
+
+    impl Stream for Played {
+        fn receive(&self, buffers: &mut [IoSliceMut<'_>], room: usize) -> io::Result<Moved> {
+            let bytes = total(buffers.iter().map(|buffer| buffer.len()));
+            self.handed.set(bytes);
+            Ok(Moved { bytes, room })
+        }
+
+        fn send(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+            self.handed
+                .set(total(buffers.iter().map(|buffer| buffer.len())));
+            Ok(self.handed.get())
+        }
+    }
+
+    impl Played {
+        fn new() -> Played {
+            Played {
+                descriptor: File::open("/dev/null").unwrap(),
+                handed: Cell::new(0),
+            }
+        }
+
+        /// Panics unless one call was handed this many bytes and was said to have moved as many.
+        #[track_caller]
+        fn check(&self, moved: io::Result<Moved>, bytes: usize) {
+            let moved = moved.unwrap();
+            assert_eq!(
+                (moved.bytes, moved.room, self.handed.get()),
+                (bytes, bytes, bytes)
+            );
+        }
+    }
+
+    // Of more than that in all, the first buffer goes alone, so that no buffer must be cut. No page of the buffer is
+    // touched, so it takes no memory.
+    #[test]
+    fn one_call_is_handed_a_gibibyte_at_most() {
+        let played = Played::new();
+        let mut buffer = vec![0; MOST_BYTES + 1];
+        played.check(write(&played, &buffer), MOST_BYTES);
+        played.check(read(&played, &mut buffer), MOST_BYTES);
+        let half = MOST_BYTES / 2;
+        let (first, rest) = buffer.split_at_mut(half);
+        let all = [IoSlice::new(first), IoSlice::new(&rest[..half])];
+        played.check(write_vectored(&played, &all), MOST_BYTES);
+        let more = [IoSlice::new(first), IoSlice::new(rest)];
+        played.check(write_vectored(&played, &more), half);
+        let mut more = [IoSliceMut::new(first), IoSliceMut::new(rest)];
+        played.check(read_vectored(&played, &mut more), half);
+    }
 
     #[test]
     fn empty_buffers_in_front_are_counted() {

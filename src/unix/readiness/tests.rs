@@ -23,6 +23,9 @@ struct Fake {
     refuses: Cell<bool>,
     /// Whether a read beside urgent data gives something.
     reads: Cell<bool>,
+    has_levels: Cell<bool>,
+    /// How often the level was asked for. That is in `asked`, too.
+    levels: Cell<u32>,
 }
 
 impl Kernel for Fake {
@@ -32,6 +35,16 @@ impl Kernel for Fake {
         }
         self.asked.borrow_mut().push(interests);
         self.stamp.set(key.stamp);
+        Ok(())
+    }
+
+    fn has_levels(&self) -> bool {
+        self.has_levels.get()
+    }
+
+    fn ask_for_level(&self, interests: Interests, key: Key) -> io::Result<()> {
+        self.ask(None, interests, key)?;
+        self.levels.set(self.levels.get() + 1);
         Ok(())
     }
 
@@ -66,6 +79,8 @@ impl Bench {
                 looks: Cell::new(0),
                 refuses: Cell::new(false),
                 reads: Cell::new(false),
+                has_levels: Cell::new(false),
+                levels: Cell::new(0),
             },
             wait: AtomicU32::new(1),
             events: Events::with_capacity(8),
@@ -107,7 +122,7 @@ impl Bench {
     /// The poller handles an edge. Returns the events as (token, readable, writable).
     fn handle(&mut self, edge: &Edge) -> Vec<(Token, bool, bool)> {
         self.events.clear();
-        self.source.edge(&self.kernel, edge, &mut self.events);
+        drop(self.source.edge(&self.kernel, edge, &mut self.events));
         self.events
             .iter()
             .map(|event| (event.id(), event.is_readable(), event.is_writable()))
@@ -577,17 +592,37 @@ fn would_block_proves_something_of_every_kind_whose_registration_ends() {
 }
 
 #[test]
-fn a_read_of_a_unix_stream_that_urgent_data_has_stopped_proves_nothing() {
-    let mut bench = Bench::new(Kind::UnixStream, R);
-    let mut edge = bench.reap(R, none());
-    edge.hints.priority = true;
-    bench.kernel.reads.set(true);
-    assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
-    bench.asked();
-    let tick = bench.source.tick(Read);
-    bench.source.moved_short(Read, tick, 1);
-    bench.arm(R);
-    assert_eq!(bench.asked(), [R]);
+fn a_read_that_urgent_data_has_stopped_proves_nothing() {
+    for kind in [Kind::Stream, Kind::UnixStream] {
+        let mut bench = Bench::new(kind, R);
+        let mut edge = bench.reap(R, R);
+        edge.hints.priority = true;
+        bench.kernel.reads.set(true);
+        assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+        // The urgent data was taken, so the next edge does not tell of it.
+        bench.arm(R);
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+        bench.asked();
+        let tick = bench.source.tick(Read);
+        bench.source.moved_short(Read, tick, 1);
+        bench.arm(R);
+        assert_eq!(bench.asked(), [R]);
+    }
+}
+
+#[test]
+fn the_place_of_urgent_data_is_no_readable_event() {
+    for kind in [Kind::Stream, Kind::UnixStream] {
+        let mut bench = Bench::new(kind, R);
+        let mut edge = bench.reap(R, R);
+        edge.hints.priority = true;
+        bench.kernel.reads.set(true);
+        assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+        bench.arm(R);
+        bench.kernel.reads.set(false);
+        assert_eq!(bench.reap_and_handle(R), []);
+        assert!(bench.is_armed_and_owed(R));
+    }
 }
 
 #[test]
@@ -609,6 +644,7 @@ fn with_room_for_one(kind: Kind) -> (Bench, Option<Edge>) {
     let edge = bench.reap(R | W, none());
     bench.events.clear();
     let left = bench.source.edge(&bench.kernel, &edge, &mut bench.events);
+    let left = left.expect("no other asking");
     assert_eq!(bench.events.len(), 1);
     assert!(bench.events.iter().all(|event| event.id() == TOKEN));
     (bench, left)
@@ -696,4 +732,114 @@ fn urgent_data_alone_is_an_edge_of_what_lasts_only() {
         edge.hints.priority = true;
         assert_eq!(bench.handle(&edge), events);
     }
+}
+
+/// A source whose level was asked for, since a read had filled its buffer.
+fn bench_with_a_level(kind: Kind) -> Bench {
+    let mut bench = Bench::new(kind, R);
+    bench.kernel.has_levels.set(true);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.arm(R);
+    assert_eq!((bench.asked(), bench.kernel.levels.get()), (vec![R, R], 1));
+    bench
+}
+
+#[test]
+fn reads_that_fill_their_buffer_ask_once() {
+    for kind in [Kind::Stream, Kind::UnixStream, Kind::Reader] {
+        let mut bench = bench_with_a_level(kind);
+        for _ in 0..3 {
+            assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+            bench.arm(R);
+            assert!(bench.is_armed_and_owed(R));
+        }
+        assert_eq!(bench.asked(), []);
+    }
+}
+
+#[test]
+fn where_a_level_says_too_much_none_is_asked_for() {
+    for (kind, priority) in [
+        (Kind::Stream, true),
+        (Kind::UnixStream, true),
+        (Kind::Listener, false),
+        (Kind::Datagram, false),
+        (Kind::Descriptor, false),
+    ] {
+        let mut bench = Bench::new(kind, R);
+        bench.kernel.has_levels.set(true);
+        bench.kernel.reads.set(true);
+        let mut edge = bench.reap(R, none());
+        edge.hints.priority = priority;
+        assert_eq!(bench.handle(&edge), [READABLE_EVENT]);
+        bench.arm(R);
+        assert_eq!((bench.asked(), bench.kernel.levels.get()), (vec![R, R], 0));
+    }
+}
+
+#[test]
+fn a_level_that_nobody_waits_for_is_left_for_good() {
+    let mut bench = bench_with_a_level(Kind::Stream);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    assert_eq!(bench.reap_and_handle(R), []);
+    assert_eq!(bench.asked(), [none()]);
+    for _ in 0..2 {
+        bench.arm(R);
+        assert_eq!((bench.asked(), bench.kernel.levels.get()), (vec![R], 1));
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    }
+}
+
+#[test]
+fn a_call_of_the_users_own_ends_the_level_of_a_unix_stream() {
+    for (kind, asked) in [(Kind::Stream, vec![]), (Kind::UnixStream, vec![none()])] {
+        let mut bench = bench_with_a_level(kind);
+        bench.source.expect_own_read();
+        assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+        assert_eq!(bench.asked(), asked);
+    }
+    // And none is asked for after it.
+    let mut bench = Bench::new(Kind::UnixStream, R);
+    bench.kernel.has_levels.set(true);
+    bench.source.expect_own_read();
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.arm(R);
+    assert_eq!(bench.kernel.levels.get(), 0);
+}
+
+#[test]
+fn an_error_is_told_and_ends_the_level() {
+    for kind in [Kind::Stream, Kind::UnixStream, Kind::Reader] {
+        let mut bench = bench_with_a_level(kind);
+        bench.kernel.reads.set(true);
+        let mut edge = bench.reap(R, none());
+        edge.hints.error = true;
+        assert_eq!(bench.handle(&edge).len(), 1);
+        assert_eq!(bench.asked(), [none()]);
+        bench.arm(R);
+        assert_eq!((bench.asked(), bench.kernel.levels.get()), (vec![R], 1));
+    }
+}
+
+#[test]
+fn a_registration_for_writing_asks_for_edges() {
+    let mut bench = bench_with_a_level(Kind::Stream);
+    bench.arm(W);
+    assert_eq!((bench.asked(), bench.kernel.levels.get()), (vec![R | W], 1));
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.arm(R);
+    assert_eq!((bench.asked(), bench.kernel.levels.get()), (vec![R | W], 1));
+}
+
+#[test]
+fn a_refused_level_changes_nothing() {
+    let mut bench = Bench::new(Kind::Stream, R);
+    bench.kernel.has_levels.set(true);
+    assert_eq!(bench.reap_and_handle(R), [READABLE_EVENT]);
+    bench.kernel.refuses.set(true);
+    assert!(bench.source.arm(&bench.kernel, 9, R, &bench.wait).is_err());
+    assert!(!bench.is_armed_and_owed(R));
+    bench.kernel.refuses.set(false);
+    bench.arm(R);
+    assert_eq!(bench.kernel.levels.get(), 1);
 }
