@@ -124,7 +124,10 @@ impl PipeReader {
 /// when the writer, or its `Poll`, is dropped.
 ///
 /// # Platform notes
-/// On Windows the end of the process may lose what a writer has written last.
+/// On Windows the end of the process may lose what a writer has written last. If that has no room yet when the writer is
+/// dropped, the pipe is closed behind it by the next call of `poll`, or by a thread of the crate once the `Poll` is
+/// dropped. So a program that waits for a child to end after its input uses [`ChildExit`](crate::ChildExit), and does not
+/// block in [`Child::wait`](std::process::Child::wait).
 ///
 /// On Unix a write to a pipe that nobody reads any more raises `SIGPIPE`, except on Apple's systems and NetBSD, since
 /// the other systems have no way to prevent it for one call. A Rust program ignores that signal from its start on, so

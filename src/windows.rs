@@ -6,7 +6,7 @@
 //! receive is the event, and `read` serves the bytes that came with it. The other directions follow the same idea: a
 //! listener starts an accept, and a stream that is to be connected starts a connect. A write that finds the socket full
 //! starts a send of a copy, and the end of that send is the writable event. An interest whose condition already holds
-//! needs no operation: for it we post a packet ourselves.
+//! needs no operation: for it we make a packet ourselves.
 //!
 //! The price: memory is bound while nothing happens ([`lending`] puts a bound on it). What was started cannot be called
 //! back, only cancelled and waited for ([`operation`] says who owns it until then). And received bytes are in our buffer, so
@@ -18,7 +18,8 @@
 //! - **flight**: an operation from its start until its packet was taken. The port has a table of all flights.
 //! - **file**: what a stream reads and writes: a socket or a pipe. In what the two differ is its **transport**.
 //! - **lent**: memory that the kernel may write to or read from until the flight has ended.
-//! - **note**, **wake**, **signal**, **nudge**: the packets that we post ourselves; the head of [`port`] says what for.
+//! - **note**, **wake**, **signal**, **nudge**: the packets that we make ourselves; the head of [`port`] says what for. A note
+//!   is posted only if a poll waits, and is in memory otherwise.
 //! - **pump**: to take and handle packets on a thread that does not poll, without waiting for any.
 //! - **claim**: to lock a direction for a call on the socket, after a pump if an operation is in the way of that call.
 //! - **hold back**: to let no operation start while a call of the user's own is on.

@@ -171,6 +171,29 @@ fn bytes_come_before_the_reset_that_a_write_told<S: StreamEnd>() {
     stays_broken(&stream, kind);
 }
 
+// 4.6: the kernel reports the end alone, since it has told its error.
+#[cfg(unix)]
+#[test]
+fn an_event_of_a_broken_stream_has_the_hint_of_an_error() {
+    hints_at_what_broke_it::<TcpStream>();
+    hints_at_what_broke_it::<minimio::os::unix::UnixStream>();
+}
+
+#[cfg(unix)]
+fn hints_at_what_broke_it<S: StreamEnd>() {
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let (stream, peer) = S::pair();
+    stream.reset(peer);
+    until_told(|| stream.take_error().unwrap());
+    for interest in [READABLE, WRITABLE] {
+        poll.registrator().register(&stream, 1, interest).unwrap();
+        assert_eq!(poll.poll(&mut events, Some(HANG)).unwrap(), 1);
+        assert!(events.iter().all(|event| event.is_error()), "{events:?}");
+    }
+}
+
 // 3.2, 8: the answer was complete, and a read has reported the end. What comes after it changes nothing.
 fn an_end_that_a_read_told_stays_an_end<S: StreamEnd>() {
     let _watchdog = watchdog();

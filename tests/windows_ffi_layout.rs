@@ -204,8 +204,10 @@ fn constants_have_the_systems_values() {
     same_constants! {
         INFINITE: windows_sys::Win32::System::Threading::INFINITE,
         WAIT_TIMEOUT: foundation::WAIT_TIMEOUT,
+        ERROR_INVALID_FUNCTION: foundation::ERROR_INVALID_FUNCTION,
         ERROR_INVALID_PARAMETER: foundation::ERROR_INVALID_PARAMETER,
         HANDLE_FLAG_INHERIT: foundation::HANDLE_FLAG_INHERIT,
+        HANDLE_FLAG_PROTECT_FROM_CLOSE: foundation::HANDLE_FLAG_PROTECT_FROM_CLOSE,
         FALSE: foundation::FALSE,
         AF_INET: winsock::AF_INET,
         AF_INET6: winsock::AF_INET6,
@@ -230,6 +232,7 @@ fn constants_have_the_systems_values() {
         WSAENOTCONN: winsock::WSAENOTCONN,
         WSAETIMEDOUT: winsock::WSAETIMEDOUT,
         WSAECONNREFUSED: winsock::WSAECONNREFUSED,
+        WSAEHOSTDOWN: winsock::WSAEHOSTDOWN,
         WSAEHOSTUNREACH: winsock::WSAEHOSTUNREACH,
         SOCK_STREAM: winsock::SOCK_STREAM,
         IPPROTO_TCP: winsock::IPPROTO_TCP,
@@ -455,4 +458,56 @@ fn posted_packets_come_back_as_they_were_given() {
         ffi::get_queued_completion_status_ex(&port, &mut [], 0).unwrap(),
         0
     );
+}
+
+// 5.1, 7: nothing that the modules declare is missing above, and nothing comes from a library of undocumented calls.
+#[test]
+fn every_declared_function_structure_and_constant_is_held_against_windows_sys() {
+    let (assertions, _) = include_str!("windows_ffi_layout.rs")
+        .split_once("// 5.1, 7: nothing that")
+        .unwrap();
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    let is_held = |name: &str| assertions.split(|c| !is_part(c)).any(|word| word == name);
+    for source in [
+        include_str!("../src/windows/ffi.rs"),
+        include_str!("../src/windows/ffi/address.rs"),
+        include_str!("../src/windows/ffi/codes.rs"),
+        include_str!("../src/windows/ffi/extensions.rs"),
+        include_str!("../src/windows/ffi/options.rs"),
+        include_str!("../src/windows/ffi/pipes.rs"),
+        include_str!("../src/windows/ffi/sockets.rs"),
+        include_str!("../src/windows/ffi/waits.rs"),
+    ] {
+        for (library, declared) in libraries(source) {
+            assert!(["kernel32", "ws2_32"].contains(&library), "{library}");
+            for name in names(declared, "fn ", '(') {
+                assert!(is_held(name), "{name}");
+            }
+        }
+        // A length that is counted from a structure is no constant of the system's.
+        let constants = source.lines().filter(|line| !line.contains("size_of"));
+        let constants = constants.collect::<Vec<_>>().join("\n");
+        for name in names(&constants, "pub(crate) const ", ':') {
+            assert!(is_held(name), "{name}");
+        }
+        for record in source.split("#[repr(C)]").skip(1) {
+            let name = names(record, "struct ", ' ')[0];
+            assert!(is_held(name), "{name}");
+        }
+    }
+}
+
+/// The blocks of declared functions, each with the library that has them.
+fn libraries(source: &str) -> impl Iterator<Item = (&str, &str)> {
+    source.split("#[link(name = \"").skip(1).map(|block| {
+        let (library, block) = block.split_once('"').unwrap();
+        (library, block.split_once("\n}").unwrap().0)
+    })
+}
+
+/// The text between `keyword` and `end`, for each line that has both.
+fn names<'a>(source: &'a str, keyword: &str, end: char) -> Vec<&'a str> {
+    let after = |line: &'a str| line.split_once(keyword)?.1.split_once(end);
+    let names: Vec<_> = source.lines().filter_map(after).collect();
+    names.into_iter().map(|(name, _)| name).collect()
 }

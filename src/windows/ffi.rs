@@ -178,6 +178,8 @@ pub(crate) const WAIT_TIMEOUT: i32 = 258;
 pub(crate) const ERROR_INVALID_PARAMETER: i32 = 87;
 /// [SetHandleInformation](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-sethandleinformation)
 pub(crate) const HANDLE_FLAG_INHERIT: DWORD = 1;
+/// [SetHandleInformation](https://learn.microsoft.com/windows/win32/api/handleapi/nf-handleapi-sethandleinformation)
+pub(crate) const HANDLE_FLAG_PROTECT_FROM_CLOSE: DWORD = 2;
 
 /// How many threads may run with a packet of the port before the system keeps others waiting. Any thread that reads may
 /// take packets, and none must hold up the thread that polls. So it is more than a program has threads.
@@ -317,11 +319,14 @@ pub(crate) fn cancel_io_ex(file: HANDLE, operation: *mut WSAOVERLAPPED) {
     let _ = unsafe { CancelIoEx(file, operation) };
 }
 
-/// Keeps child processes from inheriting `socket`.
+/// Keeps child processes from inheriting `socket`, which was just accepted.
 pub(crate) fn set_not_inherited(socket: SOCKET) {
+    // Both flags there are, and not only the first: to change one alone, Wine asks for the other before. The second is not set
+    // on a socket that was just made.
+    let flags = HANDLE_FLAG_INHERIT | HANDLE_FLAG_PROTECT_FROM_CLOSE;
     // SAFETY: numbers only. It fails only for a socket that a layered provider made without a kernel handle, and such a
     // socket is not inherited either.
-    let _ = unsafe { SetHandleInformation(socket.handle(), HANDLE_FLAG_INHERIT, 0) };
+    let _ = unsafe { SetHandleInformation(socket.handle(), flags, 0) };
 }
 
 const _: () = {

@@ -23,8 +23,11 @@ use crate::hooks::sync::{AtomicUsize, Ordering};
 
 /// What a stream lends for a receive at first, and at least, unless another size is chosen.
 pub(super) const STREAM_BUFFER: usize = 4 << 10;
-/// The most that a stream lends for a receive, and that is copied for a send.
+/// The most that is copied for a send, and that a stream may choose to lend.
 pub(super) const MAX_BUFFER: usize = 64 << 10;
+/// The most that a stream lends for a receive by following the traffic. It is several times what a program reads with one
+/// call: all but the first of those reads then cost no system call.
+const MAX_FOLLOWED: usize = 256 << 10;
 /// Room for any datagram: its length is a number of 16 bits.
 pub(crate) const DATAGRAM_BUFFER: usize = 64 << 10;
 
@@ -110,10 +113,14 @@ impl Default for LentSize {
 }
 
 impl LentSize {
-    /// Counts the size as lent, or less, or nothing, as the bound allows; returns how much.
+    /// Counts the size as lent, or a half, a quarter and so on of it, or nothing, as the bound allows; returns how much.
     pub(super) fn reserve(&self, lending: &Lending) -> usize {
-        if self.size > STREAM_BUFFER && lending.reserve_spare(self.size) {
-            return self.size;
+        let mut size = self.size;
+        while size > STREAM_BUFFER {
+            if lending.reserve_spare(size) {
+                return size;
+            }
+            size /= 2;
         }
         if lending.reserve(STREAM_BUFFER) {
             return STREAM_BUFFER;
@@ -127,7 +134,7 @@ impl LentSize {
             self.short = 0;
             // Near the bound, less than `size` was lent. That such a receive was full says nothing about the size.
             if count == lent && lent == self.size {
-                self.size = (self.size * 2).min(MAX_BUFFER);
+                self.size = (self.size * 2).min(MAX_FOLLOWED);
             }
             return;
         }
@@ -206,7 +213,7 @@ impl LentBuffer {
     fn lend_range(&mut self, start: usize, end: usize) -> WSABUF {
         debug_assert!(!self.lent, "memory is lent once at a time");
         self.lent = true;
-        // Offsets stay inside the memory, `start <= end <= len`. No buffer is larger than a datagram.
+        // Offsets stay inside the memory, `start <= end <= len`. No buffer comes near the limit of a `u32`.
         WSABUF {
             len: u32::try_from(end - start).unwrap_or(u32::MAX),
             buf: self.memory.cast::<u8>().as_ptr().wrapping_add(start),
@@ -301,7 +308,7 @@ mod tests {
     fn the_size_lent_follows_the_traffic() {
         let mut size = LentSize::default();
         let plenty = Lending::new(1 << 20);
-        for expected in [4, 8, 16, 32, 64, 64].map(|kib| kib << 10) {
+        for expected in [4, 8, 16, 32, 64, 128, 256, 256].map(|kib| kib << 10) {
             let lent = size.reserve(&plenty);
             plenty.release(lent);
             assert_eq!(lent, expected);
@@ -309,15 +316,15 @@ mod tests {
         }
         // One that needed most of it stands between the short ones.
         for _ in 0..SHORT_IN_A_ROW - 1 {
-            size.came_back(MAX_BUFFER, 100);
+            size.came_back(MAX_FOLLOWED, 100);
         }
-        size.came_back(MAX_BUFFER, MAX_BUFFER - 1);
+        size.came_back(MAX_FOLLOWED, MAX_FOLLOWED - 1);
         for _ in 0..SHORT_IN_A_ROW - 1 {
-            size.came_back(MAX_BUFFER, 100);
+            size.came_back(MAX_FOLLOWED, 100);
         }
-        assert_eq!(size.reserve(&plenty), MAX_BUFFER);
-        for _ in 0..5 * SHORT_IN_A_ROW {
-            size.came_back(MAX_BUFFER, 100);
+        assert_eq!(size.reserve(&plenty), MAX_FOLLOWED);
+        for _ in 0..6 * SHORT_IN_A_ROW {
+            size.came_back(MAX_FOLLOWED, 100);
         }
         assert_eq!(size.reserve(&plenty), STREAM_BUFFER);
     }
@@ -327,6 +334,8 @@ mod tests {
         let lending = Lending::new(4 * STREAM_BUFFER);
         let mut size = LentSize::default();
         size.came_back(STREAM_BUFFER, STREAM_BUFFER);
+        size.came_back(2 * STREAM_BUFFER, 2 * STREAM_BUFFER);
+        // Half of what it has grown to is all that the half of the bound has room for.
         assert_eq!(size.reserve(&lending), 2 * STREAM_BUFFER);
         assert_eq!(size.reserve(&lending), STREAM_BUFFER);
         assert_eq!(size.reserve(&lending), STREAM_BUFFER);

@@ -13,6 +13,7 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use super::direction::{Direction, Side, Started, Transfer};
@@ -120,14 +121,15 @@ impl Accepting {
             return;
         }
         let stream = net::TcpStream::from(socket);
-        let peer = stream.peer_addr().ok().or_else(|| {
-            let functions = self.functions?;
+        // To ask the socket for its peer would be one more call, and fail for one that was reset by now.
+        let peer = self.functions.and_then(|functions| {
             let addresses_bytes = std::mem::size_of::<ffi::AcceptAddresses>();
             hooks::windows::touched(listener.addresses.get(), addresses_bytes);
             // SAFETY: the lock is held and the accept has ended, so the room for addresses is ours.
             let addresses = unsafe { &*listener.addresses.get() };
             ffi::accepted_peer(&functions, addresses)
         });
+        let peer = peer.or_else(|| stream.peer_addr().ok());
         self.held = peer.map(|peer| (stream, peer));
     }
 }
@@ -146,6 +148,8 @@ struct Shared {
 unsafe impl Sync for Shared {}
 // SAFETY: nothing in it is tied to a thread.
 unsafe impl Send for Shared {}
+// As for `Operation`.
+impl RefUnwindSafe for Shared {}
 
 impl Owner for Shared {
     fn membership(&self) -> &Membership {
@@ -330,18 +334,23 @@ impl TcpListener {
 
     pub(crate) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = self.next_connection()?;
-        Ok((TcpStream::from_connected(stream)?, peer))
+        Ok((TcpStream::from_connected(stream), peer))
     }
 
+    /// The next connection, which does not block.
     fn next_connection(&self) -> io::Result<(net::TcpStream, SocketAddr)> {
         // Locked all the time: an accept that starts meanwhile would wait for a connection that we take.
         let mut accepting = self.shared.accepting.claim(&self.shared)?;
-        if let Some(connection) = accepting.held.take() {
-            return Ok(connection);
+        if let Some((stream, peer)) = accepting.held.take() {
+            drop(accepting);
+            // We have made its socket, and it blocks as every new one does.
+            stream.set_nonblocking(true)?;
+            return Ok((stream, peer));
         }
         for _ in 0..RESET_RETRIES {
             match self.as_std().accept() {
                 Ok((stream, peer)) => {
+                    // That it does not block it has from the listening socket.
                     ffi::set_not_inherited(ffi::socket_of(&stream));
                     return Ok((stream, peer));
                 }

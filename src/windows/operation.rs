@@ -23,6 +23,7 @@
 //! - **Address for life**: a source is made inside its `Arc` and never moved out of it.
 
 use std::cell::UnsafeCell;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use super::ffi;
@@ -54,6 +55,9 @@ pub(super) struct Operation {
 unsafe impl Sync for Operation {}
 // SAFETY: nothing in it is tied to a thread.
 unsafe impl Send for Operation {}
+// No code of the user's runs while the block is changed or under a lock of its owner. So a panic that the user catches
+// leaves both whole.
+impl RefUnwindSafe for Operation {}
 
 impl Operation {
     pub(super) fn new(owner: Weak<dyn Owner>, kind: Kind) -> Operation {

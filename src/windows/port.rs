@@ -1,16 +1,23 @@
 //! [`Port`]: the completion port, and how a packet finds what it is about.
 //!
 //! There are five kinds of packets, told apart by their key. The kernel sends the packets of *operations*; the others we
-//! post. A *note* makes a poll look at a source for which no operation will end: it has bytes that were received before
+//! make. A *note* makes a poll look at a source for which no operation will end: it has bytes that were received before
 //! they were asked for, or room to send. A *signal* says that a handle was signalled that a source waits for, and carries
 //! the number of the wait ([`waits`](super::waits)). A *wake* carries a token. A *nudge* carries nothing: it ends a wait, so
-//! that the thread that waited looks at the flags again. Where a packet of the kernel has the address of an operation, a
-//! posted packet has a number, which is looked up in a table: it must not matter what has been freed when it is taken.
+//! that the thread that waited looks at the flags again. Where a packet of the kernel has the address of an operation, one
+//! of ours has a number, which is looked up in a table: it must not matter what has been freed when it is taken.
 //!
 //! Any thread may take packets, and does when a read or write wants to know how its operation went ([`Port::pump`]). A
 //! thread that pumps has no batch to put events into. So an interest that should fire then gets a note, and packets that
 //! only a poll can use are posted again. If the system refuses to post a packet whose loss nobody could be told of, the
-//! packet is *kept* in memory, and the next wait begins with it.
+//! packet is *kept* in memory, where the next wait takes it. So is a note that is made while nobody waits, as by a loop that
+//! handles its events and registers again: to post that note would be one system call more.
+//!
+//! # Invariants
+//! - **Nobody waits beside a note**: a wait says that it is on ([`Kept::awaited`]) under the lock of what is kept, and only
+//!   if nothing is. As long as it says so, notes are posted.
+//! - **Neither starves**: waits that take what was kept and do not look at the port are no more than [`MAX_UNLOOKED`] in a
+//!   row. The next one begins with packets of the port.
 //!
 //! # Locks
 //! `pumping` comes first, then the lock of a source, then those of this module and of `wakes`. The latter are leaves:
@@ -18,6 +25,7 @@
 //! while packets are taken, so handling a packet may lock any source. The system calls under locks (post, start, cancel)
 //! do not block.
 
+mod asking;
 mod deferred;
 mod detour;
 mod flights;
@@ -25,6 +33,7 @@ mod reaper;
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -39,6 +48,7 @@ use crate::hooks::sync::{lock, AtomicUsize, Instant, Mutex, Ordering, RwLock};
 use crate::interests::Token;
 use crate::numbers::NumberMap;
 use crate::timeout;
+use asking::Asking;
 use detour::Detour;
 use flights::Flights;
 pub(super) use flights::Launch;
@@ -51,6 +61,9 @@ const KEY_SIGNAL: usize = 4;
 
 /// The longest wait that is not one without end.
 const MAX_WAIT_MS: u32 = ffi::INFINITE - 1;
+/// How many waits in a row may leave the port alone, since there is something in memory: as many as a program makes that
+/// reads a full receive ([`lending`](super::lending)) in pieces of 64 KiB.
+const MAX_UNLOOKED: u8 = 3;
 /// How many packets a pump takes at a time.
 const PUMP_BATCH: usize = 16;
 /// How often a pump does so at most: a bound, should others post as fast as it takes.
@@ -72,8 +85,31 @@ pub(super) struct Port {
     wakes: Wakes,
     /// Closes that wait for a send, the oldest first, with the time at which they are given up.
     deferred: RareQueue<(Instant, Weak<dyn Owner>)>,
-    /// Packets that could not be posted, as key and pointer, in their order.
-    kept: RareQueue<(usize, usize)>,
+    kept: Mutex<Kept>,
+}
+
+/// Packets in memory.
+#[derive(Default)]
+struct Kept {
+    /// As key and pointer, in their order: notes, and what could not be posted.
+    packets: VecDeque<(usize, usize)>,
+    /// A thread waits for packets of the port, or is about to.
+    awaited: bool,
+    /// How many waits in a row have taken what was kept, and have not looked at the port.
+    unlooked: u8,
+    /// Whether a wait asks the port for one packet, or for all that fit.
+    asking: Asking,
+}
+
+impl Kept {
+    /// A wait is over, and has looked at the port or not.
+    fn looked(&mut self, looked: bool) {
+        self.awaited = false;
+        self.unlooked = match looked {
+            true => 0,
+            false => self.unlooked.saturating_add(1),
+        };
+    }
 }
 
 impl Port {
@@ -87,7 +123,7 @@ impl Port {
             pumping: RwLock::default(),
             wakes: Wakes::new(),
             deferred: RareQueue::new(),
-            kept: RareQueue::new(),
+            kept: Mutex::default(),
         })
     }
 
@@ -119,22 +155,44 @@ impl Port {
     /// Posts a packet that must not be lost, or keeps it.
     fn post_or_keep(&self, key: usize, pointer: usize) {
         if self.post(key, pointer).is_err() {
-            self.kept.change(|kept| kept.push_back((key, pointer)));
+            self.keep(key, pointer);
+            if key == KEY_WAKE {
+                // A thread that waits on the port right now learns of it from the next packet. A later wake must be one.
+                self.wakes.taken(pointer);
+            }
         }
     }
 
-    /// Hands out packets that were kept.
-    fn take_kept(&self, entries: &mut [ffi::OVERLAPPED_ENTRY]) -> usize {
-        if self.kept.is_empty() {
-            return 0;
-        }
-        self.kept.change(|kept| {
-            let count = kept.len().min(entries.len());
-            for (entry, (key, pointer)) in entries.iter_mut().zip(kept.drain(..count)) {
-                *entry = ffi::OVERLAPPED_ENTRY::posted(key, pointer);
+    fn keep(&self, key: usize, pointer: usize) {
+        lock(&self.kept).packets.push_back((key, pointer));
+    }
+
+    /// Has a poll take the note with that number: by a packet, if one waits, and from memory otherwise.
+    fn put_note(&self, number: usize) -> io::Result<()> {
+        {
+            let mut kept = lock(&self.kept);
+            if !kept.awaited {
+                kept.packets.push_back((KEY_NOTE, number));
+                return Ok(());
             }
-            count
-        })
+        }
+        self.post(KEY_NOTE, number)
+    }
+
+    /// Takes packets that were kept.
+    fn take_kept(&self, entries: &mut [ffi::OVERLAPPED_ENTRY]) -> usize {
+        let mut kept = lock(&self.kept);
+        let count = kept.packets.len().min(entries.len());
+        for (entry, (key, pointer)) in entries.iter_mut().zip(kept.packets.drain(..count)) {
+            *entry = ffi::OVERLAPPED_ENTRY::posted(key, pointer);
+        }
+        count
+    }
+
+    /// Takes what is on the port right now.
+    fn take_posted(&self, entries: &mut [ffi::OVERLAPPED_ENTRY]) -> usize {
+        // If this failed, what was kept would be lost by telling so. A failure that lasts is told by the next wait.
+        ffi::get_queued_completion_status_ex(&self.port, entries, 0).unwrap_or(0)
     }
 
     /// Waits for packets: until the time is up (`None`: never), or a deferred close has waited long enough.
@@ -147,14 +205,38 @@ impl Port {
         // Without a wait this is the only look: it must see all that was posted before, also what a pump holds right now.
         let _no_pump = (timeout == Some(Duration::ZERO))
             .then(|| self.pumping.write().unwrap_or_else(PoisonError::into_inner));
-        let kept = self.take_kept(entries);
-        if kept > 0 {
-            return Ok(kept);
+        let (awaits, is_for_one, unlooked) = {
+            let mut kept = lock(&self.kept);
+            kept.awaited = kept.packets.is_empty();
+            (kept.awaited, kept.asking.is_for_one(), kept.unlooked)
+        };
+        if awaits {
+            let timeout_ms = timeout.map_or(ffi::INFINITE, |timeout| {
+                timeout::milliseconds(timeout, MAX_WAIT_MS)
+            });
+            let is_for_one = is_for_one && timeout_ms > 0 && lock(&self.flights).are_few();
+            let entries = match is_for_one {
+                true => &mut entries[..1],
+                false => entries,
+            };
+            let taken = ffi::get_queued_completion_status_ex(&self.port, entries, timeout_ms);
+            let mut kept = lock(&self.kept);
+            kept.looked(true);
+            kept.asking.took(*taken.as_ref().unwrap_or(&0));
+            return taken;
         }
-        let timeout_ms = timeout.map_or(ffi::INFINITE, |timeout| {
-            timeout::milliseconds(timeout, MAX_WAIT_MS)
-        });
-        ffi::get_queued_completion_status_ex(&self.port, entries, timeout_ms)
+        let port_first = unlooked >= MAX_UNLOOKED;
+        let mut taken = match port_first {
+            true => self.take_posted(entries),
+            false => 0,
+        };
+        taken += self.take_kept(&mut entries[taken..]);
+        let port_last = !port_first && timeout == Some(Duration::ZERO) && taken < entries.len();
+        if port_last {
+            taken += self.take_posted(&mut entries[taken..]);
+        }
+        lock(&self.kept).looked(port_first || port_last);
+        Ok(taken)
     }
 
     /// Handles one packet. It makes at most one event. Returns whether the packet is for a poll and `sink` is none: then
@@ -259,6 +341,9 @@ pub(super) struct Membership {
     /// Held while the source joins, so that the socket is tied once.
     joining: Mutex<()>,
 }
+
+// Its owner is behind a `dyn`, which hides that every owner has this trait. See `Operation`.
+impl RefUnwindSafe for Membership {}
 
 impl Membership {
     pub(super) fn new(owner: Weak<dyn Owner>) -> Membership {

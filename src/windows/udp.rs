@@ -17,6 +17,7 @@ mod sending;
 use std::cell::UnsafeCell;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use super::direction::{Direction, Duplex};
@@ -44,6 +45,8 @@ struct Shared {
 unsafe impl Sync for Shared {}
 // SAFETY: nothing in it is tied to a thread.
 unsafe impl Send for Shared {}
+// As for `Operation`.
+impl RefUnwindSafe for Shared {}
 
 impl Owner for Shared {
     fn membership(&self) -> &Membership {

@@ -8,7 +8,8 @@
 //! # Invariants
 //! 1. **`posted` implies a packet** with that token, which is on the port, or in the hands of a thread that has not made its
 //!    event yet. So another wake may merge with it. [`add`](Wakes::add) sets `posted` only after the call, and only if the
-//!    entry is still its own. [`taken`](Wakes::taken) removes the entry before the event is made.
+//!    entry is still its own. [`taken`](Wakes::taken) removes the entry before the event is made, and when the packet was
+//!    taken by a pump and cannot be posted again.
 //! 2. **Accepted implies counted**: a wake that has found the loop open is counted in `posting` until its packet is on the
 //!    port. It looks and is counted under one lock.
 //!
@@ -96,7 +97,8 @@ impl Wakes {
         result
     }
 
-    /// A packet was taken, and its event is about to be made. A wake from now on needs another packet.
+    /// A packet was taken, and its event is about to be made, or it is kept in memory. A wake from now on needs another
+    /// packet.
     pub(super) fn taken(&self, token: Token) {
         let waiting = &mut lock(&self.state).on_their_way;
         waiting.remove(&token);

@@ -231,6 +231,8 @@ impl World {
         while ffi::packets() > 0 {
             self.glance();
         }
+        // What is in memory.
+        self.glance();
     }
 
     /// The same, when nothing must be told any more.
@@ -239,6 +241,8 @@ impl World {
             let said = self.glance();
             assert!(said.is_empty(), "an event after: {said:?}");
         }
+        let said = self.glance();
+        assert!(said.is_empty(), "an event after: {said:?}");
     }
 
     /// Lets go of everything. What is alive afterwards, the next `boot` finds.
@@ -335,25 +339,9 @@ fn a_waiting_stream_is_dropped(
         let (stream, socket) = make(&mut world);
         world.register(&stream, 2, interests);
         let pool = begin(socket);
-        let done = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&done);
-        let dropper = thread::spawn(move || {
-            drop(stream);
-            told.store(true, Ordering::SeqCst);
-        });
-        if poll_too {
-            drop(world);
-            join(dropper);
-            stop(pool);
+        let Some(mut world) = drop_while_served(world, stream, pool, poll_too) else {
             return;
-        }
-        for _ in 0..2 {
-            let was_done = done.load(Ordering::SeqCst);
-            let said = world.glance();
-            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
-        }
-        join(dropper);
-        stop(pool);
+        };
         assert!(
             !ffi::is_open(socket),
             "open: the socket of a dropped stream"
@@ -361,6 +349,35 @@ fn a_waiting_stream_is_dropped(
         world.settle_silently();
         world.end::<()>([]);
     });
+}
+
+/// Drops a source, and perhaps its `Poll`, while a thread of the pool serves its waits. `None` if the `Poll` is gone.
+fn drop_while_served<S: Send + 'static>(
+    mut world: World,
+    source: S,
+    pool: JoinHandle<()>,
+    poll_too: bool,
+) -> Option<World> {
+    let done = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&done);
+    let dropper = thread::spawn(move || {
+        drop(source);
+        told.store(true, Ordering::SeqCst);
+    });
+    if poll_too {
+        drop(world);
+        join(dropper);
+        stop(pool);
+        return None;
+    }
+    for _ in 0..2 {
+        let was_done = done.load(Ordering::SeqCst);
+        let said = world.glance();
+        assert!(!was_done || said.is_empty(), "an event after: {said:?}");
+    }
+    join(dropper);
+    stop(pool);
+    Some(world)
 }
 
 /// Ends the pool's thread, which has called what is due.

@@ -276,6 +276,43 @@ fn wakes_come_beside_a_pump() {
     });
 }
 
+/// A poll waits while a thread registers what is there already, and registers again after the event.
+fn a_note_is_made_beside_a_wait() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, _) = stream(LENT, 1);
+        let (mine, registrator) = (Arc::clone(&stream), world.registrator());
+        let other = thread::spawn(move || mine.register(&registrator, 1, W).unwrap());
+        world.wait_for((1, W));
+        world.register(&stream, 2, W);
+        world.wait_for((2, W));
+        join(other);
+        world.settle_silently();
+        world.end([stream]);
+    });
+}
+
+/// A loop leaves a byte unread and registers again, so there is a note each time. A packet on the port comes all the same.
+fn notes_are_made_all_the_time() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, socket) = stream(LENT, 0);
+        ffi::deliver(socket, b"a");
+        world.register(&stream, 1, R);
+        world.wait_for((1, R));
+        world.registrator.wake(9).unwrap();
+        for token in 2..8 {
+            world.register(&stream, token, R);
+            world.poll(None);
+        }
+        assert!(world.said.contains(&(9, WAKE)), "starved: the wake");
+        assert_eq!(read_rest(&stream), b"a", "bytes");
+        world.settle();
+        assert!(world.said.contains(&(7, R)), "lost");
+        world.end([stream]);
+    });
+}
+
 /// A poll that does not wait sees what was posted before, also what a pump has in its hands.
 fn a_glance_beside_a_pump() {
     explore(|| {
@@ -298,6 +335,58 @@ fn a_glance_beside_a_pump() {
         join(reader);
         world.settle();
         world.end([stream_a, other]);
+    });
+}
+
+/// A loop to which single packets have come for so long that a wait asks for one. No other thread runs yet, so this adds
+/// no interleavings.
+fn a_loop_that_asks_for_one() -> World {
+    let mut world = World::new();
+    for token in 100..116 {
+        world.registrator.wake(token).unwrap();
+        world.wait_for((token, WAKE));
+    }
+    world
+}
+
+/// A wait that asks for one packet leaves the others, and what is kept, to the next waits: bytes arrive, another thread
+/// wakes, and the read of a third takes packets and posts them again.
+fn waits_for_one_leave_nothing() {
+    explore(|| {
+        let mut world = a_loop_that_asks_for_one();
+        let (first, socket) = stream(LENT, 0);
+        let (second, _) = stream(LENT, 0);
+        world.register(&first, 1, R);
+        world.register(&second, 2, R);
+        let registrator = world.registrator();
+        let peer = thread::spawn(move || {
+            ffi::deliver(socket, b"a");
+            registrator.wake(7).unwrap();
+        });
+        let mine = Arc::clone(&second);
+        let reader = thread::spawn(move || assert_eq!(read(&mine, 1), b""));
+        world.wait_for((1, R));
+        world.wait_for((7, WAKE));
+        join(peer);
+        join(reader);
+        assert_eq!(read(&first, 1), b"a");
+        world.settle();
+        world.end([first, second]);
+    });
+}
+
+/// A poll that does not wait may be the only one: it asks for all that is there, whatever the waits before it asked for.
+fn a_glance_asks_for_all() {
+    explore(|| {
+        let mut world = a_loop_that_asks_for_one();
+        let (stream, socket) = stream(LENT, 0);
+        world.register(&stream, 1, R);
+        ffi::deliver(socket, b"a");
+        world.registrator.wake(7).unwrap();
+        let said = world.glance();
+        assert_eq!(said, [(1, R), (7, WAKE)], "missed: one of two packets");
+        world.settle();
+        world.end([stream]);
     });
 }
 
@@ -387,6 +476,26 @@ fn wakes_beside_a_pump_come() {
 }
 
 #[test]
+fn a_note_beside_a_wait_comes() {
+    a_note_is_made_beside_a_wait();
+}
+
+#[test]
+fn notes_do_not_starve_the_port() {
+    notes_are_made_all_the_time();
+}
+
+#[test]
 fn a_glance_beside_a_pump_misses_nothing() {
     a_glance_beside_a_pump();
+}
+
+#[test]
+fn waits_that_ask_for_one_packet_leave_none() {
+    waits_for_one_leave_nothing();
+}
+
+#[test]
+fn a_glance_of_a_loop_that_asks_for_one_packet_sees_all() {
+    a_glance_asks_for_all();
 }

@@ -28,14 +28,46 @@ fn a_note_is_refused() {
     });
 }
 
-/// The packet of a registration is refused: the caller is told, and nothing holds the stream.
+/// A reader may take a wake off the port and find that it cannot be posted again, while a poll waits. The poll is not told
+/// of that, but it is of the next wake with this token.
+fn a_wake_is_refused_to_a_reader() {
+    explore(|| {
+        let mut world = World::new();
+        let (stream, _) = stream(LENT, 0);
+        world.register(&stream, 1, R);
+        world.registrator.wake(7).unwrap();
+        refuse(Refused::Post, 1);
+        let (mine, registrator) = (Arc::clone(&stream), world.registrator());
+        let other = thread::spawn(move || {
+            assert_eq!(read(&mine, 1), b"");
+            while registrator.wake(7).is_err() {}
+        });
+        world.wait_for((7, WAKE));
+        join(other);
+        // The other one of the two comes now, if they have not merged.
+        world.said.clear();
+        world.settle();
+        world.end([stream]);
+    });
+}
+
+/// A packet is refused, that of a registration if a poll waits at that moment: the caller is told, nothing is armed, and
+/// nothing holds the stream.
 fn a_registration_is_refused() {
     explore(|| {
         let mut world = World::new();
         let (stream, _) = stream(LENT, 1);
         refuse(Refused::Post, 1);
-        assert!(stream.register(&world.registrator, 1, W).is_err());
-        world.settle_silently();
+        let (mine, registrator) = (Arc::clone(&stream), world.registrator());
+        let other = thread::spawn(move || {
+            let told = mine.register(&registrator, 1, W).is_err();
+            while registrator.wake(7).is_err() {}
+            told
+        });
+        world.wait_for((7, WAKE));
+        let told = join(other);
+        world.settle();
+        assert_eq!(world.said.contains(&(1, W)), !told, "lost, or not refused");
         drop(stream);
         assert_eq!(ffi::operations(), 0, "left over: a stream that was dropped");
         world.end::<()>([]);
@@ -194,6 +226,11 @@ fn a_refused_wake_is_an_error_and_the_next_one_comes() {
 #[test]
 fn a_refused_wake_is_no_other_threads() {
     a_wake_is_refused_after_another_came();
+}
+
+#[test]
+fn a_wake_that_is_kept_beside_a_poll_keeps_no_later_one_from_it() {
+    a_wake_is_refused_to_a_reader();
 }
 
 #[test]

@@ -218,15 +218,40 @@ fn a_writer_meets_the_packet() {
     });
 }
 
+/// A stream whose connect is to begin, and its socket.
+fn connecting() -> (Stream, SOCKET) {
+    let target = "127.0.0.1:1".parse().unwrap();
+    let stream = TcpStream::connect_nonblocking(&target).unwrap();
+    let socket = ffi::socket_of(stream.as_std());
+    (Arc::new(Careful::new(stream)), socket)
+}
+
+/// A connect has ended, `well` or not, and `first` is what a read beside it gave. If it has ended well, two bytes have come.
+/// A byte comes once, and a failure is told every time.
+pub(super) fn expect_told(mut world: World, stream: Stream, first: io::Result<usize>, well: bool) {
+    let then = stream.read(&mut [0]);
+    let told = |result: &io::Result<usize>| match result {
+        Ok(count) => well && *count == 1,
+        Err(error) => !well && error.kind() == ErrorKind::ConnectionRefused,
+    };
+    assert!(
+        told(&first) || is_would_block(&first),
+        "the first read: {first:?}"
+    );
+    assert!(told(&then), "not told: {first:?} {then:?}");
+    let errors = [stream.take_error(), stream.take_error()];
+    let errors = errors.map(|error| error.unwrap().is_some());
+    assert_eq!(errors, [!well, false], "taken once");
+    world.settle();
+    world.end([stream]);
+}
+
 /// A connect ends, well or not, while a thread reads: each direction is told once.
 fn a_connect_ends(well: bool) {
     explore(move || {
         let mut world = World::new();
-        let target = "127.0.0.1:1".parse().unwrap();
-        let stream = TcpStream::connect_nonblocking(&target).unwrap();
-        let socket = ffi::socket_of(stream.as_std());
+        let (stream, socket) = connecting();
         stream.set_lent_buffer(LENT);
-        let stream = Arc::new(Careful::new(stream));
         world.register(&stream, 1, R | W);
         let peer = thread::spawn(move || {
             ffi::end_connect(socket, well);
@@ -240,22 +265,7 @@ fn a_connect_ends(well: bool) {
         world.wait_for((1, R));
         let first = join(reader);
         join(peer);
-        let then = stream.read(&mut [0]);
-        let told = |result: &io::Result<usize>| match result {
-            Ok(count) => well && *count == 1,
-            Err(error) => !well && error.kind() == ErrorKind::ConnectionRefused,
-        };
-        assert!(
-            told(&first) || is_would_block(&first),
-            "the first read: {first:?}"
-        );
-        // A byte comes once; a failure is told every time.
-        assert!(told(&then), "not told: {first:?} {then:?}");
-        let errors = [stream.take_error(), stream.take_error()];
-        let errors = errors.map(|error| error.unwrap().is_some());
-        assert_eq!(errors, [!well, false], "taken once");
-        world.settle();
-        world.end([stream]);
+        expect_told(world, stream, first, well);
     });
 }
 
@@ -264,10 +274,7 @@ fn a_connect_ends(well: bool) {
 fn a_connect_that_ends_at_once_is_told() {
     explore(|| {
         let mut world = World::new();
-        let target = "127.0.0.1:1".parse().unwrap();
-        let stream = TcpStream::connect_nonblocking(&target).unwrap();
-        let socket = ffi::socket_of(stream.as_std());
-        let stream = Arc::new(Careful::new(stream));
+        let (stream, socket) = connecting();
         let (mine, registrator) = (Arc::clone(&stream), world.registrator());
         let starter = thread::spawn(move || mine.register(&registrator, 1, W).unwrap());
         let peer = thread::spawn(move || {
@@ -291,10 +298,7 @@ fn a_connect_that_ends_at_once_is_told() {
 fn a_stream_dropped_while_it_connects_is_gone() {
     explore(|| {
         let mut world = World::new();
-        let target = "127.0.0.1:1".parse().unwrap();
-        let stream = TcpStream::connect_nonblocking(&target).unwrap();
-        let socket = ffi::socket_of(stream.as_std());
-        let stream = Arc::new(Careful::new(stream));
+        let (stream, socket) = connecting();
         world.register(&stream, 1, R | W);
         let peer = thread::spawn(move || ffi::end_connect(socket, true));
         let dropper = thread::spawn(move || drop(stream));
@@ -346,10 +350,7 @@ fn a_read_takes_the_packet_of_the_receive() {
 fn a_connect_is_looked_at(well: bool) {
     explore(move || {
         let mut world = World::new();
-        let target = "127.0.0.1:1".parse().unwrap();
-        let stream = TcpStream::connect_nonblocking(&target).unwrap();
-        let socket = ffi::socket_of(stream.as_std());
-        let stream = Arc::new(Careful::new(stream));
+        let (stream, socket) = connecting();
         world.register(&stream, 1, W);
         let early = stream.shutdown(std::net::Shutdown::Write);
         assert!(early.is_err(), "before it has ended");

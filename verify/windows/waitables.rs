@@ -208,29 +208,13 @@ fn a_signal_without_a_poll_is_left_to_the_user() {
 /// The source is dropped, and perhaps its `Poll`, while the signal comes.
 fn a_source_is_dropped_when_signalled(poll_too: bool) {
     explore(move || {
-        let mut world = World::new();
+        let world = World::new();
         let source = awaited(false);
         world.register(&source, 1, R);
         let pool = signal_and_serve(source.object, 1);
-        let done = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&done);
-        let dropper = thread::spawn(move || {
-            drop(source);
-            told.store(true, Ordering::SeqCst);
-        });
-        if poll_too {
-            drop(world);
-            join(dropper);
-            stop(pool);
+        let Some(mut world) = drop_while_served(world, source, pool, poll_too) else {
             return;
-        }
-        for _ in 0..2 {
-            let was_done = done.load(Ordering::SeqCst);
-            let said = world.glance();
-            assert!(!was_done || said.is_empty(), "an event after: {said:?}");
-        }
-        join(dropper);
-        stop(pool);
+        };
         world.settle_silently();
         world.end::<()>([]);
     });
@@ -300,20 +284,15 @@ fn two_threads_register() {
     });
 }
 
-/// The system refuses the wait, or the note for what was signalled before: the registration says so, and nothing is lost.
-fn a_start_is_refused(refused: Refused) {
+/// The system refuses the wait: the registration says so, and nothing is lost.
+fn a_wait_is_refused() {
     explore(move || {
         let mut world = World::new();
         let source = awaited(true);
-        if refused == Refused::Post {
-            ffi::signal_object(source.object);
-        }
-        refuse(refused, 1);
+        refuse(Refused::Wait, 1);
         assert!(source.register(&world.registrator, 1, R).is_err(), "told");
         world.settle_silently();
-        if refused == Refused::Wait {
-            ffi::signal_object(source.object);
-        }
+        ffi::signal_object(source.object);
         world.register(&source, 2, R);
         assert_eq!(world.glance(), [(2, R)], "lost");
         world.settle_silently();
@@ -321,7 +300,39 @@ fn a_start_is_refused(refused: Refused) {
     });
 }
 
-/// The user's handle is closed, or the packet refused, when the wait is on.
+/// A packet is refused: the note for what was signalled before, if a poll waits at that moment. The registration says so, and
+/// nothing is lost.
+fn a_note_is_refused() {
+    explore(|| {
+        let mut world = World::new();
+        let source = awaited(true);
+        ffi::signal_object(source.object);
+        refuse(Refused::Post, 1);
+        let (mine, registrator) = (Arc::clone(&source), world.registrator());
+        let other = thread::spawn(move || {
+            let told = mine.register(&registrator, 1, R).is_err();
+            while registrator.wake(7).is_err() {}
+            told
+        });
+        world.wait_for((7, WAKE));
+        if join(other) {
+            world.settle();
+            assert!(
+                !world.said.contains(&(1, R)),
+                "an event of what was refused"
+            );
+            world.register(&source, 2, R);
+            assert_eq!(world.glance(), [(2, R)], "lost");
+        } else {
+            world.settle();
+            assert!(world.said.contains(&(1, R)), "lost");
+        }
+        world.settle_silently();
+        world.end([source]);
+    });
+}
+
+/// The user's handle is closed, or the packet of the signal refused, when the wait is on.
 fn nothing_else_is_needed() {
     explore(|| {
         let mut world = World::new();
@@ -408,12 +419,12 @@ fn two_threads_register_a_waitable() {
 
 #[test]
 fn a_wait_that_is_refused_is_told() {
-    a_start_is_refused(Refused::Wait);
+    a_wait_is_refused();
 }
 
 #[test]
 fn a_note_that_is_refused_is_told_and_the_signal_kept() {
-    a_start_is_refused(Refused::Post);
+    a_note_is_refused();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Waits for a handle, as streams use them whose connect somebody else began: the callback against the end, a look, a drop,
 //! a deregistration and the end of the `Poll`.
 
+use super::streams::expect_told;
 use super::*;
 use crate::windows::ffi::{refuse, Refused};
 
@@ -37,21 +38,7 @@ fn a_foreign_connect_ends(well: bool) {
         world.wait_for((1, R));
         let first = join(reader);
         stop(pool);
-        let then = stream.read(&mut [0]);
-        let told = |result: &io::Result<usize>| match result {
-            Ok(count) => well && *count == 1,
-            Err(error) => !well && error.kind() == ErrorKind::ConnectionRefused,
-        };
-        assert!(
-            told(&first) || is_would_block(&first),
-            "the first read: {first:?}"
-        );
-        assert!(told(&then), "never told: {first:?} {then:?}");
-        let errors = [stream.take_error(), stream.take_error()];
-        let errors = errors.map(|error| error.unwrap().is_some());
-        assert_eq!(errors, [!well, false], "taken once");
-        world.settle();
-        world.end([stream]);
+        expect_told(world, stream, first, well);
     });
 }
 

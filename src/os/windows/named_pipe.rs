@@ -307,3 +307,18 @@ impl fmt::Debug for NamedPipe {
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_on_other_machines_are_let_in_only_if_that_was_asked_for() {
+        let mut options = NamedPipeOptions::new();
+        assert_eq!(options.0.pipe_mode, ffi::PIPE_REJECT_REMOTE_CLIENTS);
+        options.accept_remote(true);
+        assert_eq!(options.0.pipe_mode, 0);
+        options.accept_remote(false);
+        assert_eq!(options.0.pipe_mode, ffi::PIPE_REJECT_REMOTE_CLIENTS);
+    }
+}

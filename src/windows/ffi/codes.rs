@@ -55,4 +55,5 @@ pub(crate) const WSAEISCONN: Code = 10056;
 pub(crate) const WSAENOTCONN: Code = 10057;
 pub(crate) const WSAETIMEDOUT: Code = 10060;
 pub(crate) const WSAECONNREFUSED: Code = 10061;
+pub(crate) const WSAEHOSTDOWN: Code = 10064;
 pub(crate) const WSAEHOSTUNREACH: Code = 10065;

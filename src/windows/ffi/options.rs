@@ -4,8 +4,8 @@ use core::ffi::c_void;
 use core::ptr;
 
 use super::codes::{Code, WSAEWOULDBLOCK, WSA_IO_PENDING};
-use super::pipes::at_once;
 use super::sockets::{checked, LPWSAOVERLAPPED_COMPLETION_ROUTINE};
+use super::waits::at_once;
 use super::{size_of_i32, size_of_u32, BOOL, DWORD, FALSE, HANDLE, SOCKET, WSAOVERLAPPED};
 
 /// [SOL_SOCKET options](https://learn.microsoft.com/windows/win32/winsock/sol-socket-socket-options)

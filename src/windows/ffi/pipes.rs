@@ -14,10 +14,8 @@ use std::os::windows::io::{AsRawHandle, FromRawHandle};
 
 use super::codes::*;
 use super::sockets::{checked_bool, last_error, owed_if, WSABUF};
-use super::waits::{create_event, instead_of_packet};
-use super::{
-    cancel_io_ex, BOOL, DWORD, FALSE, HANDLE, INVALID_HANDLE_VALUE, NO_HANDLE, WSAOVERLAPPED,
-};
+use super::waits::{at_once, result_of};
+use super::{BOOL, DWORD, FALSE, HANDLE, INVALID_HANDLE_VALUE, NO_HANDLE, WSAOVERLAPPED};
 use crate::hooks::faults::{refused, Call};
 
 /// [CreateFileW](https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-createfilew)
@@ -108,13 +106,6 @@ extern "system" {
         nNumberOfBytesToWrite: DWORD,
         lpNumberOfBytesWritten: *mut DWORD,
         lpOverlapped: *mut WSAOVERLAPPED,
-    ) -> BOOL;
-    /// <https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getoverlappedresult>
-    pub(crate) fn GetOverlappedResult(
-        hFile: HANDLE,
-        lpOverlapped: *const WSAOVERLAPPED,
-        lpNumberOfBytesTransferred: *mut DWORD,
-        bWait: BOOL,
     ) -> BOOL;
 }
 
@@ -243,48 +234,12 @@ fn gone(code: Code) -> Code {
 /// How an operation on a pipe has ended: with how many bytes, or how it failed.
 pub(crate) fn get_overlapped_result(pipe: HANDLE, ended: &WSAOVERLAPPED) -> Result<usize, Code> {
     // SAFETY: the block is only read, since nothing is to be waited for.
-    unsafe { result_of(pipe, ended, FALSE) }
+    unsafe { result_of(pipe, ended, FALSE) }.map_err(gone)
 }
 
-/// # Safety
-/// - The block can be read; the kernel may write to it.
-unsafe fn result_of(
-    pipe: HANDLE,
-    operation: *const WSAOVERLAPPED,
-    wait: BOOL,
-) -> Result<usize, Code> {
-    let mut bytes = 0;
-    // SAFETY: the caller's duty, and the count is writable.
-    match checked_bool(unsafe { GetOverlappedResult(pipe, operation, &mut bytes, wait) }) {
-        Ok(()) | Err(ERROR_MORE_DATA) => Ok(bytes as usize),
-        Err(code) => Err(gone(code)),
-    }
-}
-
-/// Makes an overlapped call that has no packet, and cancels it if it does not end at once: then it is `WSAEWOULDBLOCK`.
-pub(super) fn at_once(
-    file: HANDLE,
-    start: impl FnOnce(*mut WSAOVERLAPPED) -> BOOL,
-) -> Result<usize, Code> {
-    const WAIT: BOOL = 1;
-    let event = create_event()?;
-    let mut operation = WSAOVERLAPPED {
-        hEvent: instead_of_packet(&event),
-        ..WSAOVERLAPPED::zeroed()
-    };
-    let operation = ptr::addr_of_mut!(operation);
-    owed(start(operation))?;
-    // SAFETY: the block lives here until the operation has ended.
-    let mut result = unsafe { result_of(file, operation, FALSE) };
-    if result == Err(ERROR_IO_INCOMPLETE) {
-        cancel_io_ex(file, operation);
-        // SAFETY: as above.
-        result = unsafe { result_of(file, operation, WAIT) };
-    }
-    match result {
-        Err(WSA_OPERATION_ABORTED) => Err(WSAEWOULDBLOCK),
-        result => result,
-    }
+/// Makes a call that ends at once. See [`at_once`].
+fn now(pipe: HANDLE, start: impl FnOnce(*mut WSAOVERLAPPED) -> BOOL) -> Result<usize, Code> {
+    at_once(pipe, start).map_err(gone)
 }
 
 /// How many bytes there are to read.
@@ -302,7 +257,7 @@ pub(crate) fn read_now(pipe: HANDLE, buffer: &mut [u8]) -> Result<usize, Code> {
     let room = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
     let (place, no_count) = (buffer.as_mut_ptr(), ptr::null_mut());
     // SAFETY: the memory and the operation outlive the call, which has ended when this returns.
-    at_once(pipe, |operation| unsafe {
+    now(pipe, |operation| unsafe {
         ReadFile(pipe, place, room, no_count, operation)
     })
 }
@@ -315,7 +270,7 @@ pub(crate) fn write_now(pipe: HANDLE, bytes: &[u8]) -> Result<usize, Code> {
     let (place, no_count) = (bytes.as_ptr(), ptr::null_mut());
     let written = loop {
         // SAFETY: the memory and the operation outlive the call, which has ended when this returns.
-        let written = at_once(pipe, |operation| unsafe {
+        let written = now(pipe, |operation| unsafe {
             WriteFile(pipe, place, len, no_count, operation)
         });
         // Wine writes all or nothing.
@@ -347,7 +302,7 @@ fn set_mode(pipe: HANDLE, mode: DWORD) -> Result<(), Code> {
 pub(crate) fn connect_now(pipe: HANDLE) -> Result<(), Code> {
     refused(Call::Connect)?;
     // SAFETY: the operation outlives the call, which has ended when this returns.
-    at_once(pipe, |operation| unsafe {
+    now(pipe, |operation| unsafe {
         ConnectNamedPipe(pipe, operation)
     })
     .map(drop)

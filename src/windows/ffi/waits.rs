@@ -1,12 +1,15 @@
-//! Handles that can be waited for, and the thread pool that waits for them.
+//! Handles that can be waited for, the thread pool that waits for them, and overlapped calls that end without a packet.
 
 use core::ffi::c_void;
 use core::ptr;
 use std::os::windows::io::AsRawHandle;
 
-use super::codes::Code;
-use super::sockets::{checked, checked_bool, last_error};
-use super::{close_handle, BOOL, DWORD, FALSE, HANDLE, INFINITE, NO_HANDLE, SOCKET, WAIT_TIMEOUT};
+use super::codes::*;
+use super::sockets::{checked, checked_bool, last_error, owed_if};
+use super::{
+    cancel_io_ex, close_handle, BOOL, DWORD, FALSE, HANDLE, INFINITE, NO_HANDLE, SOCKET,
+    WAIT_TIMEOUT, WSAOVERLAPPED,
+};
 use crate::hooks::faults::{refused, Call};
 
 /// [BOOLEAN](https://learn.microsoft.com/windows/win32/winprog/windows-data-types): one byte, unlike [`BOOL`].
@@ -50,6 +53,13 @@ pub(crate) struct WSANETWORKEVENTS {
 
 #[link(name = "kernel32")]
 extern "system" {
+    /// <https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getoverlappedresult>
+    pub(crate) fn GetOverlappedResult(
+        hFile: HANDLE,
+        lpOverlapped: *const WSAOVERLAPPED,
+        lpNumberOfBytesTransferred: *mut DWORD,
+        bWait: BOOL,
+    ) -> BOOL;
     /// <https://learn.microsoft.com/windows/win32/api/synchapi/nf-synchapi-createeventw>
     pub(crate) fn CreateEventW(
         lpEventAttributes: *const c_void,
@@ -124,6 +134,53 @@ pub(crate) fn instead_of_packet(event: &WaitObject) -> HANDLE {
     /// [GetQueuedCompletionStatus](https://learn.microsoft.com/windows/win32/api/ioapiset/nf-ioapiset-getqueuedcompletionstatus)
     const NO_PACKET: isize = 1;
     HANDLE(event.0 .0 | NO_PACKET)
+}
+
+/// How an operation on `file` has ended: with how many bytes, or how it failed. If it has not ended, and there is no
+/// waiting, it is `ERROR_IO_INCOMPLETE`. That a part of a message was received is no failure.
+///
+/// # Safety
+/// - The block can be read; the kernel may write to it.
+pub(super) unsafe fn result_of(
+    file: HANDLE,
+    operation: *const WSAOVERLAPPED,
+    wait: BOOL,
+) -> Result<usize, Code> {
+    let mut bytes = 0;
+    // SAFETY: the caller's duty, and the count is writable.
+    match checked_bool(unsafe { GetOverlappedResult(file, operation, &mut bytes, wait) }) {
+        Ok(()) | Err(ERROR_MORE_DATA) => Ok(bytes as usize),
+        Err(code) => Err(code),
+    }
+}
+
+/// Makes an overlapped call that has no packet, and cancels it if it does not end at once: then it is `WSAEWOULDBLOCK`.
+pub(super) fn at_once(
+    file: HANDLE,
+    start: impl FnOnce(*mut WSAOVERLAPPED) -> BOOL,
+) -> Result<usize, Code> {
+    const WAIT: BOOL = 1;
+    let event = create_event()?;
+    let mut operation = WSAOVERLAPPED {
+        hEvent: instead_of_packet(&event),
+        ..WSAOVERLAPPED::zeroed()
+    };
+    let operation = ptr::addr_of_mut!(operation);
+    match owed_if(start(operation)) {
+        Ok(()) | Err(ERROR_MORE_DATA) => {}
+        Err(code) => return Err(code),
+    }
+    // SAFETY: the block lives here until the operation has ended.
+    let mut result = unsafe { result_of(file, operation, FALSE) };
+    if result == Err(ERROR_IO_INCOMPLETE) {
+        cancel_io_ex(file, operation);
+        // SAFETY: as above.
+        result = unsafe { result_of(file, operation, WAIT) };
+    }
+    match result {
+        Err(WSA_OPERATION_ABORTED) => Err(WSAEWOULDBLOCK),
+        result => result,
+    }
 }
 
 /// The number of a handle.

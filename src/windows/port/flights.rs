@@ -15,6 +15,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::asking::FEW;
 use super::detour::{Blocked, Detour};
 use super::{Port, KEY_NOTE, KEY_SIGNAL};
 use crate::hooks;
@@ -70,6 +71,11 @@ impl Launch {
 impl Flights {
     fn is_idle(&self) -> bool {
         self.operations.is_empty() && self.waits.is_empty() && self.handling == 0
+    }
+
+    /// Whether few packets of operations and signals are still to come.
+    pub(super) fn are_few(&self) -> bool {
+        self.operations.len() + self.waits.len() <= FEW
     }
 
     pub(super) fn is_gone(&self) -> bool {
@@ -134,6 +140,9 @@ impl Port {
         let refused = match prepared {
             Ok(()) => match start(operation.as_overlapped()) {
                 Ok(()) => return Launch::Flying,
+                // Of an operation it means that too many are in flight. No event would say when to try again, so nobody may
+                // be told to wait for one. https://learn.microsoft.com/windows/win32/api/winsock2/nf-winsock2-wsarecv
+                Err(ffi::WSAEWOULDBLOCK) => Launch::Failed(ffi::WSAENOBUFS),
                 Err(code) => Launch::Failed(code),
             },
             Err(Blocked::Gone) => Launch::Gone,
@@ -221,26 +230,26 @@ impl Port {
         }
     }
 
-    /// Posts a note for the direction of `operation`. Nothing is posted, and that is no error, when the `Poll` is gone.
+    /// Has a poll take a note for the direction of `operation`. There is none, and that is no error, when the `Poll` is gone.
     pub(in crate::windows) fn note(&self, operation: &Operation) -> io::Result<()> {
         if !self.expect_note(operation) {
             return Ok(());
         }
-        let posted = self.post(KEY_NOTE, operation.address());
-        if posted.is_err() {
+        let put = self.put_note(operation.address());
+        if put.is_err() {
             drop(self.take_note(operation.address()));
         }
-        posted
+        put
     }
 
     /// The same for an interest that was armed before: nobody is there to be told of a failure.
     pub(in crate::windows) fn note_surely(&self, operation: &Operation) {
-        if self.expect_note(operation) {
-            self.post_or_keep(KEY_NOTE, operation.address());
+        if self.expect_note(operation) && self.put_note(operation.address()).is_err() {
+            self.keep(KEY_NOTE, operation.address());
         }
     }
 
-    /// Enters a note that is about to be posted, unless the `Poll` is gone.
+    /// Enters a note that a poll is about to get, unless the `Poll` is gone.
     fn expect_note(&self, operation: &Operation) -> bool {
         let Some(owner) = operation.owner() else {
             return false;

@@ -20,7 +20,9 @@ pub(super) fn breaks_connection(code: ffi::Code) -> bool {
             | ffi::WSAECONNREFUSED
             | ffi::WSAENETRESET
             | ffi::WSAETIMEDOUT
+            | ffi::WSAENETDOWN
             | ffi::WSAENETUNREACH
+            | ffi::WSAEHOSTDOWN
             | ffi::WSAEHOSTUNREACH
     )
 }
@@ -83,5 +85,30 @@ impl Broken {
                 (told > 0).then_some(-told)
             })
             .ok()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_the_connection_or_of_the_way_to_the_peer_breaks_it() {
+        for code in [
+            ffi::WSAECONNRESET,
+            ffi::WSAECONNABORTED,
+            ffi::WSAECONNREFUSED,
+            ffi::WSAETIMEDOUT,
+            ffi::WSAENETRESET,
+            ffi::WSAENETDOWN,
+            ffi::WSAENETUNREACH,
+            ffi::WSAEHOSTDOWN,
+            ffi::WSAEHOSTUNREACH,
+        ] {
+            assert!(breaks_connection(code), "{code}");
+        }
+        for code in [ffi::WSAEWOULDBLOCK, ffi::WSAENOBUFS, ffi::WSAEINVAL] {
+            assert!(!breaks_connection(code), "{code}");
+        }
     }
 }

@@ -126,10 +126,9 @@ impl Stream<Tcp> {
         Ok(Stream::new(stream, FOREIGN, nowhere()))
     }
 
-    /// The same for a stream that is certainly connected.
-    pub(in super::super) fn from_connected(stream: net::TcpStream) -> io::Result<TcpStream> {
-        stream.set_nonblocking(true)?;
-        Ok(Stream::new(stream, CONNECTED, nowhere()))
+    /// The same for a stream that is certainly connected, and does not block already.
+    pub(in super::super) fn from_connected(stream: net::TcpStream) -> TcpStream {
+        Stream::new(stream, CONNECTED, nowhere())
     }
 
     pub(crate) fn into_std(self) -> Result<net::TcpStream, (TcpStream, io::Error)> {
