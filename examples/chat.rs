@@ -3,7 +3,6 @@
 //! `WRITABLE` only while bytes wait that a client's socket did not take. How many may wait is
 //! bounded. A client that does not read while the others talk has to leave, so it cannot fill the
 //! server's memory.
-//! server's memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind, Read, Write};

@@ -2,7 +2,6 @@
 //! It shows many non-blocking connects on one `Poll`. It is for finding out how a server copes with
 //! connections that come faster than it can serve them, and whether it frees what belonged to those
 //! that are gone.
-//! that are gone.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};

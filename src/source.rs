@@ -52,12 +52,14 @@ pub(crate) mod sealed {
     }
 }
 
-/// A public source around the backend's type of the same name, which can have the interests `$possible`.
+/// A public source around the backend's type of the same name, which can have the interests `$possible`. What registers it
+/// is inlined, so that it is compiled by the programs that have such a source, and not with the crate for all of them.
 macro_rules! source {
     ($source:ty, $possible:expr) => {
         impl crate::source::Source for $source {}
 
         impl crate::source::sealed::Register for $source {
+            #[inline]
             fn register(
                 &self,
                 with: &Registrator,
@@ -68,11 +70,13 @@ macro_rules! source {
                 self.0.register(&with.queue, token, interests)
             }
 
+            #[inline]
             fn disarm(&self, with: &Registrator, interests: Interests) -> io::Result<()> {
                 interests.check_among($possible)?;
                 self.0.disarm(&with.queue, interests)
             }
 
+            #[inline]
             fn deregister(&self, with: &Registrator) -> io::Result<()> {
                 self.0.disarm(&with.queue, $possible)
             }

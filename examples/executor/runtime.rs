@@ -4,7 +4,6 @@
 //! makes its call first. If that would block, it registers the socket under a token of its own, and
 //! stores the task's waker under that token. When the event comes, the waker is called, and the
 //! operation makes its call again.
-//! operation makes its call again.
 //! A runtime for production also bounds how much a task may do in its turn. Here a task whose
 //! operations never block keeps the others waiting.
 

@@ -100,7 +100,6 @@ impl Connection {
     /// It reads once and answers the requests in that. It need not read until `WouldBlock`, since
     /// registering reports what is left. So a client that sends without pause does not get more
     /// than its turn.
-    /// than its turn.
     pub(crate) fn turn(
         &mut self,
         readable: bool,

@@ -1,7 +1,6 @@
 //! What the server understands of HTTP: the head of a request, and what to answer.
 //! `httparse` finds the lines, and this file decides what they mean. It has nothing to do with
 //! sockets.
-//! sockets.
 
 const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
