@@ -118,6 +118,15 @@ fi
 chmod +x "$linker.new"
 mv "$linker.new" "$linker"
 
+# All checkouts build in one folder, which saves `std` and the dependencies. cargo takes the crate itself for the same in
+# each, and would take one's for the other's. So what another checkout has built of it is forgotten.
+owner=$cache/target/owner
+if [ "$(cat "$owner" 2>/dev/null)" != "$PWD" ]; then
+    rm -rf "$cache"/target/*/*/.fingerprint/minimio*-*
+    mkdir -p "$cache/target"
+    printf %s "$PWD" >"$owner"
+fi
+
 flock -u 9
 exec 9>&-
 
@@ -132,5 +141,5 @@ export CARGO_BUILD_TARGET="$triple" CARGO_TARGET_DIR="$cache/target"
 export SDKROOT="$cache"   # for Apple's targets: where it is matters to nobody, but without it rustc looks for Xcode
 export "CARGO_TARGET_${name}_LINKER=$linker"
 [ -z "$flags" ] || export "CARGO_TARGET_${name}_RUSTFLAGS=$flags"
-[ -z "$emulator" ] || export "CARGO_TARGET_${name}_RUNNER=$emulator"
+[ -z "$emulator" ] || export "CARGO_TARGET_${name}_RUNNER=$emulator" "MINIMIO_EMULATOR=$emulator"
 exec "$@"

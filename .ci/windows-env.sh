@@ -7,7 +7,6 @@
 # mingw and Wine. It builds `std` for Windows from those sources, once for each version of the compiler, and makes a
 # Wine prefix. Everything that it makes is in one folder of the cache and may be deleted. It prints nothing unless
 # something fails.
-# something fails.
 # WINDOWS_CHECK_TARGETS names more targets, whose `std` is only type-checked. `cargo check` and `cargo clippy` work for
 # them, and linking does not.
 
