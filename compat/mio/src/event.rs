@@ -97,6 +97,17 @@ impl Event {
         }
     }
 
+    /// For these interests, whatever the source says.
+    #[cfg(windows)]
+    pub(crate) fn due(token: Token, interests: minimio::Interests) -> Event {
+        let readable = READABLE * u8::from(interests.is_readable());
+        let writable = WRITABLE * u8::from(interests.is_writable());
+        Event {
+            token,
+            flags: readable | writable,
+        }
+    }
+
     /// The token of the registration.
     #[must_use]
     pub fn token(&self) -> Token {

@@ -47,12 +47,16 @@ impl Poll {
     /// Those of the system.
     pub fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.clear();
-        let sources = &self.registry.0.sources;
+        let Shared {
+            registrator,
+            sources,
+        } = &*self.registry.0;
         if sources.tell_ends(events.capacity(), &mut events.events) {
             return Ok(());
         }
         loop {
-            self.poll.poll(&mut events.batch, timeout)?;
+            let wait = |timeout| self.poll.poll(&mut events.batch, timeout).map(drop);
+            sources.poll(registrator, &mut events.events, timeout, wait)?;
             sources.tell(&events.batch, &mut events.events);
             // All that came may be of registrations that have ended since. Then a wait without a limit goes on, and one with
             // a limit ends early, as mio's does.

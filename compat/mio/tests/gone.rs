@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net;
 use std::thread;
 
-use common::{any_port, drain, fill, pair, watchdog, Loop, RW};
+use common::{any_port, drain, fill, pair, wait_for_bytes, watchdog, Loop, R, RW};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Token, Waker};
 
@@ -63,6 +63,20 @@ fn a_stream_reads_and_writes_after_its_poll() {
     peer.read_exact(&mut four).unwrap();
     drop(stream);
     assert_eq!(peer.read(&mut four).unwrap(), 0);
+}
+
+// No event will tell of what comes, so no read may say that nothing is there without having looked.
+#[test]
+fn each_read_after_the_poll_finds_what_is_there() {
+    let looping = Loop::new();
+    let (mut stream, mut peer) = pair();
+    looping.register(&mut stream, 1, R);
+    drop(looping);
+    for _ in 0..3 {
+        peer.write_all(b"word").unwrap();
+        wait_for_bytes(&stream);
+        assert_eq!(stream.read(&mut [0; 16]).unwrap(), 4);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{self, Shutdown};
 use std::time::Instant;
 
-use common::{is_ours, pair, Loop, HANG, R};
+use common::{is_ours, pair, wait_for_bytes, Loop, HANG, R};
 use mio::event::Event;
 use mio::net::TcpStream;
 
@@ -18,14 +18,6 @@ fn read_once(looping: &mut Loop) -> (TcpStream, net::TcpStream) {
     looping.readable(1);
     assert_eq!(stream.read(&mut [0; 16]).unwrap(), 5);
     (stream, peer)
-}
-
-/// Waits until something is there to read, by calls that tell the stream nothing of it.
-fn wait_for_bytes(stream: &TcpStream) {
-    let began = Instant::now();
-    while stream.peek(&mut [0]).is_err() {
-        assert!(began.elapsed() < HANG, "nothing has come");
-    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use minimio::os::unix::Descriptor;
 use minimio::{Interests, Registrator};
@@ -160,6 +161,17 @@ impl AsFd for Number {
 }
 
 impl Sources {
+    /// Waits.
+    pub(crate) fn poll(
+        &self,
+        _: &Registrator,
+        _: &mut Vec<Event>,
+        timeout: Option<Duration>,
+        wait: impl FnOnce(Option<Duration>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        wait(timeout)
+    }
+
     /// The events as mio has them.
     pub(crate) fn tell(&self, batch: &minimio::Events, events: &mut Vec<Event>) {
         events.extend(

@@ -3,10 +3,21 @@
 //! mio's documentation asks, is told of all that comes later. A stream is registered again after each read, too, since mio
 //! tells of its end even if nobody has read until `WouldBlock`.
 //!
+//! # Registering again is put off
+//! It is put off until the next poll, as long as no poll is under way ([`Sources::poll`]). So a server that reads and answers
+//! does not delay its answer by it, and a source that is read many times is registered once. While a poll is under way, a
+//! source is registered at once, since that poll must see it. Both are decided under the lock of [`Sources`], so no source
+//! falls between. If the system refuses a registration that was put off, the event is told as if it had come, and the call
+//! that the user makes then registers at once and tells the failure.
+//!
 //! # A read that need not be made
-//! A read that did not fill its buffer has left nothing. The stream is registered again, and as long as its event was not
-//! told, one further read is `WouldBlock` without asking the system ([`Reading::is_drained`]). tokio makes such a read after
+//! A read that did not fill its buffer has left nothing. The stream will be registered again, and as long as its event was
+//! not told, one further read is `WouldBlock` without asking the system ([`Reading::is_drained`]). tokio makes such a read after
 //! each message. It is only one, so that whoever never polls still comes to his bytes.
+//!
+//! A peer that answers at once has often answered by the time of that read. Then making it saves the registration and the
+//! wait. So it is made if the last event of the stream came alone, since most likely no other source waits for the thread
+//! then.
 //!
 //! # The end of a stream
 //! A receive without memory ends in the same way for bytes and for the end of the stream. mio tells the end by
@@ -18,16 +29,16 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::mem;
 use std::net::{self, SocketAddr};
 use std::os::windows::io::{AsSocket, OwnedHandle};
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use minimio::os::windows::NamedPipe;
-use minimio::{Interests, IntoStdError};
+use minimio::{Interests, IntoStdError, Registrator};
 pub(crate) use minimio::{TcpListener, TcpStream, UdpSocket};
 
 use super::{not_registered, registered_already, unless_gone};
@@ -194,10 +205,6 @@ pub(crate) struct Io<T: Inner> {
     place: Mutex<Option<Place>>,
 }
 
-// A panic leaves nothing half done, since all that changes is behind locks or the system's. mio's sources have these, too.
-impl<T: Inner> UnwindSafe for Io<T> {}
-impl<T: Inner> RefUnwindSafe for Io<T> {}
-
 /// A source, and what its readable events depend on.
 struct Watched<T> {
     source: T,
@@ -212,6 +219,8 @@ struct Reading {
     is_drained: AtomicBool,
     /// It was read since the last event.
     is_read: AtomicBool,
+    /// Its last event came alone.
+    came_alone: AtomicBool,
 }
 
 /// Where a source is registered.
@@ -282,7 +291,8 @@ impl<T: Inner> Io<T> {
         call: impl FnOnce(&T) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let reading = &self.watched().reading;
-        if reading.is_drained.swap(false, Ordering::SeqCst) {
+        let is_drained = reading.is_drained.swap(false, Ordering::SeqCst);
+        if is_drained && !reading.came_alone.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let result = call(self.get());
@@ -319,8 +329,8 @@ impl<T: Inner> Io<T> {
         result
     }
 
-    /// Registers it again, for those of these interests that it was registered for. Returns whether an event is owed: none
-    /// is if it was registered for none of them, or if the `Poll` is gone.
+    /// Has it registered again, for those of these interests that it was registered for. Returns whether an event is owed:
+    /// none is if it was registered for none of them, or if the `Poll` is gone.
     fn again(&self, interests: Interests) -> io::Result<bool> {
         if interests.is_empty() {
             return Ok(false);
@@ -333,7 +343,14 @@ impl<T: Inner> Io<T> {
         if interests.is_empty() {
             return Ok(false);
         }
-        let registrator = &place.shared.registrator;
+        let Shared {
+            registrator,
+            sources,
+        } = &*place.shared;
+        // If the `Poll` is gone, there is no next poll, and the registration fails.
+        if !registrator.is_closed() && sources.put_off(place.number, interests) {
+            return Ok(true);
+        }
         match registrator.register(self.get(), place.number, interests) {
             Err(error) if minimio::is_closed(&error) => Ok(false),
             registered => registered.map(|()| true),
@@ -428,6 +445,10 @@ struct Entry {
     token: Token,
     /// `None` for a waker.
     source: Option<Weak<dyn Told>>,
+    /// For what the next poll registers it again.
+    put_off: Interests,
+    /// The system has refused that. Until a call has registered it, nothing is put off.
+    is_refused: bool,
 }
 
 /// What the user can know of the end of a stream when its event is told.
@@ -440,17 +461,20 @@ enum End {
 
 /// A source of which readable events are told.
 trait Told: Send + Sync {
-    /// An event is about to be told.
-    fn told(&self) -> End;
+    /// An event is about to be told, alone or with others.
+    fn told(&self, is_alone: bool) -> End;
 
     /// Whether it has ended, and the user has not read since the event.
     fn has_ended_unread(&self) -> bool;
+
+    fn register(&self, with: &Registrator, number: usize, interests: Interests) -> io::Result<()>;
 }
 
 impl<T: Inner> Told for Watched<T> {
-    fn told(&self) -> End {
+    fn told(&self, is_alone: bool) -> End {
         let reading = &self.reading;
         reading.is_drained.store(false, Ordering::SeqCst);
+        reading.came_alone.store(is_alone, Ordering::SeqCst);
         if !T::TELLS_END {
             return End::NotThere;
         }
@@ -466,6 +490,10 @@ impl<T: Inner> Told for Watched<T> {
     fn has_ended_unread(&self) -> bool {
         !self.reading.is_read.load(Ordering::SeqCst) && self.source.has_ended()
     }
+
+    fn register(&self, with: &Registrator, number: usize, interests: Interests) -> io::Result<()> {
+        with.register(&self.source, number, interests)
+    }
 }
 
 /// What was registered.
@@ -479,6 +507,10 @@ struct Table {
     entries: HashMap<usize, Entry>,
     /// The numbers of the streams at whose end nobody has looked when their event was told.
     unknown: Vec<usize>,
+    /// The numbers of those that the next poll registers again.
+    put_off: Vec<usize>,
+    /// A poll has registered them, and may be waiting.
+    is_polling: bool,
 }
 
 impl Sources {
@@ -486,7 +518,13 @@ impl Sources {
         let mut table = lock(&self.0);
         table.last += 1;
         let number = table.last;
-        table.entries.insert(number, Entry { token, source });
+        let entry = Entry {
+            token,
+            source,
+            put_off: Interests::empty(),
+            is_refused: false,
+        };
+        table.entries.insert(number, entry);
         number
     }
 
@@ -499,6 +537,70 @@ impl Sources {
         lock(&self.0).entries.remove(&number);
     }
 
+    /// Has the next poll register a source again. `false` if that has to be done now.
+    fn put_off(&self, number: usize, interests: Interests) -> bool {
+        let mut table = lock(&self.0);
+        let Table {
+            entries,
+            put_off,
+            is_polling,
+            ..
+        } = &mut *table;
+        let Some(entry) = entries.get_mut(&number) else {
+            return false;
+        };
+        if *is_polling || mem::take(&mut entry.is_refused) {
+            return false;
+        }
+        if entry.put_off.is_empty() {
+            put_off.push(number);
+        }
+        entry.put_off |= interests;
+        true
+    }
+
+    /// Registers again what was put off, and waits. If the system refuses one, it is told. Then the wait is only a look, since
+    /// other sources must have their events although one is refused again and again.
+    pub(crate) fn poll(
+        &self,
+        registrator: &Registrator,
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+        wait: impl FnOnce(Option<Duration>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.begin(registrator, events);
+        let waited = wait(match events.is_empty() {
+            true => timeout,
+            false => Some(Duration::ZERO),
+        });
+        lock(&self.0).is_polling = false;
+        waited
+    }
+
+    /// The sources are registered under the lock: whoever takes one off the table may register it elsewhere at once.
+    fn begin(&self, registrator: &Registrator, events: &mut Vec<Event>) {
+        let mut table = lock(&self.0);
+        table.is_polling = true;
+        let Table {
+            entries, put_off, ..
+        } = &mut *table;
+        for number in put_off.drain(..) {
+            let Some(entry) = entries.get_mut(&number) else {
+                continue;
+            };
+            let interests = mem::replace(&mut entry.put_off, Interests::empty());
+            let Some(source) = entry.source() else {
+                continue;
+            };
+            if source.register(registrator, number, interests).is_err() {
+                entry.is_refused = true;
+                // No read may take for granted that it was registered.
+                source.told(false);
+                events.push(Event::due(entry.token, interests));
+            }
+        }
+    }
+
     /// The events as mio has them, without those of registrations that have ended. A source is asked under the lock, so
     /// that whoever has removed it has it for himself.
     pub(crate) fn tell(&self, batch: &minimio::Events, events: &mut Vec<Event>) {
@@ -506,13 +608,14 @@ impl Sources {
         let Table {
             entries, unknown, ..
         } = &mut *table;
+        let is_alone = batch.len() == 1;
         for event in batch {
             let Some(entry) = entries.get(&event.id()) else {
                 continue;
             };
             let mut told = Event::of(entry.token, event);
             if event.is_readable() {
-                match entry.source().map(|source| source.told()) {
+                match entry.source().map(|source| source.told(is_alone)) {
                     Some(End::Known) => told.flags |= READ_CLOSED,
                     Some(End::Unknown) => unknown.push(event.id()),
                     Some(End::NotThere) | None => {}
@@ -570,4 +673,160 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     listener.accept()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    const TOKEN: Token = Token(7);
+
+    /// Notes for what it is registered, and refuses if it is told to.
+    #[derive(Default)]
+    struct Fake {
+        registered: Mutex<Vec<Interests>>,
+        refuses: bool,
+        was_told: AtomicBool,
+    }
+
+    impl Told for Fake {
+        fn told(&self, _: bool) -> End {
+            self.was_told.store(true, Ordering::SeqCst);
+            End::NotThere
+        }
+
+        fn has_ended_unread(&self) -> bool {
+            false
+        }
+
+        fn register(&self, _: &Registrator, _: usize, interests: Interests) -> io::Result<()> {
+            lock(&self.registered).push(interests);
+            match self.refuses {
+                true => Err(io::ErrorKind::OutOfMemory.into()),
+                false => Ok(()),
+            }
+        }
+    }
+
+    fn add(sources: &Sources, fake: Fake) -> (Arc<Fake>, usize) {
+        let fake = Arc::new(fake);
+        let told: Weak<Fake> = Arc::downgrade(&fake);
+        let number = sources.insert(TOKEN, Some(told));
+        (fake, number)
+    }
+
+    /// Polls without a time limit.
+    fn poll(sources: &Sources, wait: impl FnOnce(Option<Duration>)) -> Vec<Event> {
+        let mut events = Vec::new();
+        let registrator = minimio::Poll::new().unwrap().registrator();
+        let wait = |timeout| {
+            wait(timeout);
+            Ok(())
+        };
+        let polled = sources.poll(&registrator, &mut events, None, wait);
+        polled.unwrap();
+        events
+    }
+
+    #[test]
+    fn a_poll_registers_once_for_all_that_was_put_off() {
+        let sources = Sources::default();
+        let (fake, number) = add(&sources, Fake::default());
+        for interests in [
+            Interests::READABLE,
+            Interests::READABLE,
+            Interests::WRITABLE,
+        ] {
+            assert!(sources.put_off(number, interests));
+        }
+        assert!(lock(&fake.registered).is_empty());
+        for _ in 0..2 {
+            let wait = |timeout| assert_eq!(timeout, None);
+            assert!(poll(&sources, wait).is_empty());
+            assert_eq!(*lock(&fake.registered), [Interests::all()]);
+        }
+        assert!(sources.put_off(number, Interests::READABLE));
+        poll(&sources, |_| {});
+        let registered = [Interests::all(), Interests::READABLE];
+        assert_eq!(*lock(&fake.registered), registered);
+    }
+
+    #[test]
+    fn nothing_is_put_off_during_a_poll() {
+        let sources = Sources::default();
+        let (_fake, number) = add(&sources, Fake::default());
+        poll(&sources, |_| {
+            assert!(!sources.put_off(number, Interests::READABLE));
+        });
+        assert!(sources.put_off(number, Interests::READABLE));
+    }
+
+    #[test]
+    fn a_refusal_is_told_and_the_next_call_registers_at_once() {
+        let refuses = Fake {
+            refuses: true,
+            ..Fake::default()
+        };
+        let sources = Sources::default();
+        let (fake, number) = add(&sources, refuses);
+        assert!(sources.put_off(number, Interests::READABLE));
+        let mut waited = None;
+        let events = poll(&sources, |timeout| waited = timeout);
+        // Others may have events, too.
+        assert_eq!(waited, Some(Duration::ZERO));
+        // Otherwise the next read would rely on a registration that is not there.
+        assert!(fake.was_told.load(Ordering::SeqCst));
+        assert_eq!(events.len(), 1);
+        assert!(events[0].token() == TOKEN && events[0].is_readable() && !events[0].is_writable());
+        assert!(!sources.put_off(number, Interests::READABLE));
+        assert!(sources.put_off(number, Interests::READABLE));
+    }
+
+    #[test]
+    fn a_read_behind_one_that_left_nothing_is_made_if_the_event_came_alone() {
+        for is_alone in [true, false] {
+            let mut poll = crate::Poll::new().unwrap();
+            let mut events = crate::Events::with_capacity(4);
+            let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (socket, _) = listener.accept().unwrap();
+            let other_handle = socket.try_clone().unwrap();
+            let mut io = Io::<TcpStream>::from_std(socket);
+            // The other handle could not see what is lent, as it is with the feature `lend`.
+            io.get().set_lent_buffer(0);
+            io.register(poll.registry(), TOKEN, Interest::READABLE)
+                .unwrap();
+            let mut send = || {
+                peer.write_all(b"word").unwrap();
+                // `WouldBlock` until it has arrived.
+                while other_handle.peek(&mut [0]).is_err() {
+                    thread::yield_now();
+                }
+            };
+            let read = || io.read(8, |stream| (&mut &*stream).read(&mut [0; 8]));
+
+            send();
+            poll.poll(&mut events, None).unwrap();
+            // It came alone. The second round has it the other way.
+            io.watched().told(is_alone);
+            assert_eq!(read().unwrap(), 4);
+            send();
+            if !is_alone {
+                assert_eq!(read().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            }
+            assert_eq!(read().unwrap(), 4);
+        }
+    }
+
+    #[test]
+    fn a_source_that_was_removed_is_not_registered() {
+        let sources = Sources::default();
+        let (fake, number) = add(&sources, Fake::default());
+        assert!(sources.put_off(number, Interests::READABLE));
+        sources.remove(number);
+        assert!(poll(&sources, |_| {}).is_empty());
+        assert!(lock(&fake.registered).is_empty());
+    }
 }

@@ -119,6 +119,14 @@ pub fn drain(mut from: impl Read) -> (Vec<u8>, bool) {
     }
 }
 
+/// Waits until something is there to read, by calls that tell the stream nothing of it.
+pub fn wait_for_bytes(stream: &TcpStream) {
+    let began = Instant::now();
+    while stream.peek(&mut [0]).is_err() {
+        assert!(began.elapsed() < HANG, "nothing has come");
+    }
+}
+
 /// Writes until there is no room. Says how much went.
 pub fn fill(mut to: impl Write) -> usize {
     let mut all = 0;
