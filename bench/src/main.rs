@@ -43,6 +43,9 @@ fn run(options: &Options) -> io::Result<()> {
     if let Some(address) = options.what.strip_prefix("hold:") {
         return what::idle::hold(address, &options.idle);
     }
+    if let Some(address) = options.what.strip_prefix("clients:") {
+        return what::growth::clients::serve(address);
+    }
     if options.what == "report" {
         return report::run(options);
     }
@@ -78,6 +81,9 @@ fn run(options: &Options) -> io::Result<()> {
     }
     if named("idle") {
         what::idle::run(options, &mut recorder)?;
+    }
+    if named("growth") {
+        what::growth::run(options, &mut recorder)?;
     }
     if named("accept") {
         what::accept::run(options, &mut recorder)?;

@@ -2,7 +2,6 @@
 //! The machine is never quiet. What disturbs one turn mostly disturbs the next ones, too. So a figure is compared with
 //! that of `bare` in the same round. The result is the median of these ratios over the rounds, with the smallest and
 //! the largest.
-//! the largest.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -71,31 +70,40 @@ impl Recorder {
         options: &Options,
         setting: &Setting,
         subjects: &mut [(&'static str, T)],
+        turn: impl FnMut(&mut T) -> io::Result<Figures>,
+    ) -> io::Result<()> {
+        let mut cases = [(setting.clone(), subjects)];
+        self.cases(options, &mut cases, turn)
+    }
+
+    /// The same for several settings, all of which have their turns in every round. So also the figures of different
+    /// settings can be compared within a round.
+    pub fn cases<T>(
+        &mut self,
+        options: &Options,
+        cases: &mut [(Setting, &mut [(&'static str, T)])],
         mut turn: impl FnMut(&mut T) -> io::Result<Figures>,
     ) -> io::Result<()> {
-        let mut rows: Vec<Row> = subjects
-            .iter()
-            .map(|(name, _)| Row {
-                name,
-                rounds: Vec::new(),
-                failed: false,
-            })
-            .collect();
+        let mut tables: Vec<Vec<Row>> = cases.iter().map(|(_, subjects)| rows(subjects)).collect();
         for round in 0..options.rounds {
-            for ((name, subject), row) in subjects.iter_mut().zip(&mut rows) {
-                if row.failed {
-                    continue;
+            for ((setting, subjects), rows) in cases.iter_mut().zip(&mut tables) {
+                for ((name, subject), row) in subjects.iter_mut().zip(rows) {
+                    if row.failed {
+                        continue;
+                    }
+                    let result = turn(subject);
+                    let Some(figures) = self.allow(setting, name, result)? else {
+                        row.failed = true;
+                        continue;
+                    };
+                    self.write(setting, name, round, &figures)?;
+                    row.rounds.push(figures);
                 }
-                let result = turn(subject);
-                let Some(figures) = self.allow(setting, name, result)? else {
-                    row.failed = true;
-                    continue;
-                };
-                self.write(setting, name, round, &figures)?;
-                row.rounds.push(figures);
             }
         }
-        print_table(setting, &rows);
+        for ((setting, _), rows) in cases.iter().zip(&tables) {
+            print_table(setting, rows);
+        }
         Ok(())
     }
 
@@ -189,6 +197,16 @@ impl Spread {
             largest,
         })
     }
+}
+
+/// An empty row for each subject.
+fn rows<T>(subjects: &[(&'static str, T)]) -> Vec<Row> {
+    let row = |(name, _): &(&'static str, T)| Row {
+        name,
+        rounds: Vec::new(),
+        failed: false,
+    };
+    subjects.iter().map(row).collect()
 }
 
 fn figure(figures: &Figures, name: &str) -> Option<f64> {

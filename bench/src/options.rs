@@ -11,17 +11,20 @@ usage: cargo run --release --manifest-path bench/Cargo.toml -- WHAT [OPTIONS]
 WHAT   echo     messages echoed: server CPU a message, messages/s, latency, system calls
        uds      the same over Unix sockets (not on Windows)
        idle     echo on one connection among 1, 100, 1,000 and 10,000 idle ones
+       growth   echo and HTTP with 1 and 2 threads, and many idle connections, at 1 to 19,000 connections
        accept   connections a second: accept, one exchange, close
        wake     waking a poll from another thread: throughput and latency
        rearm    registering again: drained and unknown, from the polling thread and from another
        memory   bytes of heap a registered connection
-       bulk     much over one connection
+       bulk     much over one connection, received and sent
        build    cold compile time, number of crates, size of a minimal program
        all      each of them
        tokio    echo of a tokio server on mio and on minimio; `compat/bench/run` builds them
        report   docs/benchmarks.md, with charts, from the files that --json wrote
 
-  --connections 1,16,128,512   how many at once (echo, uds, accept, rearm, memory, tokio)
+`bench/run` measures everything on Linux, under Wine and below tokio, and writes the page.
+
+  --connections 1,16,128,512   how many at once (echo, uds, growth, accept, rearm, memory, tokio)
   --size 64,4096               bytes a message (echo, uds)
   --idle 1,100,1000,10000      how many idle ones (idle; on Windows up to 1000)
   --megabytes 1024             how much is sent (bulk; on Windows 64)
@@ -30,6 +33,7 @@ WHAT   echo     messages echoed: server CPU a message, messages/s, latency, syst
   --seconds 0.1                how long each implementation runs in each round
   --rounds 21                  how often each one has its turn
   --only NAME,NAME             leave the others out (`bare`, the floor, stays)
+  --docs DIR                   where to write the page and its charts (report; docs of this checkout)
   --json FILE                  append one object a line for every round and implementation
   --smoke                      a fraction of a second of everything: does it still work?";
 
@@ -47,6 +51,7 @@ pub struct Options {
     pub rounds: usize,
     pub only: Option<Vec<String>>,
     pub json: Option<PathBuf>,
+    pub docs: Option<PathBuf>,
     pub smoke: bool,
 }
 
@@ -70,6 +75,7 @@ impl Options {
             rounds: 21,
             only: None,
             json: None,
+            docs: None,
             smoke: false,
         };
         while let Some(argument) = arguments.next() {
@@ -102,6 +108,7 @@ impl Options {
                 "--seconds" => options.seconds = number(&value)?,
                 "--rounds" => options.rounds = number(&value)?,
                 "--only" => options.only = Some(value.split(',').map(str::to_owned).collect()),
+                "--docs" => options.docs = Some(value.into()),
                 "--json" => options.json = Some(value.into()),
                 _ => return Err(format!("{argument} is not known")),
             }

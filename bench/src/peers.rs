@@ -34,6 +34,10 @@ where
     type Remote: Send + 'static;
 
     fn new() -> io::Result<Self>;
+    /// A queue whose events several threads work off, so each event must go to one thread only.
+    fn shared() -> io::Result<Self> {
+        Self::new()
+    }
     fn events() -> Self::Events;
 
     fn wait(&mut self, events: &mut Self::Events, timeout: Option<Duration>) -> io::Result<()>;
@@ -56,15 +60,37 @@ where
     /// Closes a stream that was adopted.
     fn close(&self, stream: Self::Stream) -> io::Result<()>;
 
-    /// What to do after an event: reads as much as the documentation asks for, hands each piece to `sink`, and asks for
-    /// the next event. Returns `false` at the end of the stream.
+    /// What to do after an event, on any thread: reads as much as the documentation asks for, hands each piece to `sink`,
+    /// and asks for the next event. Returns `false` at the end of the stream.
+    fn handle(
+        remote: &Self::Remote,
+        stream: &mut Self::Stream,
+        key: usize,
+        buffer: &mut [u8],
+        sink: impl FnMut(&Self::Stream, &[u8]) -> io::Result<()>,
+    ) -> io::Result<bool>;
+    /// The same on the polling thread.
     fn readable(
         &self,
         stream: &mut Self::Stream,
         key: usize,
         buffer: &mut [u8],
         sink: impl FnMut(&Self::Stream, &[u8]) -> io::Result<()>,
-    ) -> io::Result<bool>;
+    ) -> io::Result<bool> {
+        Self::handle(self.own(), stream, key, buffer, sink)
+    }
+
+    /// Registers a stream for writing, if a registration of this queue lasts or has to come before [`Peer::send`].
+    fn adopt_sender(&self, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
+    /// Sends `left` bytes in pieces of `chunk` until the stream takes no more, and asks for the next event. Returns how
+    /// many bytes it took. It is called once at the beginning, and after each event.
+    fn send(
+        &self,
+        stream: &mut Self::Stream,
+        key: usize,
+        chunk: &[u8],
+        left: usize,
+    ) -> io::Result<usize>;
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<Self::Listener>;
     /// What to do after an event of a listener.
@@ -79,6 +105,8 @@ where
     fn wake(waker: &Self::Waker) -> io::Result<()>;
 
     fn remote(&self) -> io::Result<Self::Remote>;
+    /// The handle of that kind that the queue has itself.
+    fn own(&self) -> &Self::Remote;
     /// Asks for the next readable event, from any thread.
     fn rearm(remote: &Self::Remote, stream: &mut Self::Stream, key: usize) -> io::Result<()>;
 
@@ -113,6 +141,30 @@ where
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Writes pieces of `chunk` until `left` bytes were taken, or until `WouldBlock`, or until a write takes only a part of
+/// its piece if that is enough. Returns how many bytes were taken.
+pub fn fill<S>(stream: &S, chunk: &[u8], left: usize, short_is_enough: bool) -> io::Result<usize>
+where
+    for<'a> &'a S: Write,
+{
+    let mut taken = 0;
+    while taken < left {
+        let piece = &chunk[..chunk.len().min(left - taken)];
+        let mut writer = stream;
+        match writer.write(piece) {
+            Ok(count) => {
+                taken += count;
+                if short_is_enough && count < piece.len() {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
 }
 
 /// Reads once. Returns `false` at the end of the stream.

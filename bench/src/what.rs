@@ -4,6 +4,7 @@ pub mod accept;
 pub mod build;
 pub mod bulk;
 pub mod echo;
+pub mod growth;
 pub mod idle;
 pub mod memory;
 pub mod rearm;
@@ -36,6 +37,25 @@ where
         Ok(stream)
     };
     streams.into_iter().enumerate().map(adopt).collect()
+}
+
+/// Takes the streams out of their queue. (On Windows it closes them, since they cannot go to another queue.)
+fn give_back<P: Peer>(queue: &P, streams: Vec<P::Stream>) -> io::Result<Vec<TcpStream>>
+where
+    for<'a> &'a P::Stream: Read + Write,
+{
+    #[cfg(not(windows))]
+    return streams
+        .into_iter()
+        .map(|stream| queue.release(stream))
+        .collect();
+    #[cfg(windows)]
+    {
+        for stream in streams {
+            queue.close(stream)?;
+        }
+        Ok(Vec::new())
+    }
 }
 
 /// The result of a thread. A panic of a peer becomes an error.

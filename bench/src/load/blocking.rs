@@ -15,12 +15,24 @@ pub struct Load {
     clients: Vec<TcpStream>,
     sent_at: Vec<Instant>,
     message: Vec<u8>,
+    answer: Vec<u8>,
     buffer: Vec<u8>,
-    pub(super) latencies: Histogram,
+    pub latencies: Histogram,
 }
 
 impl Load {
+    /// Clients of an echo server.
     pub fn new(clients: Vec<TcpStream>, size: usize) -> io::Result<Load> {
+        let message = super::echoed(size);
+        Load::exchanging(clients, message.clone(), message)
+    }
+
+    /// Clients that send `message` and get `answer`.
+    pub fn exchanging(
+        clients: Vec<TcpStream>,
+        message: Vec<u8>,
+        answer: Vec<u8>,
+    ) -> io::Result<Load> {
         for client in &clients {
             client.set_nonblocking(false)?;
             client.set_read_timeout(Some(STALLED))?;
@@ -28,13 +40,24 @@ impl Load {
         Ok(Load {
             sent_at: vec![Instant::now(); clients.len()],
             clients,
-            message: (0..size).map(|at| (at % 251) as u8).collect(),
-            buffer: vec![0; size],
+            buffer: vec![0; answer.len()],
+            message,
+            answer,
             latencies: Histogram::new(),
         })
     }
 
-    /// Sends volleys for that long: one message from each client, and then it reads their echoes. Returns how many
+    /// It sleeps anyway when there is nothing to read.
+    pub fn sleeping(self) -> Load {
+        self
+    }
+
+    /// Gives the clients back.
+    pub fn into_clients(self) -> Vec<TcpStream> {
+        self.clients
+    }
+
+    /// Sends volleys for that long: one message from each client, and then it reads their answers. Returns how many
     /// came.
     pub fn run(&mut self, length: Duration) -> io::Result<(u64, Duration)> {
         self.latencies.clear();
@@ -44,11 +67,8 @@ impl Load {
             self.send_all()?;
             for (client, sent_at) in self.clients.iter_mut().zip(&self.sent_at) {
                 client.read_exact(&mut self.buffer)?;
-                if self.buffer != self.message {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "not what was sent",
-                    ));
+                if self.buffer != self.answer {
+                    return Err(super::wrong_answer());
                 }
                 self.latencies.add(sent_at.elapsed().as_nanos() as u64);
             }

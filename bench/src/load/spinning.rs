@@ -1,5 +1,4 @@
-//! The load on Unix. A thread that never sleeps sends one message on every connection (a volley), and takes the echoes
-//! as they come.
+//! The load on Unix. A thread sends one message on every connection (a volley), and takes the answers as they come.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -16,8 +15,11 @@ pub struct Load {
     set: OwnedFd,
     batch: Batch,
     clients: Vec<Client>,
-    pub(super) message: Vec<u8>,
+    message: Vec<u8>,
+    answer: Vec<u8>,
     buffer: Vec<u8>,
+    /// How long it waits when there is nothing to read.
+    pause_ms: i32,
     last_echo: Instant,
     pub latencies: Histogram,
 }
@@ -30,7 +32,18 @@ struct Client {
 }
 
 impl Load {
+    /// Clients of an echo server.
     pub fn new(streams: Vec<TcpStream>, size: usize) -> io::Result<Load> {
+        let message = super::echoed(size);
+        Load::exchanging(streams, message.clone(), message)
+    }
+
+    /// Clients that send `message` and get `answer`.
+    pub fn exchanging(
+        streams: Vec<TcpStream>,
+        message: Vec<u8>,
+        answer: Vec<u8>,
+    ) -> io::Result<Load> {
         let set = new_set()?;
         for (key, stream) in streams.iter().enumerate() {
             watch(set.as_fd(), stream.as_raw_fd(), key)?;
@@ -45,16 +58,33 @@ impl Load {
             set,
             batch: Batch::new(),
             clients: streams.into_iter().map(client).collect(),
-            message: (0..size).map(|at| (at % 251) as u8).collect(),
-            buffer: vec![0; size],
+            buffer: vec![0; answer.len()],
+            message,
+            answer,
+            pause_ms: 0,
             last_echo: sent_at,
             latencies: Histogram::new(),
         })
     }
 
-    /// Sends volleys for that long: one message from each client, and then it reads their echoes. Returns how many
+    /// From now on it sleeps when there is nothing to read, and leaves its core to the servers.
+    pub fn sleeping(mut self) -> Load {
+        // That often it looks whether a message was lost.
+        self.pause_ms = 1_000;
+        self
+    }
+
+    /// Gives the clients back.
+    pub fn into_clients(self) -> Vec<TcpStream> {
+        self.clients
+            .into_iter()
+            .map(|client| client.stream)
+            .collect()
+    }
+
+    /// Sends volleys for that long: one message from each client, and then it reads their answers. Returns how many
     /// came.
-    /// It never sleeps. So no send of the server has to wake it, which would cost the server more than the message and
+    /// Usually it never sleeps. So no send of the server has to wake it, which would cost the server more than the message and
     /// depend on what else the machine does. It never reads from a socket that has nothing to read, so the two threads
     /// do not wait for each other's lock of a socket.
     pub fn run(&mut self, length: Duration) -> io::Result<(u64, Duration)> {
@@ -81,23 +111,23 @@ impl Load {
         Ok(())
     }
 
-    /// Reads what is there, and returns how many echoes that completed.
+    /// Reads what is there, and returns how many answers that completed.
     fn receive(&mut self) -> io::Result<usize> {
-        wait(self.set.as_fd(), &mut self.batch, 0)?;
+        wait(self.set.as_fd(), &mut self.batch, self.pause_ms)?;
         let now = Instant::now();
         let mut complete = 0;
         for key in self.batch.keys() {
             let client = &mut self.clients[key];
-            let left = self.message.len() - client.got;
+            let left = self.answer.len() - client.got;
             let got = client.stream.read(&mut self.buffer[..left])?;
             if got == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
-            if self.buffer[..got] != self.message[client.got..client.got + got] {
-                return Err(io::Error::new(ErrorKind::InvalidData, "not what was sent"));
+            if self.buffer[..got] != self.answer[client.got..client.got + got] {
+                return Err(super::wrong_answer());
             }
             client.got += got;
-            if client.got == self.message.len() {
+            if client.got == self.answer.len() {
                 client.got = 0;
                 complete += 1;
                 self.last_echo = now;

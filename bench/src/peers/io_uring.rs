@@ -2,7 +2,6 @@
 //! send that is linked to the next receive, and one system call hands over all of them and waits.
 //! It completes operations and does not report readiness. So it has only an echo server, and a buffer for each
 //! connection.
-//! connection.
 
 use std::io::{self, ErrorKind};
 use std::net::TcpStream;

@@ -1,7 +1,8 @@
 //! `mio`: a stream is registered once, edge-triggered, and the server drains it after each event.
 //! `drained` does what its documentation asks for on every platform: it reads until `WouldBlock`. On epoll and kqueue
 //! it is enough to read until a read does not fill its buffer, and many users do that. On Windows only `WouldBlock`
-//! asks for the next event, so there such a short read is followed by `reregister`.
+//! asks for the next event, so there such a short read is followed by `reregister`. The same goes for writes that take
+//! only a part.
 
 use std::io;
 use std::net;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use super::{accept_all, drain, Peer, EVENTS};
+use super::{accept_all, drain, fill, Peer, EVENTS};
 
 #[derive(Debug)]
 pub struct Mio<const SHORT_READ: bool> {
@@ -67,8 +68,8 @@ impl<const SHORT_READ: bool> Peer for Mio<SHORT_READ> {
         Ok(())
     }
 
-    fn readable(
-        &self,
+    fn handle(
+        registry: &Registry,
         stream: &mut TcpStream,
         key: usize,
         buffer: &mut [u8],
@@ -76,10 +77,30 @@ impl<const SHORT_READ: bool> Peer for Mio<SHORT_READ> {
     ) -> io::Result<bool> {
         let open = drain(stream, buffer, SHORT_READ, sink)?;
         if cfg!(windows) && SHORT_READ && open {
-            let registry = self.poll.registry();
             registry.reregister(stream, Token(key), Interest::READABLE)?;
         }
         Ok(open)
+    }
+
+    fn adopt_sender(&self, stream: &mut TcpStream, key: usize) -> io::Result<()> {
+        self.poll
+            .registry()
+            .register(stream, Token(key), Interest::WRITABLE)
+    }
+
+    fn send(
+        &self,
+        stream: &mut TcpStream,
+        key: usize,
+        chunk: &[u8],
+        left: usize,
+    ) -> io::Result<usize> {
+        let taken = fill(stream, chunk, left, SHORT_READ)?;
+        if cfg!(windows) && SHORT_READ && taken < left {
+            let registry = self.poll.registry();
+            registry.reregister(stream, Token(key), Interest::WRITABLE)?;
+        }
+        Ok(taken)
     }
 
     fn listen(&self, listener: net::TcpListener, key: usize) -> io::Result<TcpListener> {
@@ -109,6 +130,10 @@ impl<const SHORT_READ: bool> Peer for Mio<SHORT_READ> {
 
     fn remote(&self) -> io::Result<Registry> {
         self.poll.registry().try_clone()
+    }
+
+    fn own(&self) -> &Registry {
+        self.poll.registry()
     }
 
     fn rearm(registry: &Registry, stream: &mut TcpStream, key: usize) -> io::Result<()> {

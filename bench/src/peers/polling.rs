@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use polling::{Event, Events, PollMode, Poller};
 
-use super::{accept_all, read_once, Peer, EVENTS};
+use super::{accept_all, fill, read_once, Peer, EVENTS};
 
 #[derive(Debug)]
 pub struct Polling<const LEVEL: bool> {
@@ -77,8 +77,8 @@ impl<const LEVEL: bool> Peer for Polling<LEVEL> {
         self.poller.delete(&stream)
     }
 
-    fn readable(
-        &self,
+    fn handle(
+        poller: &Arc<Poller>,
         stream: &mut TcpStream,
         key: usize,
         buffer: &mut [u8],
@@ -86,9 +86,31 @@ impl<const LEVEL: bool> Peer for Polling<LEVEL> {
     ) -> io::Result<bool> {
         let open = read_once(stream, buffer, sink)?;
         if open && !LEVEL {
-            self.poller.modify(stream, Event::readable(key))?;
+            poller.modify(stream, Event::readable(key))?;
         }
         Ok(open)
+    }
+
+    fn adopt_sender(&self, stream: &mut TcpStream, key: usize) -> io::Result<()> {
+        // SAFETY: `close` takes the stream out of the poller before it is closed.
+        unsafe {
+            self.poller
+                .add_with_mode(&*stream, Event::writable(key), Self::MODE)
+        }
+    }
+
+    fn send(
+        &self,
+        stream: &mut TcpStream,
+        key: usize,
+        chunk: &[u8],
+        left: usize,
+    ) -> io::Result<usize> {
+        let taken = fill(stream, chunk, left, true)?;
+        if taken < left && !LEVEL {
+            self.poller.modify(&*stream, Event::writable(key))?;
+        }
+        Ok(taken)
     }
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<TcpListener> {
@@ -129,6 +151,10 @@ impl<const LEVEL: bool> Peer for Polling<LEVEL> {
 
     fn remote(&self) -> io::Result<Arc<Poller>> {
         Ok(Arc::clone(&self.poller))
+    }
+
+    fn own(&self) -> &Arc<Poller> {
+        &self.poller
     }
 
     fn rearm(poller: &Arc<Poller>, stream: &mut TcpStream, key: usize) -> io::Result<()> {

@@ -27,6 +27,25 @@ pub fn pin(core: usize) -> bool {
     unsafe { libc::cpuset_setaffinity(level, which, -1, size_of::<libc::cpuset_t>(), &set) == 0 }
 }
 
+/// Lets the calling thread run on any core again.
+#[cfg(target_os = "freebsd")]
+pub fn unpin() {
+    // SAFETY: all zero bytes are an empty set.
+    let mut set: libc::cpuset_t = unsafe { std::mem::zeroed() };
+    for core in 0..cores().min(libc::CPU_SETSIZE as usize) {
+        // SAFETY: the number is below the size of the set.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
+    let (level, which) = (libc::CPU_LEVEL_WHICH, libc::CPU_WHICH_TID);
+    // SAFETY: -1 is the calling thread; the set is as large as said, and only read. If it fails, the thread stays where
+    // it is.
+    unsafe { libc::cpuset_setaffinity(level, which, -1, size_of::<libc::cpuset_t>(), &set) };
+}
+
+/// Nothing was pinned.
+#[cfg(not(target_os = "freebsd"))]
+pub fn unpin() {}
+
 /// These systems have no such call.
 #[cfg(not(target_os = "freebsd"))]
 pub fn pin(_core: usize) -> bool {
@@ -152,6 +171,17 @@ pub fn reset_on_close(stream: &TcpStream) {
     let value = std::ptr::from_ref(&linger).cast();
     // SAFETY: the value is as long as said, and only read.
     unsafe { libc::setsockopt(stream.as_raw_fd(), level, name, value, length) };
+}
+
+/// Chooses how much the kernel holds of what a stream has to send, and of what has come.
+pub fn set_buffers(stream: &TcpStream, bytes: usize) {
+    let bytes = bytes as libc::c_int;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    let value = std::ptr::from_ref(&bytes).cast();
+    for name in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
+        // SAFETY: the value is as long as said, and only read.
+        unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, name, value, length) };
+    }
 }
 
 /// The processor's name.

@@ -24,6 +24,18 @@ pub fn pin(core: usize) -> bool {
     unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) == 0 }
 }
 
+/// Lets the calling thread run on any core again.
+pub fn unpin() {
+    // SAFETY: all zero bytes are an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for core in 0..cores().min(libc::CPU_SETSIZE as usize) {
+        // SAFETY: the number is below the size of the set.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
+    // SAFETY: the set is as large as said, and only read. If it fails, the thread stays where it is.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+}
+
 /// How many cores the machine has, even if this thread is pinned to one.
 pub fn cores() -> usize {
     // SAFETY: it takes a number.
@@ -142,6 +154,17 @@ pub fn reset_on_close(stream: &TcpStream) {
     let value = std::ptr::from_ref(&linger).cast();
     // SAFETY: the value is as long as said, and only read.
     unsafe { libc::setsockopt(stream.as_raw_fd(), level, name, value, length) };
+}
+
+/// Chooses how much the kernel holds of what a stream has to send, and of what has come.
+pub fn set_buffers(stream: &TcpStream, bytes: usize) {
+    let bytes = bytes as libc::c_int;
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    let value = std::ptr::from_ref(&bytes).cast();
+    for name in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
+        // SAFETY: the value is as long as said, and only read.
+        unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, name, value, length) };
+    }
 }
 
 /// The processor's name.

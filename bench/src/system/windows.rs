@@ -13,7 +13,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use windows_sys::Win32::Foundation::{FILETIME, HANDLE};
-use windows_sys::Win32::Networking::WinSock::{setsockopt, LINGER, SOL_SOCKET, SO_LINGER};
+use windows_sys::Win32::Networking::WinSock::{
+    setsockopt, LINGER, SOL_SOCKET, SO_LINGER, SO_RCVBUF, SO_SNDBUF,
+};
 use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleA, GetProcAddress};
 use windows_sys::Win32::System::Threading::{
     GetCurrentThread, GetCurrentThreadId, GetThreadTimes, OpenThread, SetThreadAffinityMask,
@@ -80,6 +82,13 @@ pub fn pin(core: usize) -> bool {
     }
     // SAFETY: it takes the calling thread and a number.
     unsafe { SetThreadAffinityMask(GetCurrentThread(), 1 << (core % cores())) != 0 }
+}
+
+/// Lets the calling thread run on any core again.
+pub fn unpin() {
+    let all = (0..cores()).fold(0, |mask, core| mask | 1 << core);
+    // SAFETY: it takes the calling thread and a number. If it fails, the thread stays where it is.
+    unsafe { SetThreadAffinityMask(GetCurrentThread(), all) };
 }
 
 pub fn cores() -> usize {
@@ -247,6 +256,17 @@ pub fn reset_on_close(stream: &TcpStream) {
     let socket = stream.as_raw_socket() as usize;
     // SAFETY: the value is as long as said, and only read.
     unsafe { setsockopt(socket, SOL_SOCKET, SO_LINGER, at.cast(), length) };
+}
+
+/// Chooses how much the kernel holds of what a stream has to send, and of what has come.
+pub fn set_buffers(stream: &TcpStream, bytes: usize) {
+    let bytes = bytes as i32;
+    let (at, length) = (std::ptr::from_ref(&bytes), size_of::<i32>() as i32);
+    let socket = stream.as_raw_socket() as usize;
+    for name in [SO_SNDBUF, SO_RCVBUF] {
+        // SAFETY: the value is as long as said, and only read.
+        unsafe { setsockopt(socket, SOL_SOCKET, name, at.cast(), length) };
+    }
 }
 
 /// The name of the processor, as the processor gives it.

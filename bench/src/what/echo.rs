@@ -12,8 +12,7 @@ use crate::system::CallCounter;
 
 const SERVERS: &[(&str, Serve)] = each_peer!(serve);
 
-/// Echoes until one of the streams ends, and gives them back. (On Windows it closes them, since they cannot go to
-/// another queue.)
+/// Echoes until one of the streams ends, and gives them back.
 /// Each client has one message on its way, and no message is larger than a socket's buffer. So a write always writes
 /// everything, and a short write is an error.
 pub fn serve<P: Peer>(streams: Vec<TcpStream>) -> io::Result<Vec<TcpStream>>
@@ -39,18 +38,7 @@ where
             })?;
         }
     }
-    #[cfg(not(windows))]
-    return streams
-        .into_iter()
-        .map(|stream| queue.release(stream))
-        .collect();
-    #[cfg(windows)]
-    {
-        for stream in streams {
-            queue.close(stream)?;
-        }
-        Ok(Vec::new())
-    }
+    super::give_back(&queue, streams)
 }
 
 /// The implementations that take part.

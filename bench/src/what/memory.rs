@@ -33,6 +33,11 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// How many bytes of the heap are in use.
+pub fn allocated() -> usize {
+    ALLOCATED.load(Ordering::Relaxed)
+}
+
 type Turn = fn(usize) -> io::Result<Figures>;
 const TURNS: &[(&str, Turn)] = each_peer!(turn);
 
@@ -67,7 +72,6 @@ where
     let mut queue = P::new()?;
     let mut events = P::events();
     let mut streams = Vec::with_capacity(connections);
-    let allocated = || ALLOCATED.load(Ordering::Relaxed);
 
     let before = allocated();
     // The vector is drained and not consumed, so that its own memory does not count.

@@ -1,7 +1,8 @@
 //! `wake`: waking a poll from another thread.
 //! *Latency*: two threads, each with a queue, wake each other in turn. The figure is half a round trip. Both sleep in
 //! between, so it includes the time that the system needs to start a sleeping thread. *Throughput*: one thread wakes as
-//! fast as it can, and the other polls. Wakes may merge.
+//! fast as it can, and the other polls. Wakes may merge. *Throughput, 4 threads*: four threads do so with one waker, and run
+//! on any core.
 
 use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +18,21 @@ use crate::system::{self, CpuClock};
 type Turn = fn(f64) -> io::Result<Figures>;
 const LATENCY: &[(&str, Turn)] = each_peer!(latency);
 const THROUGHPUT: &[(&str, Turn)] = each_peer!(throughput);
+const FROM_MANY: &[(&str, Turn)] = each_peer!(from_many);
+
+/// How many threads wake at once in [`from_many`].
+const THREADS: usize = 4;
+
+/// The number of wakes between two looks at the clock.
+const BURST: u64 = 64;
 
 pub fn run(options: &Options, recorder: &mut Recorder) -> io::Result<()> {
-    for (kind, turns) in [("latency", LATENCY), ("throughput", THROUGHPUT)] {
+    let kinds = [
+        ("latency", LATENCY),
+        ("throughput", THROUGHPUT),
+        ("throughput, 4 threads", FROM_MANY),
+    ];
+    for (kind, turns) in kinds {
         let setting = Setting {
             bench: "wake",
             connections: 0,
@@ -118,8 +131,6 @@ fn throughput<P: Peer>(seconds: f64) -> io::Result<Figures>
 where
     for<'a> &'a P::Stream: Read + Write,
 {
-    /// The number of wakes between two looks at the clock.
-    const BURST: u64 = 64;
     against::<P, _>(
         || Ok(()),
         |waker, clock| {
@@ -138,6 +149,43 @@ where
             let us = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
             Ok(vec![
                 ("waker_cpu_us_per_wake", us(ours.now() - ours_before)),
+                ("cpu_us_per_msg", us(clock.now() - theirs_before)),
+                ("msgs_per_s", count as f64 / start.elapsed().as_secs_f64()),
+            ])
+        },
+    )
+}
+
+fn from_many<P: Peer>(seconds: f64) -> io::Result<Figures>
+where
+    for<'a> &'a P::Stream: Read + Write,
+{
+    against::<P, _>(
+        || Ok(()),
+        |waker, clock| {
+            let (start, theirs_before) = (Instant::now(), clock.now());
+            let waking = || -> io::Result<_> {
+                system::unpin();
+                let ours = CpuClock::of_this_thread();
+                let (mut count, before) = (0, ours.now());
+                while start.elapsed() < Duration::from_secs_f64(seconds) {
+                    (0..BURST).try_for_each(|_| P::wake(waker))?;
+                    count += BURST;
+                }
+                Ok((count, ours.now() - before))
+            };
+            let (mut count, mut cpu) = (0, Duration::ZERO);
+            std::thread::scope(|scope| {
+                let threads = [(); THREADS].map(|()| scope.spawn(waking));
+                threads.into_iter().try_for_each(|thread| {
+                    let (wakes, time) = super::joined(thread.join())?;
+                    (count, cpu) = (count + wakes, cpu + time);
+                    Ok::<_, io::Error>(())
+                })
+            })?;
+            let us = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
+            Ok(vec![
+                ("waker_cpu_us_per_wake", us(cpu)),
                 ("cpu_us_per_msg", us(clock.now() - theirs_before)),
                 ("msgs_per_s", count as f64 / start.elapsed().as_secs_f64()),
             ])

@@ -1,4 +1,5 @@
-//! Level-triggered epoll, on `libc`.
+//! Level-triggered epoll, on `libc`. A set that several threads work off is one-shot, since each of them would be told of
+//! the same bytes otherwise.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -7,11 +8,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::socket::{check, Socket};
-use crate::peers::{accept_all, read_once, Peer, EVENTS};
+use crate::peers::{accept_all, fill, read_once, Peer, EVENTS};
 
 #[derive(Debug)]
 pub struct Bare<const AGAIN: bool> {
-    set: Arc<OwnedFd>,
+    set: Arc<Set>,
+}
+
+#[derive(Debug)]
+pub struct Set {
+    fd: OwnedFd,
+    one_shot: bool,
+}
+
+impl Set {
+    /// The bits with which connections are registered.
+    fn bits(&self) -> i32 {
+        match self.one_shot {
+            false => libc::EPOLLIN,
+            true => libc::EPOLLIN | libc::EPOLLONESHOT,
+        }
+    }
 }
 
 /// What one wait has found.
@@ -81,11 +98,19 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     type Stream = Socket;
     type Listener = TcpListener;
     type Waker = Arc<OwnedFd>;
-    type Remote = Arc<OwnedFd>;
+    type Remote = Arc<Set>;
 
     fn new() -> io::Result<Self> {
+        let (fd, one_shot) = (new_set()?, false);
         Ok(Bare {
-            set: Arc::new(new_set()?),
+            set: Arc::new(Set { fd, one_shot }),
+        })
+    }
+
+    fn shared() -> io::Result<Self> {
+        let (fd, one_shot) = (new_set()?, true);
+        Ok(Bare {
+            set: Arc::new(Set { fd, one_shot }),
         })
     }
 
@@ -95,7 +120,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
 
     fn wait(&mut self, events: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
         let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_millis() as i32);
-        wait(self.set.as_fd(), events, timeout_ms)
+        wait(self.set.fd.as_fd(), events, timeout_ms)
     }
 
     fn keys(events: &Batch) -> impl Iterator<Item = usize> + '_ {
@@ -107,13 +132,14 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     }
 
     fn adopt(&self, stream: &mut Socket, key: usize) -> io::Result<()> {
-        watch(self.set.as_fd(), stream.0.as_raw_fd(), key)
+        let (set, fd) = (self.set.fd.as_fd(), stream.0.as_raw_fd());
+        control(set, libc::EPOLL_CTL_ADD, fd, self.set.bits(), key)
     }
 
     #[cfg(not(windows))]
     fn release(&self, stream: Socket) -> io::Result<TcpStream> {
         let fd = stream.0.as_raw_fd();
-        control(self.set.as_fd(), libc::EPOLL_CTL_DEL, fd, 0, 0)?;
+        control(self.set.fd.as_fd(), libc::EPOLL_CTL_DEL, fd, 0, 0)?;
         Ok(stream.0.into())
     }
 
@@ -122,18 +148,37 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(())
     }
 
-    fn readable(
-        &self,
+    fn handle(
+        set: &Arc<Set>,
         stream: &mut Socket,
-        _key: usize,
+        key: usize,
         buffer: &mut [u8],
         sink: impl FnMut(&Socket, &[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
-        read_once(stream, buffer, sink)
+        let open = read_once(stream, buffer, sink)?;
+        if set.one_shot && open {
+            Self::rearm(set, stream, key)?;
+        }
+        Ok(open)
+    }
+
+    fn adopt_sender(&self, stream: &mut Socket, key: usize) -> io::Result<()> {
+        let (set, fd) = (self.set.fd.as_fd(), stream.0.as_raw_fd());
+        control(set, libc::EPOLL_CTL_ADD, fd, libc::EPOLLOUT, key)
+    }
+
+    fn send(
+        &self,
+        stream: &mut Socket,
+        _key: usize,
+        chunk: &[u8],
+        left: usize,
+    ) -> io::Result<usize> {
+        fill(stream, chunk, left, true)
     }
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<TcpListener> {
-        watch(self.set.as_fd(), listener.as_raw_fd(), key)?;
+        watch(self.set.fd.as_fd(), listener.as_raw_fd(), key)?;
         Ok(listener)
     }
 
@@ -167,7 +212,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
             OwnedFd::from_raw_fd(check(libc::eventfd(0, flags))?)
         };
         let bits = libc::EPOLLIN | libc::EPOLLET;
-        let set = self.set.as_fd();
+        let set = self.set.fd.as_fd();
         control(set, libc::EPOLL_CTL_ADD, waker.as_raw_fd(), bits, key)?;
         Ok(Arc::new(waker))
     }
@@ -182,13 +227,17 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(())
     }
 
-    fn remote(&self) -> io::Result<Arc<OwnedFd>> {
+    fn remote(&self) -> io::Result<Arc<Set>> {
         Ok(Arc::clone(&self.set))
     }
 
+    fn own(&self) -> &Arc<Set> {
+        &self.set
+    }
+
     /// A level-triggered queue never needs this. It is here to measure the cost of one call.
-    fn rearm(set: &Arc<OwnedFd>, stream: &mut Socket, key: usize) -> io::Result<()> {
+    fn rearm(set: &Arc<Set>, stream: &mut Socket, key: usize) -> io::Result<()> {
         let fd = stream.0.as_raw_fd();
-        control(set.as_fd(), libc::EPOLL_CTL_MOD, fd, libc::EPOLLIN, key)
+        control(set.fd.as_fd(), libc::EPOLL_CTL_MOD, fd, set.bits(), key)
     }
 }

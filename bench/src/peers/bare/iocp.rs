@@ -1,5 +1,6 @@
 //! A completion port, on `windows-sys`. Each connection lends one buffer to the receive that is in flight on it. The
-//! received bytes are handed on out of that buffer, and then the next receive starts.
+//! received bytes are handed on out of that buffer, and then the next receive starts. To send much, it fills the buffer
+//! once and lends it to one send after the other.
 //! An operation in flight holds a reference to its memory, which is released when its packet is taken. So memory that
 //! the kernel may still write to is never freed, whatever is dropped first.
 
@@ -16,9 +17,9 @@ use windows_sys::Win32::Foundation::{
     GetLastError, ERROR_IO_PENDING, HANDLE, INVALID_HANDLE_VALUE, WAIT_TIMEOUT,
 };
 use windows_sys::Win32::Networking::WinSock::{
-    send, setsockopt, AcceptEx, WSAGetLastError, WSARecv, WSASocketW, AF_INET, INVALID_SOCKET,
-    SOCKET, SOCK_STREAM, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, WSABUF, WSA_FLAG_OVERLAPPED,
-    WSA_IO_PENDING,
+    send, setsockopt, AcceptEx, WSAGetLastError, WSARecv, WSASend, WSASocketW, AF_INET,
+    INVALID_SOCKET, SOCKET, SOCK_STREAM, SOL_SOCKET, SO_UPDATE_ACCEPT_CONTEXT, WSABUF,
+    WSA_FLAG_OVERLAPPED, WSA_IO_PENDING,
 };
 use windows_sys::Win32::System::Threading::INFINITE;
 use windows_sys::Win32::System::IO::{
@@ -36,18 +37,18 @@ pub struct Bare<const AGAIN: bool> {
     port: Arc<OwnedHandle>,
 }
 
-/// Values of [`Operation::received`] other than a count.
+/// Values of [`Operation::moved`] other than a count.
 const IN_FLIGHT: u32 = u32::MAX;
 const NOTHING: u32 = u32::MAX - 1;
 const FAILED: u32 = u32::MAX - 2;
 
-/// A receive or an accept.
+/// A receive, a send or an accept.
 #[repr(C)]
 struct Operation {
     /// This field is first, so the pointer in a packet is a pointer to the whole structure.
     overlapped: UnsafeCell<OVERLAPPED>,
-    /// The number of bytes that came. It is written when the packet is taken, and read when the event is handled.
-    received: AtomicU32,
+    /// The number of bytes that came or went. It is written when the packet is taken, and read when the event is handled.
+    moved: AtomicU32,
     /// The kernel owns it while the operation is in flight.
     buffer: UnsafeCell<Box<[u8]>>,
 }
@@ -62,7 +63,7 @@ impl Operation {
     fn new(room: usize) -> Arc<Operation> {
         Arc::new(Operation {
             overlapped: UnsafeCell::new(OVERLAPPED::default()),
-            received: AtomicU32::new(NOTHING),
+            moved: AtomicU32::new(NOTHING),
             buffer: UnsafeCell::new(vec![0; room].into()),
         })
     }
@@ -73,7 +74,7 @@ impl Operation {
         self: &Arc<Self>,
         call: impl FnOnce(*mut OVERLAPPED, &mut [u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        if self.received.swap(IN_FLIGHT, Ordering::AcqRel) == IN_FLIGHT {
+        if self.moved.swap(IN_FLIGHT, Ordering::AcqRel) == IN_FLIGHT {
             return Ok(());
         }
         let overlapped = self.overlapped.get();
@@ -84,29 +85,29 @@ impl Operation {
         };
         let lent = Arc::into_raw(Arc::clone(self));
         call(overlapped, buffer).inspect_err(|_| {
-            self.received.store(NOTHING, Ordering::Release);
+            self.moved.store(NOTHING, Ordering::Release);
             // SAFETY: it did not start, so no packet gives this reference back.
             drop(unsafe { Arc::from_raw(lent) });
         })
     }
 
-    /// What came, which is returned once, or `None` if nothing came.
+    /// What came or went, which is returned once, or `None` if nothing did.
     fn take(&self) -> io::Result<Option<&[u8]>> {
-        let count = match self.received.load(Ordering::Acquire) {
+        let count = match self.moved.load(Ordering::Acquire) {
             IN_FLIGHT | NOTHING => return Ok(None),
             FAILED => return Err(ErrorKind::ConnectionReset.into()),
             count => count as usize,
         };
-        self.received.store(NOTHING, Ordering::Release);
+        self.moved.store(NOTHING, Ordering::Release);
         // SAFETY: it is not in flight, and starts again only through the stream, which is being read.
         Ok(Some(unsafe { &(&*self.buffer.get())[..count] }))
     }
 }
 
-/// A connection.
+/// A connection, and the operation that is in flight on it: receives, or sends if it is a sender's.
 pub struct Socket {
     socket: TcpStream,
-    receive: Arc<Operation>,
+    operation: Arc<Operation>,
 }
 
 impl Socket {
@@ -115,7 +116,7 @@ impl Socket {
     }
 
     fn receive(&self) -> io::Result<()> {
-        self.receive.start(|overlapped, buffer| {
+        self.operation.start(|overlapped, buffer| {
             let room = WSABUF {
                 len: buffer.len() as u32,
                 buf: buffer.as_mut_ptr(),
@@ -133,13 +134,31 @@ impl Socket {
                     None,
                 )
             };
-            // SAFETY: it takes nothing.
-            match result {
-                0 => Ok(()),
-                _ if unsafe { WSAGetLastError() } == WSA_IO_PENDING => Ok(()),
-                _ => Err(last_socket_error()),
-            }
+            started(result)
         })
+    }
+
+    /// Sends as many bytes of the buffer.
+    fn send(&self, count: usize) -> io::Result<()> {
+        self.operation.start(|overlapped, buffer| {
+            let bytes = WSABUF {
+                len: count as u32,
+                buf: buffer.as_mut_ptr(),
+            };
+            // SAFETY: overlapped and buffer live until the packet is taken.
+            let result = unsafe { WSASend(self.raw(), &bytes, 1, null_mut(), 0, overlapped, None) };
+            started(result)
+        })
+    }
+}
+
+/// Whether a packet will come of a call that returned this.
+fn started(result: i32) -> io::Result<()> {
+    // SAFETY: it takes nothing.
+    match result {
+        0 => Ok(()),
+        _ if unsafe { WSAGetLastError() } == WSA_IO_PENDING => Ok(()),
+        _ => Err(last_socket_error()),
     }
 }
 
@@ -151,7 +170,7 @@ fn last_socket_error() -> io::Error {
 impl Read for &Socket {
     /// The bytes of the last receive. Every benchmark reads with at least this much room.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.receive.take()?.ok_or(ErrorKind::WouldBlock)?;
+        let bytes = self.operation.take()?.ok_or(ErrorKind::WouldBlock)?;
         assert!(bytes.len() <= buffer.len(), "the rest would be lost");
         buffer[..bytes.len()].copy_from_slice(bytes);
         Ok(bytes.len())
@@ -261,11 +280,11 @@ fn wait(port: &OwnedHandle, batch: &mut Batch, timeout_ms: u32) -> io::Result<()
         let operation = unsafe { Arc::from_raw(packet.lpOverlapped.cast::<Operation>()) };
         // SAFETY: its packet was taken: it is not the kernel's any more.
         let status = unsafe { (*operation.overlapped.get()).Internal };
-        let received = match status {
+        let moved = match status {
             0 => packet.dwNumberOfBytesTransferred,
             _ => FAILED,
         };
-        operation.received.store(received, Ordering::Release);
+        operation.moved.store(moved, Ordering::Release);
     }
     Ok(())
 }
@@ -335,12 +354,12 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     fn wrap(stream: TcpStream) -> io::Result<Socket> {
         Ok(Socket {
             socket: stream,
-            receive: Operation::new(BUFFER),
+            operation: Operation::new(BUFFER),
         })
     }
 
     fn lend(stream: &mut Socket, bytes: usize) -> io::Result<()> {
-        stream.receive = Operation::new(bytes);
+        stream.operation = Operation::new(bytes);
         Ok(())
     }
 
@@ -354,20 +373,49 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(())
     }
 
-    fn readable(
-        &self,
+    fn handle(
+        (): &(),
         stream: &mut Socket,
         _key: usize,
         _buffer: &mut [u8],
         mut sink: impl FnMut(&Socket, &[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
-        match stream.receive.take()? {
+        match stream.operation.take()? {
             None => return Ok(true),
             Some([]) => return Ok(false),
             Some(bytes) => sink(stream, bytes)?,
         }
         stream.receive()?;
         Ok(true)
+    }
+
+    fn adopt_sender(&self, stream: &mut Socket, key: usize) -> io::Result<()> {
+        self.associate(stream.raw(), key)
+    }
+
+    /// Bytes are taken when their packet comes.
+    fn send(
+        &self,
+        stream: &mut Socket,
+        _key: usize,
+        chunk: &[u8],
+        left: usize,
+    ) -> io::Result<usize> {
+        let taken = match stream.operation.take()? {
+            Some(bytes) => bytes.len(),
+            None => {
+                // The first call. Nothing is in flight, so this is the only reference.
+                let operation = Operation::new(chunk.len());
+                // SAFETY: as above.
+                unsafe { (*operation.buffer.get()).copy_from_slice(chunk) };
+                stream.operation = operation;
+                0
+            }
+        };
+        if taken < left {
+            stream.send(chunk.len().min(left - taken))?;
+        }
+        Ok(taken)
     }
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<Listener> {
@@ -427,6 +475,10 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
 
     fn remote(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn own(&self) -> &() {
+        &()
     }
 
     /// Starts the next receive. Any thread may do that.

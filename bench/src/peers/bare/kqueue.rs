@@ -1,5 +1,6 @@
 //! Level-triggered kqueue, on `libc`: FreeBSD, DragonFly, Apple's systems, NetBSD and OpenBSD. Older kernels of the
-//! last two have no user events, so benchmarks that wake the server cannot run there.
+//! last two have no user events, so benchmarks that wake the server cannot run there. A queue that several threads work
+//! off is one-shot, since each of them would be told of the same bytes otherwise.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -9,11 +10,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::socket::{check, Socket};
-use crate::peers::{accept_all, read_once, Peer, EVENTS};
+use crate::peers::{accept_all, fill, read_once, Peer, EVENTS};
 
 #[derive(Debug)]
 pub struct Bare<const AGAIN: bool> {
-    set: Arc<OwnedFd>,
+    set: Arc<Set>,
+}
+
+#[derive(Debug)]
+pub struct Set {
+    fd: OwnedFd,
+    one_shot: bool,
+}
+
+impl Set {
+    /// Registers a connection for reading.
+    fn watch(&self, fd: RawFd, key: usize) -> io::Result<()> {
+        let once = if self.one_shot { libc::EV_ONESHOT } else { 0 };
+        let flags = libc::EV_ADD as u32 | once as u32;
+        let change = change(fd as usize, libc::EVFILT_READ as i32, flags, 0, key);
+        apply(self.fd.as_fd(), &change)
+    }
 }
 
 /// What one wait has found.
@@ -115,12 +132,20 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     type Events = Batch;
     type Stream = Socket;
     type Listener = TcpListener;
-    type Waker = (Arc<OwnedFd>, usize);
-    type Remote = Arc<OwnedFd>;
+    type Waker = (Arc<Set>, usize);
+    type Remote = Arc<Set>;
 
     fn new() -> io::Result<Self> {
+        let (fd, one_shot) = (new_set()?, false);
         Ok(Bare {
-            set: Arc::new(new_set()?),
+            set: Arc::new(Set { fd, one_shot }),
+        })
+    }
+
+    fn shared() -> io::Result<Self> {
+        let (fd, one_shot) = (new_set()?, true);
+        Ok(Bare {
+            set: Arc::new(Set { fd, one_shot }),
         })
     }
 
@@ -130,7 +155,7 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
 
     fn wait(&mut self, events: &mut Batch, timeout: Option<Duration>) -> io::Result<()> {
         let timeout_ms = timeout.map_or(-1, |timeout| timeout.as_millis() as i32);
-        wait(self.set.as_fd(), events, timeout_ms)
+        wait(self.set.fd.as_fd(), events, timeout_ms)
     }
 
     fn keys(events: &Batch) -> impl Iterator<Item = usize> + '_ {
@@ -142,13 +167,13 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     }
 
     fn adopt(&self, stream: &mut Socket, key: usize) -> io::Result<()> {
-        watch(self.set.as_fd(), stream.0.as_raw_fd(), key)
+        self.set.watch(stream.0.as_raw_fd(), key)
     }
 
     fn release(&self, stream: Socket) -> io::Result<TcpStream> {
         let (ident, delete) = (stream.0.as_raw_fd() as usize, libc::EV_DELETE as u32);
         let change = change(ident, libc::EVFILT_READ as i32, delete, 0, 0);
-        apply(self.set.as_fd(), &change)?;
+        apply(self.set.fd.as_fd(), &change)?;
         Ok(stream.0.into())
     }
 
@@ -157,18 +182,38 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
         Ok(())
     }
 
-    fn readable(
-        &self,
+    fn handle(
+        set: &Arc<Set>,
         stream: &mut Socket,
-        _key: usize,
+        key: usize,
         buffer: &mut [u8],
         sink: impl FnMut(&Socket, &[u8]) -> io::Result<()>,
     ) -> io::Result<bool> {
-        read_once(stream, buffer, sink)
+        let open = read_once(stream, buffer, sink)?;
+        if set.one_shot && open {
+            Self::rearm(set, stream, key)?;
+        }
+        Ok(open)
+    }
+
+    fn adopt_sender(&self, stream: &mut Socket, key: usize) -> io::Result<()> {
+        let (ident, add) = (stream.0.as_raw_fd() as usize, libc::EV_ADD as u32);
+        let change = change(ident, libc::EVFILT_WRITE as i32, add, 0, key);
+        apply(self.set.fd.as_fd(), &change)
+    }
+
+    fn send(
+        &self,
+        stream: &mut Socket,
+        _key: usize,
+        chunk: &[u8],
+        left: usize,
+    ) -> io::Result<usize> {
+        fill(stream, chunk, left, true)
     }
 
     fn listen(&self, listener: TcpListener, key: usize) -> io::Result<TcpListener> {
-        watch(self.set.as_fd(), listener.as_raw_fd(), key)?;
+        watch(self.set.fd.as_fd(), listener.as_raw_fd(), key)?;
         Ok(listener)
     }
 
@@ -185,22 +230,26 @@ impl<const AGAIN: bool> Peer for Bare<AGAIN> {
     fn waker(&self, key: usize) -> io::Result<Self::Waker> {
         let flags = libc::EV_ADD as u32 | libc::EV_CLEAR as u32;
         let change = change(key, libc::EVFILT_USER as i32, flags, 0, key);
-        apply(self.set.as_fd(), &change)?;
+        apply(self.set.fd.as_fd(), &change)?;
         Ok((Arc::clone(&self.set), key))
     }
 
     fn wake((set, key): &Self::Waker) -> io::Result<()> {
         let trigger = libc::NOTE_TRIGGER as u32;
         let change = change(*key, libc::EVFILT_USER as i32, 0, trigger, *key);
-        apply(set.as_fd(), &change)
+        apply(set.fd.as_fd(), &change)
     }
 
-    fn remote(&self) -> io::Result<Arc<OwnedFd>> {
+    fn remote(&self) -> io::Result<Arc<Set>> {
         Ok(Arc::clone(&self.set))
     }
 
+    fn own(&self) -> &Arc<Set> {
+        &self.set
+    }
+
     /// A level-triggered queue never needs this. It is here to measure the cost of one call.
-    fn rearm(set: &Arc<OwnedFd>, stream: &mut Socket, key: usize) -> io::Result<()> {
-        watch(set.as_fd(), stream.0.as_raw_fd(), key)
+    fn rearm(set: &Arc<Set>, stream: &mut Socket, key: usize) -> io::Result<()> {
+        set.watch(stream.0.as_raw_fd(), key)
     }
 }
