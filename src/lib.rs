@@ -4,28 +4,26 @@
 //! Register a source under a token, poll, and get one event for it; then read or write, and register again.
 //!
 //! ```
-//! use minimio::{Events, Interests, Poll, TcpListener, TcpStream};
+//! use minimio::{Events, Interests, Poll};
 //! use std::io::{Read, Write};
 //!
+//! let (mut reader, mut writer) = minimio::pipe()?;
 //! let mut poll = Poll::new()?;
-//! let registrator = poll.registrator();
 //! let mut events = Events::with_capacity(64);
-//!
-//! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! registrator.register(&listener, 1, Interests::READABLE)?;
-//! let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
-//! client.write_all(b"hello")?;
-//!
-//! poll.poll(&mut events, None)?;
-//! assert_eq!(events.iter().next().unwrap().id(), 1);
-//! let (mut stream, _) = listener.accept()?;
-//!
-//! registrator.register(&stream, 2, Interests::READABLE)?;
-//! poll.poll(&mut events, None)?;
-//! let mut buffer = [0; 16];
-//! assert_eq!(stream.read(&mut buffer)?, 5);
+//! poll.registrator().register(&reader, 7, Interests::READABLE)?;
+//! writer.write_all(b"hello")?;
+//! assert_eq!(poll.poll(&mut events, None)?, 1);
+//! assert_eq!(events.iter().next().map(|event| event.id()), Some(7));
+//! assert_eq!(reader.read(&mut [0; 16])?, 5);
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! A source is what can be waited for, such as a socket or a pipe. A [`Poll`] waits. A [`Registrator`] registers sources
+//! with it, wakes it and closes it, from any thread. An interest ([`Interests`]) says what to wait for. A token is a number
+//! of your own, which the event ([`Event::id`]) gives back.
+//!
+//! The guide in `docs/guide` of the repository explains event queues from the beginning, and `docs/contract.md` lists every
+//! promise of this crate.
 //!
 //! # What it promises
 //! - **One event for each registration.** An interest that is registered yields exactly one event. After it, read as
@@ -37,12 +35,112 @@
 //!   Unix the drop of a stream that was given a linger time, and the calls of a [`Descriptor`](os::unix::Descriptor) whose
 //!   thing blocks.
 //!
-//! # Where to find what
-//! A [`Poll`] waits. A [`Registrator`] registers sources, wakes the `Poll` and closes it, from any thread. What can be
-//! registered is a [`TcpStream`], a [`TcpListener`], a [`UdpSocket`], an end of a [`pipe`](pipe()), a [`ChildExit`], and
-//! what [`os`] has for one family of systems: on Unix its own sockets and any descriptor, on Windows named pipes and any
-//! handle that can be waited for.
+//! # From here to each source
+//! **A server**: a [`TcpListener`] is readable when somebody has connected, and each [`TcpStream`] when bytes or the end
+//! have come.
 //!
+//! ```
+//! use minimio::{Events, Interests, Poll, TcpListener};
+//! use std::io::{Read, Write};
+//!
+//! let mut poll = Poll::new()?;
+//! let registrator = poll.registrator();
+//! let mut events = Events::with_capacity(64);
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! registrator.register(&listener, 0, Interests::READABLE)?;
+//! let mut client = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! client.write_all(b"hello")?;
+//!
+//! let mut streams = Vec::new();
+//! 'serving: loop {
+//!     poll.poll(&mut events, None)?;
+//!     for event in &events {
+//!         if event.id() == 0 {
+//!             let (stream, _) = listener.accept()?;
+//!             streams.push(stream);
+//!             registrator.register(&streams[streams.len() - 1], streams.len(), Interests::READABLE)?;
+//!             registrator.register(&listener, 0, Interests::READABLE)?; // for the next client
+//!         } else {
+//!             assert_eq!(streams[event.id() - 1].read(&mut [0; 16])?, 5);
+//!             break 'serving;
+//!         }
+//!     }
+//! }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! **A client**: [`TcpStream::connect_nonblocking`] begins to connect. The stream is writable once it is connected or the
+//! connect has failed, and [`TcpStream::take_error`] says which.
+//!
+//! **A child process**: its output is a [`PipeReader`], its end a [`ChildExit`].
+//!
+//! ```
+//! use minimio::{ChildExit, Events, Interests, PipeReader, Poll};
+//! use std::io::Read;
+//! use std::process::Command;
+//!
+//! let mut poll = Poll::new()?;
+//! let registrator = poll.registrator();
+//! let mut events = Events::with_capacity(64);
+//! let (mut output, stdout) = PipeReader::with_stdio()?;
+//! # #[cfg(windows)]
+//! # let mut child = Command::new("cmd.exe").args(["/c", "echo hello"]).stdout(stdout).spawn()?;
+//! # #[cfg(unix)]
+//! let mut child = Command::new("echo").arg("hello").stdout(stdout).spawn()?;
+//! let exit = ChildExit::new(&mut child)?;
+//! registrator.register(&output, 1, Interests::READABLE)?;
+//! registrator.register(&exit, 2, Interests::READABLE)?;
+//!
+//! let (mut text, mut has_closed, mut has_ended) = (Vec::new(), false, false);
+//! while !has_closed || !has_ended {
+//!     poll.poll(&mut events, None)?;
+//!     for event in &events {
+//!         if event.id() == 2 {
+//!             has_ended = true;
+//!             continue;
+//!         }
+//!         let mut bytes = [0; 64];
+//!         let count = output.read(&mut bytes)?;
+//!         text.extend(&bytes[..count]);
+//!         has_closed = count == 0;
+//!         if !has_closed {
+//!             registrator.register(&output, 1, Interests::READABLE)?;
+//!         }
+//!     }
+//! }
+//! assert!(child.wait()?.success());
+//! assert!(text.starts_with(b"hello"));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! | source | readable when | writable when | where |
+//! | --- | --- | --- | --- |
+//! | [`TcpStream`] | bytes, the end or a failure are there | it has connected, and there is room | everywhere |
+//! | [`TcpListener`] | somebody has connected | - | everywhere |
+//! | [`UdpSocket`] | a datagram has come | there is room | everywhere |
+//! | [`PipeReader`], [`PipeWriter`] | bytes or the end are there | there is room, or nobody reads | everywhere |
+//! | [`ChildExit`] | the process has ended | - | all but Android; Linux from 5.3 on |
+//! | [`UnixStream`](os::unix::UnixStream), [`UnixListener`](os::unix::UnixListener), [`UnixDatagram`](os::unix::UnixDatagram) | as their namesakes above | as their namesakes above | Unix |
+//! | [`Descriptor`](os::unix::Descriptor) | what its manual page says: terminals, timers, signals, inotify, sockets of other libraries, another `Poll` | the same | Unix |
+//! | `os::windows::NamedPipe` | bytes, the end or a failure are there; a server's pipe also when a client has come | there is room | Windows |
+//! | `os::windows::Waitable` | the handle is signalled: a process, a thread, an event, a semaphore, a timer | - | Windows |
+//!
+//! For what is no source, another thread does the work and calls [`Registrator::wake`]. A timer is a time that is passed to
+//! [`Poll::poll_until`].
+//!
+//! # Who sets which hint
+//! An event says which interest has fired. What else the system has said comes as hints. Each may be missing, and none is
+//! ever false. To be sure of an end or a failure, read or write. ([`Event`] has the same by system call.)
+//!
+//! | hint | who sets it |
+//! | --- | --- |
+//! | [`is_read_closed`](Event::is_read_closed) | streams, readers of pipes, named pipes and descriptors, when the other end has closed or shut down its sending side, and after `shutdown(Read)` |
+//! | [`is_write_closed`](Event::is_write_closed) | the same and writers of pipes: on Linux when both directions have ended, on kqueue systems when nothing can be sent any more, on Windows when a send has failed |
+//! | [`is_error`](Event::is_error) | anything that has failed: a connect, a connection that was reset, a UDP socket whose peer is unreachable, on Linux also a pipe that nobody reads |
+//! | [`is_priority`](Event::is_priority) | on Linux and Android a TCP stream with urgent data, and a descriptor with what its manual page calls exceptional |
+//! | none | a wake, a [`ChildExit`], an `os::windows::Waitable` |
+//!
+//! # Other things to know
 //! The function [`is_closed`] tells the error of a closed loop from other errors. The method [`Registrator::is_closed`]
 //! asks whether the loop is closed now. Few programs need [`Selector`]. It is the queue inside a [`Poll`], and differs
 //! from it in one thing: how it says that the loop is closed.
@@ -144,6 +242,39 @@ struct Readme;
 #[cfg_attr(unix, doc = include_str!("../docs/recipes/unix.md"))]
 #[cfg_attr(target_os = "linux", doc = include_str!("../docs/recipes/linux.md"))]
 struct Recipes;
+
+/// Tests the chapters of the guide, one struct for each, so that `cargo test --doc Guide3` tests the third alone.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/1-blocking.md")]
+struct Guide1;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/2-readiness-and-completion.md")]
+struct Guide2;
+
+#[cfg(all(doctest, target_os = "linux"))]
+#[doc = include_str!("../docs/guide/3-a-read-through-epoll.md")]
+struct Guide3;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/4-what-kqueue-does-otherwise.md")]
+struct Guide4;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/5-a-read-through-a-completion-port.md")]
+struct Guide5;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/6-waking-closing-time.md")]
+struct Guide6;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/7-an-async-runtime.md")]
+struct Guide7;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/8-choosing-and-moving.md")]
+struct Guide8;
 
 /// The shape of a backend: what each must have, with its type. A backend that lacks an item does not compile.
 const _: () = {
@@ -311,7 +442,8 @@ impl Poll {
     /// # Platform notes
     /// Linux waits in nanoseconds from 5.11 on, and in milliseconds before; kqueue waits in nanoseconds. Windows waits
     /// in milliseconds, and no finer than its clock tick, usually 15.6 ms. One call takes at most 1,024 events from the
-    /// kernel, however large the batch is.
+    /// kernel, however large the batch is. On Windows a loop that gets one event at a time may get the first ones of a
+    /// crowd one at a time, too; a call with `Some(Duration::ZERO)` gets all that fit.
     ///
     /// # System calls
     /// [`epoll_pwait2`, `epoll_wait`](https://man7.org/linux/man-pages/man2/epoll_wait.2.html);
