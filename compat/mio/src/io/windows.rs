@@ -27,176 +27,25 @@
 //!
 //! Events carry a number of this file's, since the source has to be found by it, and the user may use one token for many.
 
-use std::collections::HashMap;
-use std::io::{self, Write};
-use std::mem;
-use std::net::{self, SocketAddr};
-use std::os::windows::io::{AsSocket, OwnedHandle};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
-use std::time::{Duration, Instant};
+mod inner;
+mod sources;
 
-use minimio::os::windows::NamedPipe;
-use minimio::{Interests, IntoStdError, Registrator};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use minimio::{Interests, Registrator};
 pub(crate) use minimio::{TcpListener, TcpStream, UdpSocket};
 
+pub(crate) use self::inner::Inner;
+use self::inner::LOOK_AGAIN;
+pub(crate) use self::sources::Sources;
+use self::sources::{End, Told};
 use super::{not_registered, registered_already, unless_gone};
-use crate::event::{Event, READABLE, READ_CLOSED};
 use crate::poll::Shared;
 use crate::{Interest, Registry, Token};
-
-/// How long a stream that was given back goes on with a send in flight. minimio gives a stream that is dropped as long.
-const LONGEST_SEND: Duration = Duration::from_secs(60);
-/// How often to look whether what a source still does has ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
-
-/// A source of minimio, and how it differs from others.
-pub(crate) trait Inner: minimio::Source + Send + Sync + Sized + 'static {
-    type Std;
-
-    /// What can happen to it.
-    const POSSIBLE: Interests;
-
-    fn from_std(socket: Self::Std) -> io::Result<Self>;
-
-    fn into_std(self) -> Result<Self::Std, IntoStdError<Self>>;
-
-    /// Lends nothing, since mio's users may read the socket behind its back.
-    fn lend_nothing(&self) {}
-
-    /// Gives the socket back, after [`into_std`](Inner::into_std) has failed. What waits in our memory is lost. Fails if that
-    /// is to be tried again, since a send goes on.
-    fn let_go(self) -> Result<Self::Std, Self> {
-        Err(self)
-    }
-
-    /// Whether it is a stream of which mio tells the end.
-    const TELLS_END: bool = false;
-    /// Whether it is registered again after a call that has moved data, in these directions.
-    const AGAIN: Interests = Interests::empty();
-
-    /// Whether the peer is known to send nothing more.
-    fn has_ended(&self) -> bool {
-        false
-    }
-}
-
-impl Inner for TcpStream {
-    type Std = net::TcpStream;
-    const POSSIBLE: Interests = Interests::all();
-    const TELLS_END: bool = true;
-    const AGAIN: Interests = Interests::READABLE;
-
-    fn from_std(socket: net::TcpStream) -> io::Result<TcpStream> {
-        TcpStream::from_std(socket)
-    }
-
-    fn into_std(self) -> Result<net::TcpStream, IntoStdError<TcpStream>> {
-        TcpStream::into_std(self)
-    }
-
-    /// During a send the source lives on in a thread, since its drop would shut down the sending side of the duplicate, too.
-    /// A receive that has lent memory would take bytes from the duplicate meanwhile, so with `lend` this waits for the send.
-    /// Without, and with no send in flight, it waits for a connect.
-    fn let_go(self) -> Result<net::TcpStream, TcpStream> {
-        let sends =
-            matches!((&self).flush(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        if sends == cfg!(feature = "lend") {
-            return Err(self);
-        }
-        let Ok(socket) = self.as_socket().try_clone_to_owned() else {
-            return Err(self);
-        };
-        if !sends {
-            // Its drop calls back what it has lent.
-            return Ok(socket.into());
-        }
-        let until = Instant::now() + LONGEST_SEND;
-        let mut source = self;
-        let wait = move || {
-            while let Err(error) = source.into_std() {
-                source = error.into_source();
-                if Instant::now() > until {
-                    break;
-                }
-                thread::sleep(LOOK_AGAIN);
-            }
-        };
-        // Without a thread the source is dropped now.
-        drop(thread::Builder::new().name("mio send".into()).spawn(wait));
-        Ok(socket.into())
-    }
-
-    fn lend_nothing(&self) {
-        if cfg!(not(feature = "lend")) {
-            self.set_lent_buffer(0);
-        }
-    }
-
-    fn has_ended(&self) -> bool {
-        matches!(self.peek(&mut [0]), Ok(0))
-    }
-}
-
-impl Inner for TcpListener {
-    type Std = net::TcpListener;
-    /// tokio registers its listeners for both.
-    const POSSIBLE: Interests = Interests::READABLE;
-
-    fn from_std(socket: net::TcpListener) -> io::Result<TcpListener> {
-        TcpListener::from_std(socket)
-    }
-
-    fn into_std(self) -> Result<net::TcpListener, IntoStdError<TcpListener>> {
-        TcpListener::into_std(self)
-    }
-
-    /// Sends away the client that an accept has brought already.
-    fn let_go(self) -> Result<net::TcpListener, TcpListener> {
-        drop(self.accept());
-        Err(self)
-    }
-}
-
-impl Inner for UdpSocket {
-    type Std = net::UdpSocket;
-    const POSSIBLE: Interests = Interests::all();
-
-    fn from_std(socket: net::UdpSocket) -> io::Result<UdpSocket> {
-        UdpSocket::from_std(socket)
-    }
-
-    fn into_std(self) -> Result<net::UdpSocket, IntoStdError<UdpSocket>> {
-        UdpSocket::into_std(self)
-    }
-
-    /// Not even with `lend`: tokio's `peek_sender` receives behind mio's back.
-    fn lend_nothing(&self) {
-        self.set_lent_buffer(0);
-    }
-}
-
-impl Inner for NamedPipe {
-    type Std = OwnedHandle;
-    const POSSIBLE: Interests = Interests::all();
-    /// mio tells when a write has gone out.
-    const AGAIN: Interests = Interests::all();
-
-    fn from_std(handle: OwnedHandle) -> io::Result<NamedPipe> {
-        Ok(NamedPipe::from_handle(handle))
-    }
-
-    fn into_std(self) -> Result<OwnedHandle, IntoStdError<NamedPipe>> {
-        self.into_handle()
-    }
-
-    fn lend_nothing(&self) {
-        if cfg!(not(feature = "lend")) {
-            self.set_lent_buffer(0);
-        }
-    }
-}
 
 /// A source, which may be registered.
 pub(crate) struct Io<T: Inner> {
@@ -440,36 +289,6 @@ impl<T: Inner> Drop for Io<T> {
     }
 }
 
-/// What a number stands for.
-struct Entry {
-    token: Token,
-    /// `None` for a waker.
-    source: Option<Weak<dyn Told>>,
-    /// For what the next poll registers it again.
-    put_off: Interests,
-    /// The system has refused that. Until a call has registered it, nothing is put off.
-    is_refused: bool,
-}
-
-/// What the user can know of the end of a stream when its event is told.
-enum End {
-    Known,
-    NotThere,
-    /// The look was put off.
-    Unknown,
-}
-
-/// A source of which readable events are told.
-trait Told: Send + Sync {
-    /// An event is about to be told, alone or with others.
-    fn told(&self, is_alone: bool) -> End;
-
-    /// Whether it has ended, and the user has not read since the event.
-    fn has_ended_unread(&self) -> bool;
-
-    fn register(&self, with: &Registrator, number: usize, interests: Interests) -> io::Result<()>;
-}
-
 impl<T: Inner> Told for Watched<T> {
     fn told(&self, is_alone: bool) -> End {
         let reading = &self.reading;
@@ -496,173 +315,6 @@ impl<T: Inner> Told for Watched<T> {
     }
 }
 
-/// What was registered.
-#[derive(Default)]
-pub(crate) struct Sources(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    last: usize,
-    /// By the number that its events carry.
-    entries: HashMap<usize, Entry>,
-    /// The numbers of the streams at whose end nobody has looked when their event was told.
-    unknown: Vec<usize>,
-    /// The numbers of those that the next poll registers again.
-    put_off: Vec<usize>,
-    /// A poll has registered them, and may be waiting.
-    is_polling: bool,
-}
-
-impl Sources {
-    fn insert(&self, token: Token, source: Option<Weak<dyn Told>>) -> usize {
-        let mut table = lock(&self.0);
-        table.last += 1;
-        let number = table.last;
-        let entry = Entry {
-            token,
-            source,
-            put_off: Interests::empty(),
-            is_refused: false,
-        };
-        table.entries.insert(number, entry);
-        number
-    }
-
-    fn add<T: Inner>(&self, token: Token, source: &Arc<Watched<T>>) -> usize {
-        let source: Weak<Watched<T>> = Arc::downgrade(source);
-        self.insert(token, Some(source))
-    }
-
-    fn remove(&self, number: usize) {
-        lock(&self.0).entries.remove(&number);
-    }
-
-    /// Has the next poll register a source again. `false` if that has to be done now.
-    fn put_off(&self, number: usize, interests: Interests) -> bool {
-        let mut table = lock(&self.0);
-        let Table {
-            entries,
-            put_off,
-            is_polling,
-            ..
-        } = &mut *table;
-        let Some(entry) = entries.get_mut(&number) else {
-            return false;
-        };
-        if *is_polling || mem::take(&mut entry.is_refused) {
-            return false;
-        }
-        if entry.put_off.is_empty() {
-            put_off.push(number);
-        }
-        entry.put_off |= interests;
-        true
-    }
-
-    /// Registers again what was put off, and waits. If the system refuses one, it is told. Then the wait is only a look, since
-    /// other sources must have their events although one is refused again and again.
-    pub(crate) fn poll(
-        &self,
-        registrator: &Registrator,
-        events: &mut Vec<Event>,
-        timeout: Option<Duration>,
-        wait: impl FnOnce(Option<Duration>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.begin(registrator, events);
-        let waited = wait(match events.is_empty() {
-            true => timeout,
-            false => Some(Duration::ZERO),
-        });
-        lock(&self.0).is_polling = false;
-        waited
-    }
-
-    /// The sources are registered under the lock: whoever takes one off the table may register it elsewhere at once.
-    fn begin(&self, registrator: &Registrator, events: &mut Vec<Event>) {
-        let mut table = lock(&self.0);
-        table.is_polling = true;
-        let Table {
-            entries, put_off, ..
-        } = &mut *table;
-        for number in put_off.drain(..) {
-            let Some(entry) = entries.get_mut(&number) else {
-                continue;
-            };
-            let interests = mem::replace(&mut entry.put_off, Interests::empty());
-            let Some(source) = entry.source() else {
-                continue;
-            };
-            if source.register(registrator, number, interests).is_err() {
-                entry.is_refused = true;
-                // No read may take for granted that it was registered.
-                source.told(false);
-                events.push(Event::due(entry.token, interests));
-            }
-        }
-    }
-
-    /// The events as mio has them, without those of registrations that have ended. A source is asked under the lock, so
-    /// that whoever has removed it has it for himself.
-    pub(crate) fn tell(&self, batch: &minimio::Events, events: &mut Vec<Event>) {
-        let mut table = lock(&self.0);
-        let Table {
-            entries, unknown, ..
-        } = &mut *table;
-        let is_alone = batch.len() == 1;
-        for event in batch {
-            let Some(entry) = entries.get(&event.id()) else {
-                continue;
-            };
-            let mut told = Event::of(entry.token, event);
-            if event.is_readable() {
-                match entry.source().map(|source| source.told(is_alone)) {
-                    Some(End::Known) => told.flags |= READ_CLOSED,
-                    Some(End::Unknown) => unknown.push(event.id()),
-                    Some(End::NotThere) | None => {}
-                }
-            }
-            events.push(told);
-        }
-    }
-
-    /// Tells the ends at which nobody has looked when the last events were told. Returns whether there are any.
-    pub(crate) fn tell_ends(&self, capacity: usize, events: &mut Vec<Event>) -> bool {
-        let mut table = lock(&self.0);
-        let Table {
-            entries, unknown, ..
-        } = &mut *table;
-        while events.len() < capacity {
-            let Some(number) = unknown.pop() else {
-                break;
-            };
-            let Some(entry) = entries.get(&number) else {
-                continue;
-            };
-            if entry
-                .source()
-                .is_some_and(|source| source.has_ended_unread())
-            {
-                events.push(Event {
-                    token: entry.token,
-                    flags: READABLE | READ_CLOSED,
-                });
-            }
-        }
-        !events.is_empty()
-    }
-
-    /// The token under which a waker wakes.
-    pub(crate) fn wakes(&self, token: Token) -> Token {
-        Token(self.insert(token, None))
-    }
-}
-
-impl Entry {
-    fn source(&self) -> Option<Arc<dyn Told>> {
-        self.source.as_ref().and_then(Weak::upgrade)
-    }
-}
-
 pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect_nonblocking(address)
 }
@@ -677,112 +329,12 @@ pub(crate) fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAdd
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::io::{Read, Write};
+    use std::net;
 
     use super::*;
 
     const TOKEN: Token = Token(7);
-
-    /// Notes for what it is registered, and refuses if it is told to.
-    #[derive(Default)]
-    struct Fake {
-        registered: Mutex<Vec<Interests>>,
-        refuses: bool,
-        was_told: AtomicBool,
-    }
-
-    impl Told for Fake {
-        fn told(&self, _: bool) -> End {
-            self.was_told.store(true, Ordering::SeqCst);
-            End::NotThere
-        }
-
-        fn has_ended_unread(&self) -> bool {
-            false
-        }
-
-        fn register(&self, _: &Registrator, _: usize, interests: Interests) -> io::Result<()> {
-            lock(&self.registered).push(interests);
-            match self.refuses {
-                true => Err(io::ErrorKind::OutOfMemory.into()),
-                false => Ok(()),
-            }
-        }
-    }
-
-    fn add(sources: &Sources, fake: Fake) -> (Arc<Fake>, usize) {
-        let fake = Arc::new(fake);
-        let told: Weak<Fake> = Arc::downgrade(&fake);
-        let number = sources.insert(TOKEN, Some(told));
-        (fake, number)
-    }
-
-    /// Polls without a time limit.
-    fn poll(sources: &Sources, wait: impl FnOnce(Option<Duration>)) -> Vec<Event> {
-        let mut events = Vec::new();
-        let registrator = minimio::Poll::new().unwrap().registrator();
-        let wait = |timeout| {
-            wait(timeout);
-            Ok(())
-        };
-        let polled = sources.poll(&registrator, &mut events, None, wait);
-        polled.unwrap();
-        events
-    }
-
-    #[test]
-    fn a_poll_registers_once_for_all_that_was_put_off() {
-        let sources = Sources::default();
-        let (fake, number) = add(&sources, Fake::default());
-        for interests in [
-            Interests::READABLE,
-            Interests::READABLE,
-            Interests::WRITABLE,
-        ] {
-            assert!(sources.put_off(number, interests));
-        }
-        assert!(lock(&fake.registered).is_empty());
-        for _ in 0..2 {
-            let wait = |timeout| assert_eq!(timeout, None);
-            assert!(poll(&sources, wait).is_empty());
-            assert_eq!(*lock(&fake.registered), [Interests::all()]);
-        }
-        assert!(sources.put_off(number, Interests::READABLE));
-        poll(&sources, |_| {});
-        let registered = [Interests::all(), Interests::READABLE];
-        assert_eq!(*lock(&fake.registered), registered);
-    }
-
-    #[test]
-    fn nothing_is_put_off_during_a_poll() {
-        let sources = Sources::default();
-        let (_fake, number) = add(&sources, Fake::default());
-        poll(&sources, |_| {
-            assert!(!sources.put_off(number, Interests::READABLE));
-        });
-        assert!(sources.put_off(number, Interests::READABLE));
-    }
-
-    #[test]
-    fn a_refusal_is_told_and_the_next_call_registers_at_once() {
-        let refuses = Fake {
-            refuses: true,
-            ..Fake::default()
-        };
-        let sources = Sources::default();
-        let (fake, number) = add(&sources, refuses);
-        assert!(sources.put_off(number, Interests::READABLE));
-        let mut waited = None;
-        let events = poll(&sources, |timeout| waited = timeout);
-        // Others may have events, too.
-        assert_eq!(waited, Some(Duration::ZERO));
-        // Otherwise the next read would rely on a registration that is not there.
-        assert!(fake.was_told.load(Ordering::SeqCst));
-        assert_eq!(events.len(), 1);
-        assert!(events[0].token() == TOKEN && events[0].is_readable() && !events[0].is_writable());
-        assert!(!sources.put_off(number, Interests::READABLE));
-        assert!(sources.put_off(number, Interests::READABLE));
-    }
 
     #[test]
     fn a_read_behind_one_that_left_nothing_is_made_if_the_event_came_alone() {
@@ -818,15 +370,5 @@ mod tests {
             }
             assert_eq!(read().unwrap(), 4);
         }
-    }
-
-    #[test]
-    fn a_source_that_was_removed_is_not_registered() {
-        let sources = Sources::default();
-        let (fake, number) = add(&sources, Fake::default());
-        assert!(sources.put_off(number, Interests::READABLE));
-        sources.remove(number);
-        assert!(poll(&sources, |_| {}).is_empty());
-        assert!(lock(&fake.registered).is_empty());
     }
 }
