@@ -15,7 +15,7 @@ _windows_toolchain=$_windows_home/toolchain
 
 _windows_packages() {
     local missing=() name sudo=
-    for name in rustc-web cargo-web rust-web-src rust-web-clippy gcc-mingw-w64-x86-64-posix wine64; do
+    for name in rustc-web cargo-web rust-web-src rust-web-clippy gcc-mingw-w64-x86-64-posix wine64 procps; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing+=("$name")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
@@ -97,13 +97,27 @@ C
     x86_64-w64-mingw32-gcc -shared -s -O2 -o "$dll.new" "$_windows_home/random.c" -ladvapi32 && mv "$dll.new" "$dll"
 }
 
+# Debian's Wine ends its server with the last program, and a program that starts in that moment fails with "client error:
+# recvmsg: Connection reset by peer". So one server stays until nothing has run for ten minutes. It also spares each
+# program the start of Wine's services. They would keep the output of the program that starts them open, so a program
+# without one starts them.
+_windows_server() {
+    local server='/usr/lib/wine/wineserver64 -p600'
+    until $server </dev/null >/dev/null 2>&1; do
+        # There is one already. If it ends with its last program, the next one is ours.
+        ! pgrep -fx "$server" >/dev/null || return 0
+        /usr/lib/wine/wineserver64 -w || return
+    done
+    /usr/lib/wine/wine64 cmd /c exit </dev/null >/dev/null 2>&1
+}
+
 _windows_setup() {
     local target
     _windows_packages && _windows_links && _windows_std x86_64-pc-windows-gnu build || return
     for target in ${WINDOWS_CHECK_TARGETS-}; do
         _windows_std "$target" check || return
     done
-    _windows_prefix
+    _windows_prefix && _windows_server
 }
 
 export WINEPREFIX=$_windows_home/prefix WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml='
