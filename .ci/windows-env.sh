@@ -98,11 +98,11 @@ C
 }
 
 # Debian's Wine ends its server with the last program, and a program that starts in that moment fails with "client error:
-# recvmsg: Connection reset by peer". So one server stays until nothing has run for ten minutes. It also spares each
-# program the start of Wine's services. They would keep the output of the program that starts them open, so a program
-# without one starts them.
+# recvmsg: Connection reset by peer". So one server stays for good (`wineserver -k` ends it). A server with a time limit
+# would count from the first pause on, and end among programs that came after it. It also spares each program the start of
+# Wine's services. They would keep the output of the program that starts them open, so a program without one starts them.
 _windows_server() {
-    local server='/usr/lib/wine/wineserver64 -p600'
+    local server='/usr/lib/wine/wineserver64 -p'
     until $server </dev/null >/dev/null 2>&1; do
         # There is one already. If it ends with its last program, the next one is ours.
         ! pgrep -fx "$server" >/dev/null || return 0
