@@ -279,9 +279,10 @@ fn a_poll_may_be_dropped_on_another_thread<S: StreamEnd>() {
     thread::spawn(move || drop(poll)).join().unwrap();
 
     assert!(registrator.is_closed());
-    assert_eq!(near.write(b"x").unwrap(), 1);
+    // What was in flight on Windows may still be in the way, until its packet was handled behind the dropped `Poll`.
+    assert_eq!(until_done(|| near.write(b"x")).unwrap(), 1);
     await_bytes(&far, 1);
-    assert_eq!(far.read(&mut [0; 8]).unwrap(), 1);
+    assert_eq!(until_done(|| far.read(&mut [0; 8])).unwrap(), 1);
 }
 
 // 4.5, 8
