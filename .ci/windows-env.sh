@@ -5,8 +5,8 @@
 #   cargo clippy --all-targets --target i686-pc-windows-msvc
 # It installs the compiler that Debian packages for its web browsers (a rustup stays as it is), its sources of `std`,
 # mingw and Wine. It builds `std` for Windows from those sources, once for each version of the compiler, and makes a
-# Wine prefix. Everything that it makes is in one folder of the cache and may be deleted. It prints nothing unless
-# something fails.
+# Wine prefix. Everything that it makes is in one folder of the cache and may be deleted. A Wine server stays
+# and serves all programs (see below). It prints nothing unless something fails.
 # WINDOWS_CHECK_TARGETS names more targets, whose `std` is only type-checked. `cargo check` and `cargo clippy` work for
 # them, and linking does not.
 
